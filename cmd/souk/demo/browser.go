@@ -1,0 +1,108 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"golang.org/x/net/html"
+)
+
+// browse is the person in front of the sign-in page: the account is there or is
+// typed, the password is typed, the form is sent. It returns where the page led.
+func (d *device) browse(ctx context.Context, page string) (*url.URL, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, page, nil)
+	if err != nil {
+		return nil, err
+	}
+	status, text, _, err := d.visit(req, "sign-in page")
+	if err != nil {
+		return nil, err
+	}
+	if status != 200 {
+		return nil, fmt.Errorf("the sign-in page answered %d", status)
+	}
+	action, fields, err := readForm(string(text))
+	if err != nil {
+		return nil, err
+	}
+	if !strings.Contains(string(text), html.EscapeString(d.account)) {
+		return nil, fmt.Errorf("the sign-in page does not show %s", d.account)
+	}
+	values := url.Values{"action": {"continue"}}
+	for _, f := range fields {
+		switch {
+		case f.kind == "password":
+			f.value = d.password
+		case f.kind != "hidden" && f.value == "":
+			f.value = d.account
+		}
+		values.Set(f.name, f.value)
+	}
+	to, err := url.Parse(page)
+	if err != nil {
+		return nil, err
+	}
+	if to, err = to.Parse(action); err != nil {
+		return nil, err
+	}
+	if req, err = http.NewRequestWithContext(ctx, http.MethodPost, to.String(), strings.NewReader(values.Encode())); err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Sec-Fetch-Site", "same-origin")
+	status, _, location, err := d.visit(req, d.account+" signs in")
+	if err != nil {
+		return nil, err
+	}
+	if status != 303 && status != 302 {
+		return nil, fmt.Errorf("the sign-in form answered %d instead of a redirect", status)
+	}
+	return url.Parse(location)
+}
+
+// visit is do for a browser, which wants to see where a redirect leads.
+func (d *device) visit(req *http.Request, note string) (status int, text []byte, location string, err error) {
+	client := *d.http
+	client.CheckRedirect = func(next *http.Request, _ []*http.Request) error {
+		location = next.URL.String()
+		return http.ErrUseLastResponse
+	}
+	browser := *d
+	browser.http = &client
+	status, text, err = browser.do(req, note)
+	return status, text, location, err
+}
+
+type input struct{ name, kind, value string }
+
+// readForm finds the form of a page.
+func readForm(text string) (action string, fields []input, err error) {
+	doc, err := html.Parse(strings.NewReader(text))
+	if err != nil {
+		return "", nil, err
+	}
+	found := false
+	for n := range doc.Descendants() {
+		if n.Type != html.ElementNode {
+			continue
+		}
+		a := map[string]string{}
+		for _, at := range n.Attr {
+			a[at.Key] = at.Val
+		}
+		switch n.Data {
+		case "form":
+			action, found = a["action"], true
+		case "input":
+			fields = append(fields, input{a["name"], a["type"], a["value"]})
+		}
+	}
+	if !found {
+		return "", nil, errors.New("the page has no form")
+	}
+	return action, fields, nil
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode"
+)
+
+type accountAdd struct {
+	adminFlags
+	Email     string   `arg:"" help:"The address, like alice@example.com. Capital letters make no difference."`
+	Name      string   `placeholder:"TEXT" help:"How to address the person."`
+	Territory string   `placeholder:"CODE" help:"Where the person is at home: three capital letters of ISO 3166-1, like AUT."`
+	Grant     []string `placeholder:"GRANT" help:"What the account holds from its first sign-in on, like sub:plus."`
+}
+
+// Help says more than one line does.
+func (c *accountAdd) Help() string {
+	return `The password is the first line of standard input: type it, or pipe it in
+    souk account add alice@example.com <password.txt
+It has at least eight characters. The server keeps a hash of it.`
+}
+
+// Run adds a person, and leaves one alone who is there already.
+func (c *accountAdd) Run(std *streams) error {
+	password, err := std.password(c.Email)
+	if err != nil {
+		return err
+	}
+	body := map[string]any{"password": password, "name": c.Name, "territory": c.Territory}
+	if len(c.Grant) > 0 {
+		body["grants"] = c.Grant
+	}
+	return c.putPerson(std, call{path: path("/api/people/%s", c.Email), body: body, match: "If-None-Match"}, "added %s", c.Email)
+}
+
+type accountPasswd struct {
+	adminFlags
+	Email string `arg:"" help:"The address, like alice@example.com."`
+}
+
+// Help says more than one line does.
+func (c *accountPasswd) Help() string {
+	return `The new password is the first line of standard input: type it, or pipe it in. It
+has at least eight characters.`
+}
+
+// Run changes a password, and adds nobody.
+func (c *accountPasswd) Run(std *streams) error {
+	password, err := std.password(c.Email)
+	if err != nil {
+		return err
+	}
+	body := map[string]any{"password": password}
+	return c.putPerson(std, call{path: path("/api/people/%s", c.Email), body: body, match: "If-Match"}, "%s has a new password", c.Email)
+}
+
+func (f *adminFlags) putPerson(std *streams, q call, format string, args ...any) error {
+	api, err := f.client()
+	if err != nil {
+		return err
+	}
+	q.method = "PUT"
+	var p person
+	if err := api.do(q, &p); err != nil {
+		return err
+	}
+	if f.JSON {
+		return std.printJSON(p)
+	}
+	return std.said(false, format, args...)
+}
+
+type accountRemove struct {
+	adminFlags
+	Email string `arg:"" help:"The address, like alice@example.com."`
+}
+
+// Run removes a person.
+func (c *accountRemove) Run(std *streams) error {
+	api, err := c.client()
+	if err != nil {
+		return err
+	}
+	if err := api.do(call{method: "DELETE", path: path("/api/people/%s", c.Email)}, nil); err != nil {
+		return err
+	}
+	return std.said(c.JSON, "removed %s", c.Email)
+}
+
+// password reads a password: the first line of the input. A terminal shows what
+// is typed, and so the prompt says that.
+func (s *streams) password(email string) (string, error) {
+	if f, ok := s.in.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			fmt.Fprintf(s.err, "Password for %s (it will be seen; pipe it in to keep it hidden): ", printable(email))
+		}
+	}
+	line, err := bufio.NewReader(io.LimitReader(s.in, 4096)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+	if line == "" {
+		return "", errors.New("the password is missing: type it, or pipe it in, like \"souk account add alice@example.com <password.txt\"")
+	}
+	return line, nil
+}
+
+// said prints a sentence; with asJSON there is nothing to say.
+func (s *streams) said(asJSON bool, format string, args ...any) error {
+	if asJSON {
+		return s.printJSON(struct{}{})
+	}
+	_, err := fmt.Fprintln(s.out, printable(fmt.Sprintf(format, args...)))
+	return err
+}
+
+// printable escapes what would break a line or play tricks with a terminal.
+func printable(text string) string {
+	if !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, "\\u%04x", r)
+		}
+	}
+	return b.String()
+}

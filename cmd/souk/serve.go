@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/souk-market/souk/core"
+)
+
+// serveCommand runs the server until it is told to stop.
+type serveCommand struct {
+	Config    string     `default:"config.toml" placeholder:"FILE" help:"The configuration. Relative paths in it start from its directory. Default: config.toml."`
+	ReadyFile string     `placeholder:"FILE" help:"Write the addresses to this file as JSON, {\"public\": URL, \"admin\": URL}, as soon as the server answers, and remove it at the end: for supervisors and scripts."`
+	LogLevel  slog.Level `default:"info" placeholder:"LEVEL" help:"What to log on standard error: debug, info, warn or error. Default: info."`
+	LogJSON   bool       `name:"log-json" help:"Log JSON, one object a line."`
+}
+
+// Help says more than one line does.
+func (c *serveCommand) Help() string {
+	return `Prints where it listens, and which files it has made: at the first start those
+are the keys and the admin token in the data directory, each readable by its
+owner alone. Keep them; "souk account" and "souk app" need the admin token.
+
+SIGINT or SIGTERM ends it: requests under way may finish first, for ten seconds.
+
+SOUK_KEY in the environment is the key that the key ring is encrypted under, in
+64 hexadecimal digits, instead of the file souk.key in the data directory.`
+}
+
+// Run serves.
+func (c *serveCommand) Run(std *streams) error {
+	config, err := core.Load(c.Config)
+	if err != nil {
+		return err
+	}
+	config.Key = os.Getenv("SOUK_KEY")
+	config.Log = c.logger(std)
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := c.unready(); err != nil { // one of a server that was killed
+		return err
+	}
+	host, err := core.Open(ctx, config)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(std.out, "public   %s\n", host.PublicURL())
+	fmt.Fprintf(std.out, "admin    %s\n", host.AdminURL())
+	for _, file := range host.Created {
+		fmt.Fprintf(std.out, "created  %s\n", file)
+	}
+	if err := c.ready(host); err != nil {
+		return errors.Join(err, host.Close())
+	}
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	err = host.Serve(ctx)
+	return errors.Join(err, c.unready(), host.Close())
+}
+
+func (c *serveCommand) logger(std *streams) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogJSON {
+		return slog.New(slog.NewJSONHandler(std.err, options))
+	}
+	return slog.New(slog.NewTextHandler(std.err, options))
+}
+
+// ready writes the ready file. It is there whole or not at all: whoever waits for
+// it reads it at once.
+func (c *serveCommand) ready(host *core.Host) error {
+	if c.ReadyFile == "" {
+		return nil
+	}
+	text, err := json.Marshal(struct {
+		Public string `json:"public"`
+		Admin  string `json:"admin"`
+	}{host.PublicURL(), host.AdminURL()})
+	if err != nil {
+		return fmt.Errorf("--ready-file: %w", err)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(c.ReadyFile), ".ready-*")
+	if err != nil {
+		return fmt.Errorf("--ready-file: %w", err)
+	}
+	_, err = tmp.Write(append(text, '\n'))
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), c.ReadyFile)
+	}
+	if err != nil {
+		os.Remove(tmp.Name())
+		return fmt.Errorf("--ready-file: %w", err)
+	}
+	return nil
+}
+
+// unready removes the ready file.
+func (c *serveCommand) unready() error {
+	if c.ReadyFile == "" {
+		return nil
+	}
+	if err := os.Remove(c.ReadyFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("--ready-file: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,45 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/souk-market/souk/core/store"
+)
+
+// healthz answers GET /healthz: the process lives.
+func (s *Server) healthz(_ context.Context, r *request) error {
+	return r.write(200, map[string]string{"status": "ok"})
+}
+
+// readyz answers GET /readyz: requests can be answered.
+func (s *Server) readyz(ctx context.Context, r *request) error {
+	if err := s.check(ctx); err != nil {
+		return problemf(503, "not ready: %v", err).because(err)
+	}
+	return r.write(200, map[string]string{"status": "ready"})
+}
+
+// check says what keeps the server from answering.
+func (s *Server) check(ctx context.Context) error {
+	// Any record does: what counts is that the store answers.
+	if _, err := s.store.Account(ctx, store.SubjectID("readyz")); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("the store does not answer: %w", err)
+	}
+	if err := s.catalog.Err(); err != nil {
+		return fmt.Errorf("the catalogue can't be followed: %w", err)
+	}
+	if s.plugins == nil {
+		return errors.New("the plugins are not loaded")
+	}
+	if s.ready != nil {
+		return s.ready(ctx)
+	}
+	return nil
+}
+
+// listPlugins answers GET /api/plugins.
+func (s *Server) listPlugins(_ context.Context, r *request) error {
+	return r.write(200, map[string]any{"plugins": s.plugins.Plugins()})
+}

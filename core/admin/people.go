@@ -1,0 +1,274 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/core/store"
+)
+
+// personPrefix begins the keys of people in the data of the accounts plugin; the
+// address in lower case follows. Key and value are what that plugin reads.
+const personPrefix = "person/"
+
+// person is the record of someone who signs in with a password.
+type person struct {
+	Email     string   `json:"email"` // as the operator has written it
+	Name      string   `json:"name"`
+	Territory string   `json:"territory"`
+	Grants    []string `json:"grants"`   // what the account holds from the next sign-in on; empty = as before
+	Password  string   `json:"password"` // argon2id hash in PHC format
+	Disabled  bool     `json:"disabled"`
+}
+
+// personView is a person as the operator sees one: without the hash.
+type personView struct {
+	Email      string   `json:"email"`
+	Name       string   `json:"name"`
+	Territory  string   `json:"territory"`
+	Grants     []string `json:"grants"`
+	Disabled   bool     `json:"disabled"`
+	Unreadable bool     `json:"unreadable,omitempty"` // the record is damaged: write it again
+}
+
+func (p *person) view() personView {
+	return personView{
+		Email: p.Email, Name: p.Name, Territory: p.Territory, Grants: append([]string{}, p.Grants...), Disabled: p.Disabled,
+	}
+}
+
+// personPage is a page of the listing. Next is the after of the following one.
+type personPage struct {
+	People []personView `json:"people"`
+	Next   string       `json:"next,omitempty"`
+}
+
+// listPeople answers GET /api/people, in the order of the addresses.
+func (s *Server) listPeople(ctx context.Context, r *request) error {
+	after, limit, err := r.page()
+	if err != nil {
+		return err
+	}
+	limit = min(limit, maxPage-1) // the store's own bound, with the one more
+	from := ""
+	if after != "" {
+		from = personPrefix + strings.ToLower(after)
+	}
+	found, err := s.people.List(ctx, personPrefix, from, limit+1)
+	if err != nil {
+		return err
+	}
+	page := personPage{People: []personView{}}
+	for i, entry := range found {
+		email := strings.TrimPrefix(entry.Key, personPrefix)
+		if i == limit {
+			page.Next = strings.TrimPrefix(found[i-1].Key, personPrefix)
+			break
+		}
+		var p person
+		if err := json.Unmarshal(entry.Value, &p); err != nil {
+			s.log.Error("person not readable", "email", email, "error", err)
+			page.People = append(page.People, personView{Email: email, Grants: []string{}, Unreadable: true})
+			continue
+		}
+		page.People = append(page.People, p.view())
+	}
+	return r.write(200, page)
+}
+
+// personChange is the body of PUT /api/people/{email}: what is missing stays.
+type personChange struct {
+	Password  *string   `json:"password"`
+	Name      *string   `json:"name"`
+	Territory *string   `json:"territory"`
+	Grants    *[]string `json:"grants"`
+	Disabled  *bool     `json:"disabled"`
+}
+
+const (
+	maxPassword = 1024 // bytes
+	maxName     = 255  // bytes
+)
+
+// check refuses what can't be stored, and what could not be used to sign in.
+func (c *personChange) check(minPassword int) error {
+	if c.Password != nil {
+		switch n := utf8.RuneCountInString(*c.Password); {
+		case n < minPassword:
+			return problemf(400, "password: has %d characters, at least %d are needed", n, minPassword)
+		case len(*c.Password) > maxPassword:
+			return problemf(400, "password: has %d bytes, at most %d are taken", len(*c.Password), maxPassword)
+		}
+	}
+	if c.Name != nil && (len(*c.Name) > maxName || strings.ContainsFunc(*c.Name, func(r rune) bool { return !unicode.IsPrint(r) })) {
+		return problemf(400, "name: is longer than %d bytes, or no text in one line", maxName)
+	}
+	if c.Territory != nil {
+		if err := checkTerritory(*c.Territory); err != nil {
+			return err
+		}
+	}
+	return checkGrants("grants", deref(c.Grants))
+}
+
+// apply makes the change; hash is that of the password, empty if there is none.
+func (c *personChange) apply(p *person, hash string) {
+	if hash != "" {
+		p.Password = hash
+	}
+	if c.Name != nil {
+		p.Name = *c.Name
+	}
+	if c.Territory != nil {
+		p.Territory = *c.Territory
+	}
+	if c.Grants != nil {
+		p.Grants = *c.Grants
+	}
+	if c.Disabled != nil {
+		p.Disabled = *c.Disabled
+	}
+}
+
+// putPerson answers PUT /api/people/{email}: makes or changes someone who signs
+// in with a password. "If-None-Match: *" only makes, "If-Match: *" only changes.
+func (s *Server) putPerson(ctx context.Context, r *request) error {
+	email, err := r.email()
+	if err != nil {
+		return err
+	}
+	var change personChange
+	if err := r.read(&change); err != nil {
+		return err
+	}
+	if err := change.check(s.oauth.Config.PasswordMin); err != nil {
+		return err
+	}
+	hash := ""
+	if change.Password != nil {
+		if hash, err = plugin.HashPassword(ctx, *change.Password); err != nil {
+			return fmt.Errorf("hash password: %w", err)
+		}
+	}
+	for {
+		before, old, err := s.person(ctx, email)
+		if err != nil {
+			return err
+		}
+		if err := r.precondition(before != nil); err != nil {
+			return err
+		}
+		next := person{Grants: []string{}}
+		switch {
+		case before != nil:
+			next = *before
+		case hash == "":
+			return problemf(400, "password: is missing: %s is new", email)
+		}
+		next.Email = r.parts["email"]
+		change.apply(&next, hash)
+		switch err := s.swapPerson(ctx, email, old, next); {
+		case errors.Is(err, store.ErrConflict):
+			continue // somebody was faster: the change is made to what they left
+		case err != nil:
+			s.auditPerson(ctx, err, email, before, &next, hash != "")
+			return err
+		}
+		s.auditPerson(ctx, nil, email, before, &next, hash != "")
+		status := 200
+		if before == nil {
+			status = 201
+		}
+		return r.write(status, next.view())
+	}
+}
+
+// precondition compares what is there with what the request wants (RFC 9110 §13.1).
+func (r *request) precondition(exists bool) error {
+	h := &r.http.Request.Header
+	for _, c := range [...]struct {
+		header   string
+		fails    bool
+		sentence string
+	}{
+		{"If-None-Match", exists, "email: there is such a person already"},
+		{"If-Match", !exists, "email: there is no such person"},
+	} {
+		switch value := string(h.Peek(c.header)); {
+		case value == "":
+		case value != "*":
+			return problemf(400, "%s: only * is possible", c.header)
+		case c.fails:
+			return problemf(412, "%s", c.sentence)
+		}
+	}
+	return nil
+}
+
+// person reads a person and the bytes that stand for one; nil if there is none.
+// A record that can't be read is as good as none, and is written over.
+func (s *Server) person(ctx context.Context, email string) (*person, []byte, error) {
+	value, err := s.people.Get(ctx, []byte(personPrefix+email))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, nil, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	var p person
+	if err := json.Unmarshal(value, &p); err != nil {
+		return nil, value, nil
+	}
+	return &p, value, nil
+}
+
+func (s *Server) swapPerson(ctx context.Context, email string, old []byte, next person) error {
+	value, err := json.Marshal(next)
+	if err != nil {
+		return fmt.Errorf("encode person: %w", err)
+	}
+	return s.people.Swap(ctx, []byte(personPrefix+email), old, value)
+}
+
+// auditPerson says what changed, and of the password only that it did.
+func (s *Server) auditPerson(ctx context.Context, err error, email string, before, after *person, password bool) {
+	s.audit(ctx, err, "person.put", slog.String("account", email),
+		personAttr("old", before), personAttr("new", after), slog.Bool("password_set", password))
+}
+
+func personAttr(key string, p *person) slog.Attr {
+	if p == nil {
+		return slog.String(key, "")
+	}
+	return slog.Group(key, slog.String("name", p.Name), slog.String("territory", p.Territory),
+		slog.Any("grants", p.Grants), slog.Bool("disabled", p.Disabled))
+}
+
+// removePerson answers DELETE /api/people/{email}: nobody signs in with that
+// address any more. The account and what it holds stay.
+func (s *Server) removePerson(ctx context.Context, r *request) error {
+	email, err := r.email()
+	if err != nil {
+		return err
+	}
+	before, value, err := s.person(ctx, email)
+	if err != nil {
+		return err
+	}
+	if value == nil {
+		return problemf(404, "email: there is no such person")
+	}
+	err = s.people.Delete(ctx, []byte(personPrefix+email))
+	s.audit(ctx, err, "person.remove", slog.String("account", email), personAttr("old", before))
+	if err != nil {
+		return err
+	}
+	return r.done()
+}

@@ -1,0 +1,162 @@
+// Package admin is what the operator talks to: a JSON API on a listener of its
+// own, for the catalogue, the accounts and the people who sign in. The command
+// line is its first client; a billing system that hands out grants is another.
+//
+// Whoever holds the one token may do everything, so the package guards the way
+// to it: the token is compared as a hash, and a browser that was lured here by a
+// foreign page or a rebound name is turned away before anything is read. It
+// decides nothing about apps and accounts: a handler parses, asks the floor
+// below, writes the answer, and leaves a line in the log that says who changed
+// what. Secrets go in and never come out.
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/souk-market/souk/core/catalog"
+	"github.com/souk-market/souk/core/oauth"
+	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/core/store"
+)
+
+// Options wire a Server. Every field is needed but Ready, Log and Now.
+type Options struct {
+	Config  Config
+	Token   string // the secret; only its SHA-256 is kept
+	Store   *store.Store
+	Catalog *catalog.Catalog
+	OAuth   *oauth.Server
+	Plugins *plugin.Host
+	People  *store.KV                       // of oauth.accounts_plugin
+	Ready   func(ctx context.Context) error // what else /readyz asks; nil = nothing
+	Log     *slog.Logger                    // nil = silent
+	Now     func() time.Time                // of the audit lines; nil = time.Now
+}
+
+// Server is the admin listener. Make it with New.
+type Server struct {
+	token   [sha256.Size]byte
+	listen  string // the host of the configured address, in lower case
+	store   *store.Store
+	catalog *catalog.Catalog
+	oauth   *oauth.Server
+	plugins *plugin.Host
+	people  *store.KV
+	ready   func(ctx context.Context) error
+	log     *slog.Logger
+	now     func() time.Time
+	http    *fasthttp.Server
+	base    context.Context // of every request; ends when Close is over
+	stop    context.CancelFunc
+}
+
+const (
+	maxHeader  = 16 << 10
+	maxIgnored = 4 << 10 // bytes of a body that nobody reads
+	patience   = 30 * time.Second
+)
+
+// New makes a Server that waits for Serve.
+func New(o Options) (*Server, error) {
+	if strings.TrimSpace(o.Token) == "" {
+		return nil, errors.New("admin: the token is empty: without one everybody could come in")
+	}
+	host, _, err := net.SplitHostPort(o.Config.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("admin: listen address: %w", err)
+	}
+	s := &Server{
+		token: sha256.Sum256([]byte(o.Token)), listen: strings.ToLower(host),
+		store: o.Store, catalog: o.Catalog, oauth: o.OAuth, plugins: o.Plugins, people: o.People,
+		ready: o.Ready, log: o.Log, now: o.Now,
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	s.base, s.stop = context.WithCancel(context.Background())
+	s.http = &fasthttp.Server{
+		Name:                         "souk",
+		Handler:                      s.handle,
+		HeaderReceived:               bodyLimit,
+		ErrorHandler:                 s.broken,
+		ReadBufferSize:               maxHeader,
+		MaxRequestBodySize:           maxIgnored,
+		ReadTimeout:                  patience,
+		WriteTimeout:                 patience,
+		IdleTimeout:                  2 * patience,
+		NoDefaultServerHeader:        true,
+		DisablePreParseMultipartForm: true,
+		CloseOnShutdown:              true,
+		Logger:                       quiet{},
+	}
+	return s, nil
+}
+
+// quiet drops fasthttp's own lines: they report clients' mistakes.
+type quiet struct{}
+
+func (quiet) Printf(string, ...any) {}
+
+// Serve answers on a listener until Close.
+func (s *Server) Serve(l net.Listener) error { return s.http.Serve(l) }
+
+// Close stops to accept, lets the requests under way finish until ctx ends, and
+// then cuts off what is left.
+func (s *Server) Close(ctx context.Context) error {
+	err := s.http.ShutdownWithContext(ctx)
+	s.stop()
+	return err
+}
+
+// bodyLimit lets a request send as much as its route takes.
+func bodyLimit(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	limit := maxIgnored
+	if m, p := match(string(h.Method()), string(h.RequestURI())); p == nil && m.route.body > 0 {
+		limit = m.route.body
+	}
+	return fasthttp.RequestConfig{MaxRequestBodySize: limit}
+}
+
+// broken answers a request that could not be read.
+func (s *Server) broken(r *fasthttp.RequestCtx, err error) {
+	var small *fasthttp.ErrSmallBuffer
+	var netErr net.Error
+	switch {
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		s.tooLarge(r).write(r)
+	case errors.As(err, &small):
+		problemf(431, "the head of the request is larger than %d bytes", maxHeader).write(r)
+	case errors.As(err, &netErr) && netErr.Timeout():
+		problemf(408, "the request took too long to arrive").write(r)
+	default:
+		problemf(400, "the request is not HTTP").write(r)
+	}
+	r.SetConnectionClose()
+}
+
+// tooLarge says that a body is too large, to those who may know.
+func (s *Server) tooLarge(r *fasthttp.RequestCtx) *problem {
+	m, p := match(string(r.Method()), string(r.Request.Header.RequestURI()))
+	if p == nil && m.route.open {
+		return problemf(413, "the body is larger than %d bytes", maxIgnored)
+	}
+	if refused := s.guard(r); refused != nil {
+		return refused
+	}
+	if p != nil {
+		return p
+	}
+	return problemf(413, "the body is larger than %d bytes", max(m.route.body, maxIgnored))
+}

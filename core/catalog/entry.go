@@ -1,0 +1,170 @@
+package catalog
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Entry is an item made ready for answering. It is shared by all readers: nothing in it
+// may be changed.
+type Entry struct {
+	ID       uint64
+	latest   uint64 // the highest version that an update may offer, 0 if none
+	fitting  []fitting
+	SignIn   bool // a request that names the app needs an access token
+	Removed  bool
+	BundleID string
+	Name     string
+	ShareURL string
+	Reason   string
+	Versions []Release // newest first, withdrawn and halted ones too
+
+	item     Item
+	digest   digest
+	imported bool
+}
+
+// fitting is what choosing candidates has to know of the version in the same place of
+// Versions. It lies apart from the rest, and latest in front of all: in a large
+// catalogue the time of a check goes into fetching memory, and most find nothing newer.
+type fitting struct {
+	id     uint64
+	minIOS uint32 // 0: does not run there, or is withdrawn
+	flags  Flags  // critical and halted
+}
+
+// Release is a version made ready for answering.
+type Release struct {
+	ID         uint64
+	Short      string
+	Build      string
+	Package    string // never empty
+	Channel    string
+	Salt       string // never empty
+	ReleasedMS uint64 // Unix milliseconds, 0 if unknown
+	Share      uint32 // basis points
+	Critical   bool
+	Halted     bool
+	Withdrawn  bool
+
+	minIOS uint32 // 0: does not run there
+
+	// The element of an answer is head, for updates middle, a token, and tail.
+	head, middle, tail string
+}
+
+// Item returns the item as the operator wrote it. The caller may change the copy.
+func (e *Entry) Item() Item { return e.item.clone() }
+
+// Version returns the version with this id, also one that is withdrawn or halted, or nil.
+func (e *Entry) Version(id uint64) *Release {
+	i, ok := slices.BinarySearchFunc(e.Versions, id, func(r Release, id uint64) int { return cmp.Compare(id, r.ID) })
+	if !ok {
+		return nil
+	}
+	return &e.Versions[i]
+}
+
+// MinOS returns the oldest system of the platform that runs the version; false if none does.
+func (r *Release) MinOS(p Platform) (uint32, bool) {
+	switch p {
+	case IOS, IPadOS: // one package serves both, and its manifest says "ios"
+		return r.minIOS, r.minIOS != 0
+	}
+	return 0, false
+}
+
+// AppendUpdate appends the version as an element of "updates". The token must be a JWS,
+// whose characters need no escaping.
+//
+// hot: called for every offer; no allocation when dst has room.
+func (r *Release) AppendUpdate(dst, token []byte) []byte {
+	dst = append(dst, r.head...)
+	dst = append(dst, r.middle...)
+	dst = append(dst, `,"installVerificationToken":"`...)
+	dst = append(dst, token...)
+	return append(dst, r.tail...)
+}
+
+// AppendRestore appends the version as an element of "restores"; see AppendUpdate.
+func (r *Release) AppendRestore(dst, token []byte) []byte {
+	dst = append(dst, r.head...)
+	dst = append(dst, `,"installVerificationToken":"`...)
+	dst = append(dst, token...)
+	return append(dst, r.tail...)
+}
+
+// newEntry works out what answers need. The item must be normalised.
+func newEntry(it Item, publicURL string) (*Entry, error) {
+	e := &Entry{
+		ID: it.ID, BundleID: it.BundleID, Name: it.Name, ShareURL: it.ShareURL,
+		SignIn: it.SignIn != SignInNone, Removed: it.Removed, Reason: it.Reason,
+		Versions: make([]Release, len(it.Versions)), fitting: make([]fitting, len(it.Versions)), item: it,
+	}
+	id := strconv.FormatUint(it.ID, 10)
+	tail := `"}`
+	if it.ShareURL != "" {
+		tail = `","appShareURL":` + jsonString(it.ShareURL) + `}`
+	}
+	for i, v := range it.Versions {
+		version := strconv.FormatUint(v.ID, 10)
+		r := Release{
+			ID: v.ID, Short: v.Short, Build: v.Build, Channel: v.Channel,
+			Package:  cmp.Or(v.Package, publicURL+"/packages/"+id+"/"+version),
+			Salt:     cmp.Or(v.Rollout.Salt, id+"/"+version),
+			Share:    uint32(min(max(v.Rollout.Share, 0), FullShare)),
+			Critical: v.Critical, Halted: v.Rollout.Halted, Withdrawn: v.Withdrawn,
+			tail: tail,
+		}
+		if !v.Released.IsZero() {
+			r.ReleasedMS = uint64(v.Released.UnixMilli())
+		}
+		if text, ok := v.MinOS["ios"]; ok {
+			if r.minIOS, ok = ParseOS(text); !ok {
+				return nil, fmt.Errorf("catalog: version %d: min_os.ios %q is no version", v.ID, text)
+			}
+		}
+		r.head = `{"appleItemId":"` + id + `","appleVersionId":"` + version +
+			`","alternativeDistributionPackage":` + jsonString(r.Package)
+		r.middle = `,"bundleVersion":` + jsonString(v.Build) + `,"shortVersionString":` + jsonString(v.Short)
+		e.Versions[i] = r
+		f := r.fitting()
+		e.fitting[i] = f
+		if e.latest == 0 && f.minIOS != 0 && !r.Halted && !it.Removed {
+			e.latest = r.ID
+		}
+	}
+	return e, nil
+}
+
+func (r *Release) fitting() fitting {
+	f := fitting{id: r.ID, minIOS: r.minIOS}
+	if r.Withdrawn {
+		f.minIOS = 0
+	}
+	if r.Critical {
+		f.flags |= FlagCritical
+	}
+	if r.Halted {
+		f.flags |= FlagHalted
+	}
+	return f
+}
+
+// fingerprint is the entry's share of its snapshot's.
+func (e *Entry) fingerprint() uint64 { return binary.BigEndian.Uint64(e.digest[:]) }
+
+// jsonString writes s as devices like it: without escaping & < >, which URLs are full of.
+func jsonString(s string) string {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(s) // a string can be encoded and a Buffer takes it
+	return strings.TrimSuffix(b.String(), "\n")
+}

@@ -1,0 +1,97 @@
+package catalog
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Platform is what a device says it is. The numbers are those of the plugin contract.
+type Platform uint32
+
+const (
+	IOS    Platform = 1
+	IPadOS Platform = 2
+)
+
+// ParsePlatform reads the platform of a request, in any case.
+func ParsePlatform(s string) (Platform, bool) {
+	switch {
+	case strings.EqualFold(s, "iOS"):
+		return IOS, true
+	case strings.EqualFold(s, "iPadOS"):
+		return IPadOS, true
+	}
+	return 0, false
+}
+
+// String returns the platform as devices write it.
+func (p Platform) String() string {
+	switch p {
+	case IOS:
+		return "iOS"
+	case IPadOS:
+		return "iPadOS"
+	}
+	return "Platform(" + strconv.FormatUint(uint64(p), 10) + ")"
+}
+
+// The platforms that a manifest can name. Devices ask for the first alone, iPads too,
+// although they call themselves iPadOS; the others may stand in a catalogue.
+var minOSPlatforms = []string{"ios", "macos", "tvos", "visionos", "watchos"}
+
+// knownPlatform says whether min_os may have this key, and if not what to do.
+func knownPlatform(key string) (fix string, ok bool) {
+	switch {
+	case slices.Contains(minOSPlatforms, key):
+		return "", true
+	case strings.EqualFold(key, "iPadOS"):
+		return `iPads follow "ios": remove this key`, false
+	case slices.Contains(minOSPlatforms, strings.ToLower(key)):
+		return "write it in lower case", false
+	}
+	return "want one of " + strings.Join(minOSPlatforms, ", "), false
+}
+
+// ParseOS reads "major[.minor[.patch]]" as major<<16 | minor<<8 | patch, so that versions
+// compare as numbers. Each part has to fit its place, and there are no leading zeros: a
+// version has one spelling.
+//
+// hot: no allocation.
+func ParseOS(s string) (uint32, bool) {
+	var os uint32
+	rest, more := s, true
+	for part := range 3 {
+		if !more {
+			break
+		}
+		var text string
+		text, rest, more = strings.Cut(rest, ".")
+		limit, shift := uint32(0xff), 8*(2-part)
+		if part == 0 {
+			limit = 0xffff
+		}
+		n, ok := osPart(text, limit)
+		if !ok || part == 0 && n == 0 {
+			return 0, false
+		}
+		os |= n << shift
+	}
+	if more {
+		return 0, false // a fourth part
+	}
+	return os, true
+}
+
+func osPart(s string, limit uint32) (n uint32, ok bool) {
+	if s == "" || len(s) > 5 || len(s) > 1 && s[0] == '0' {
+		return 0, false
+	}
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + uint32(c-'0')
+	}
+	return n, n <= limit
+}

@@ -1,0 +1,258 @@
+package core
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+
+	"github.com/souk-market/souk/core/admin"
+	"github.com/souk-market/souk/core/market"
+	"github.com/souk-market/souk/core/oauth"
+	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/core/server"
+	"github.com/souk-market/souk/core/unit"
+)
+
+// Config is everything that Open needs. Begin with DefaultConfig or Load; each
+// section is declared, with its defaults, by the package that uses it.
+type Config struct {
+	Server  server.Config    `toml:"server"`
+	TLS     server.TLSConfig `toml:"tls"`
+	Admin   admin.Config     `toml:"admin"`
+	Market  market.Config    `toml:"market"`
+	OAuth   oauth.Config     `toml:"oauth"`
+	Token   TokenConfig      `toml:"token"`
+	Catalog CatalogConfig    `toml:"catalog"`
+	Store   StoreConfig      `toml:"store"`
+	Limits  server.Limits    `toml:"limits"`
+	Plugins PluginsConfig    `toml:"plugins"`
+	Plugin  []plugin.Spec    `toml:"-"` // [[plugin]], read by Load with its defaults
+
+	// Dir is what relative paths start from: the directory of the config file.
+	Dir string `toml:"-"`
+	// Key is the key that the key ring is encrypted under, 64 hexadecimal digits,
+	// as the environment's SOUK_KEY has it. Empty = Token.KeyFile.
+	Key string `toml:"-"`
+	// Now and Rand are the time and the randomness of everything but TLS; nil =
+	// the machine's. No key of the file sets them: they are for tests and
+	// simulations.
+	Now  func() time.Time `toml:"-"`
+	Rand io.Reader        `toml:"-"`
+	Log  *slog.Logger     `toml:"-"`
+}
+
+// TokenConfig is the section [token].
+type TokenConfig struct {
+	oauth.Lives
+	// KeyFile holds the key that the key ring is encrypted under. Empty = souk.key
+	// in the data directory, made at the first start.
+	KeyFile string `toml:"key_file"`
+}
+
+// CatalogConfig is the section [catalog].
+type CatalogConfig struct {
+	// File is a TOML or JSON file whose apps are taken over at each start. An app
+	// that was changed over the admin API stays as it is until its entry in the
+	// file changes. Empty = none.
+	File string `toml:"file"`
+}
+
+// StoreConfig is the section [store].
+type StoreConfig struct {
+	// Dir is the data directory.
+	Dir string `toml:"dir"`
+	// Durability says what an acknowledged write survives: "power" = a power loss,
+	// "process" = a crash of the process only.
+	Durability string `toml:"durability"`
+	// MinFree stops writes while the disk has less room; 0 = never.
+	MinFree unit.Size `toml:"min_free"`
+	// Accounts is how many account records are kept in memory.
+	Accounts int `toml:"accounts"`
+}
+
+// PluginsConfig is the section [plugins].
+type PluginsConfig struct {
+	// Cache is the directory for compiled plugins. Empty = "cache" in the data
+	// directory.
+	Cache string `toml:"cache"`
+	// MaxModule is the most bytes of a plugin's file.
+	MaxModule unit.Size `toml:"max_module"`
+	// KVBytes and KVKeys bound what one plugin may keep.
+	KVBytes unit.Size `toml:"kv_bytes"`
+	KVKeys  int64     `toml:"kv_keys"`
+}
+
+// The kinds of durability.
+const (
+	DurabilityPower   = "power"
+	DurabilityProcess = "process"
+)
+
+// DefaultConfig returns the configuration of an empty file.
+func DefaultConfig() Config {
+	return Config{
+		Server:  server.DefaultConfig(),
+		Admin:   admin.DefaultConfig(),
+		Market:  market.DefaultConfig(),
+		OAuth:   oauth.DefaultConfig(),
+		Token:   TokenConfig{Lives: oauth.DefaultLives()},
+		Store:   StoreConfig{Dir: "data", Durability: DurabilityPower, MinFree: 2 << 30, Accounts: 65536},
+		Limits:  server.DefaultLimits(),
+		Plugins: PluginsConfig{MaxModule: 16 << 20, KVBytes: 64 << 20, KVKeys: 1_000_000},
+	}
+}
+
+// whole returns c with nothing left out that has a natural value.
+func (c Config) whole() Config {
+	if c.Rand == nil {
+		c.Rand = rand.Reader
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// clock is the time of everything above the engine, which itself has to know
+// whether it is the machine's.
+func (c *Config) clock() func() time.Time {
+	if c.Now == nil {
+		return time.Now
+	}
+	return c.Now
+}
+
+// Load reads a config file over the defaults. Every error names the file, and a
+// wrong value its key.
+func Load(file string) (Config, error) {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return Config{}, fmt.Errorf("%s: there is no such file: copy the config.toml of the repository", file)
+	} else if err != nil {
+		return Config{}, err
+	}
+	c, err := Parse(string(text))
+	if err != nil {
+		return c, fmt.Errorf("%s: %w", file, err)
+	}
+	c.Dir = filepath.Dir(file)
+	return c, nil
+}
+
+// Parse reads the text of a config file over the defaults.
+func Parse(text string) (Config, error) {
+	c := DefaultConfig()
+	if err := c.decode(text); err != nil {
+		return c, err
+	}
+	return c, c.Validate()
+}
+
+// decode reads TOML over what is there. A key that nobody reads is an error: it
+// is a misspelt one, and what it was meant to say would be lost.
+func (c *Config) decode(text string) error {
+	var whole struct {
+		*Config
+		Plugin []toml.Primitive `toml:"plugin"`
+	}
+	whole.Config = c
+	meta, err := toml.Decode(text, &whole)
+	if err != nil {
+		var parse toml.ParseError
+		if errors.As(err, &parse) {
+			return fmt.Errorf("line %d: %s", parse.Position.Line, parseMessage(parse))
+		}
+		return err
+	}
+	c.Plugin = make([]plugin.Spec, 0, len(whole.Plugin))
+	for i, p := range whole.Plugin {
+		spec := plugin.DefaultSpec()
+		if err := meta.PrimitiveDecode(p, &spec); err != nil {
+			return fmt.Errorf("plugin[%d]: %w", i, err)
+		}
+		c.Plugin = append(c.Plugin, spec)
+	}
+	// A plugin's own table is for the plugin to check.
+	unread := slices.DeleteFunc(meta.Undecoded(), func(k toml.Key) bool {
+		return len(k) > 2 && k[0] == "plugin" && k[1] == "config"
+	})
+	if len(unread) > 0 {
+		return fmt.Errorf("%s: there is no such key: see config.toml for all there are", unread[0])
+	}
+	return nil
+}
+
+func parseMessage(e toml.ParseError) string {
+	if e.LastKey != "" && !strings.Contains(e.Message, e.LastKey) {
+		return e.LastKey + ": " + e.Message
+	}
+	return e.Message
+}
+
+// Validate names the first key with an impossible value.
+func (c *Config) Validate() error {
+	for _, section := range []interface{ Validate() error }{
+		&c.Server, &c.TLS, &c.Admin, &c.Market, &c.OAuth, &c.Token, &c.Store, &c.Limits, &c.Plugins,
+	} {
+		if err := section.Validate(); err != nil {
+			return err
+		}
+	}
+	names := map[string]bool{}
+	for i := range c.Plugin {
+		at := fmt.Sprintf("plugin[%d]", i)
+		if err := c.Plugin[i].Validate(at); err != nil {
+			return err
+		}
+		if name := c.Plugin[i].Name; names[name] {
+			return fmt.Errorf("%s.name: %q is there twice: a plugin's name is unique", at, name)
+		} else {
+			names[name] = true
+		}
+	}
+	return nil
+}
+
+// Validate names the first key of [store] with an impossible value.
+func (c *StoreConfig) Validate() error {
+	switch {
+	case c.Dir == "":
+		return errors.New("store.dir: is empty: name the data directory")
+	case c.Durability != DurabilityPower && c.Durability != DurabilityProcess:
+		return fmt.Errorf("store.durability: %q is no choice: use power or process", c.Durability)
+	case c.Accounts < 16 || c.Accounts > 100_000_000:
+		return fmt.Errorf("store.accounts: %d is out of range: use 16 to 100000000", c.Accounts)
+	}
+	return nil
+}
+
+// Validate names the first key of [plugins] with an impossible value.
+func (c *PluginsConfig) Validate() error {
+	switch {
+	case c.MaxModule < 1<<10 || c.MaxModule > 256<<20:
+		return fmt.Errorf("plugins.max_module: %v is out of range: use 1KiB to 256MiB", c.MaxModule)
+	case c.KVKeys < 0 || c.KVBytes < 0:
+		return errors.New("plugins.kv_keys: is negative: use 0 or more")
+	}
+	return nil
+}
+
+// path resolves a path of the configuration.
+func (c *Config) path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(c.Dir, p)
+}
+
+// data is a path in the data directory.
+func (c *Config) data(name string) string { return filepath.Join(c.path(c.Store.Dir), name) }

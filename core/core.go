@@ -1,0 +1,298 @@
+// Package core wires the server together and does nothing else: it opens the
+// store, the keys, the catalogue and the plugins, hands them to the rules and
+// the rules to the listeners. A Host is one whole server; the binary, the tests
+// and the demo all run the same one.
+package core
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/souk-market/souk/core/admin"
+	"github.com/souk-market/souk/core/catalog"
+	"github.com/souk-market/souk/core/market"
+	"github.com/souk-market/souk/core/oauth"
+	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/core/server"
+	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/store/badger"
+	"github.com/souk-market/souk/core/token"
+)
+
+// Host is a server that listens. Serve it, and Close it.
+type Host struct {
+	OAuth   *oauth.Server
+	Market  *market.Market
+	Catalog *catalog.Catalog
+	Store   *store.Store
+	Plugins *plugin.Host
+	// InstallKey is the public half of the key that signs install verification
+	// tokens, as PEM: what App Store Connect has to know.
+	InstallKey []byte
+	// Created are the files that this start has made.
+	Created []string
+
+	config         Config
+	cert           *tls.Certificate
+	public, admins net.Listener
+	server         *server.Server
+	admin          *admin.Server
+	undo           []func() // what Close has to do, last first
+}
+
+// Open makes a server of a configuration. It takes the two addresses and the
+// data directory; after an error it has given all of them back.
+func Open(ctx context.Context, c Config) (_ *Host, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	h := &Host{config: c.whole()}
+	c = h.config
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.Close())
+		}
+	}()
+	// The cheap things first: they are also those that are wrong most often.
+	if h.cert, err = c.certificate(); err != nil {
+		return nil, err
+	}
+	if h.public, err = h.listen("server.listen", c.Server.Listen); err != nil {
+		return nil, err
+	}
+	if h.admins, err = h.listen("admin.listen", c.Admin.Listen); err != nil {
+		return nil, err
+	}
+	if err = h.openStore(ctx); err != nil {
+		return nil, err
+	}
+	if err = h.openCatalog(ctx); err != nil {
+		return nil, err
+	}
+	if err = h.openPlugins(ctx); err != nil {
+		return nil, err
+	}
+	if err = h.openRules(ctx); err != nil {
+		return nil, err
+	}
+	return h, h.openListeners()
+}
+
+// closing notes what Close has to do.
+func (h *Host) closing(f func()) { h.undo = append(h.undo, f) }
+
+func (h *Host) listen(key, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, listenError(address, err))
+	}
+	h.closing(func() { _ = l.Close() }) // a listener that was served is closed already
+	return l, nil
+}
+
+func (h *Host) openStore(ctx context.Context) error {
+	c := &h.config
+	dir := c.path(c.Store.Dir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("store.dir: %w", err)
+	}
+	engine, err := badger.Open(badger.Options{
+		Dir: c.data("store"), Sync: c.Store.Durability == DurabilityPower, MinFree: int64(c.Store.MinFree),
+		Now: c.Now, Log: c.Log,
+	})
+	if err != nil {
+		return fmt.Errorf("store.dir: %w", err)
+	}
+	if h.Store, err = store.Open(ctx, engine, store.Config{Now: c.clock(), Accounts: c.Store.Accounts}); err != nil {
+		return errors.Join(fmt.Errorf("store.dir: %s: %w", dir, err), engine.Close())
+	}
+	h.closing(func() {
+		if err := h.Store.Close(); err != nil {
+			c.Log.Error("close the store", "error", err)
+		}
+	})
+	return nil
+}
+
+func (h *Host) openCatalog(ctx context.Context) (err error) {
+	c := &h.config
+	rules := c.catalogRules()
+	h.Catalog, err = catalog.Open(ctx, h.Store, catalog.Options{PublicURL: h.PublicURL(), Rules: rules, Log: c.Log})
+	if err != nil {
+		return err
+	}
+	h.closing(h.Catalog.Close)
+	if c.Catalog.File == "" {
+		return nil
+	}
+	items, err := catalog.ReadFile(c.path(c.Catalog.File), rules)
+	if err != nil {
+		return fmt.Errorf("catalog.file: %w", err)
+	}
+	done, err := h.Catalog.Import(ctx, items)
+	if err != nil {
+		return fmt.Errorf("catalog.file: %w", err)
+	}
+	c.Log.Info("catalogue read", "file", c.Catalog.File, "added", len(done.Added), "changed", len(done.Changed), "kept", len(done.Kept))
+	return nil
+}
+
+func (h *Host) openPlugins(ctx context.Context) (err error) {
+	h.Plugins, err = plugin.Open(ctx, h.config.pluginOptions(h.Store))
+	if err != nil {
+		return err
+	}
+	h.closing(func() {
+		if err := h.Plugins.Close(context.Background()); err != nil {
+			h.config.Log.Error("close the plugins", "error", err)
+		}
+	})
+	return nil
+}
+
+func (h *Host) openRules(ctx context.Context) error {
+	c := &h.config
+	ring, err := c.openRing(ctx, h.Store, h.made)
+	if err != nil {
+		return err
+	}
+	key, err := c.installKey(h.made)
+	if err != nil {
+		return err
+	}
+	if h.InstallKey, err = token.PublicPEM(key); err != nil {
+		return err
+	}
+	clients, err := oauth.NewClients(c.OAuth.Clients)
+	if err != nil {
+		return err
+	}
+	h.OAuth = &oauth.Server{
+		Issuer: h.PublicURL(), Market: c.Market.Name, Config: c.OAuth, Lives: c.Token.Lives, Clients: clients,
+		Store: h.Store, Ring: func() *token.Ring { return ring }, Plugins: h.Plugins,
+		Attempts: oauth.NewAttempts(c.OAuth, c.clock()), Now: c.clock(), Rand: c.Rand, Log: c.Log,
+	}
+	h.Market = &market.Market{
+		Config: c.Market, Catalog: h.Catalog, Store: h.Store, Plugins: h.Plugins,
+		Signer: &token.InstallSigner{
+			Issuer: c.Market.ItemID, KeyID: c.Market.InstallKeyID, Key: key, Life: c.Market.InstallLife.Std(), Now: c.clock(), Rand: c.Rand,
+		},
+		Client: func(key [16]byte) string {
+			if client, ok := clients.Registered(key); ok {
+				return client.ID
+			}
+			return hex.EncodeToString(key[:])
+		},
+		Now: c.clock(), Rand: c.Rand, Log: c.Log,
+	}
+	return nil
+}
+
+func (h *Host) openListeners() (err error) {
+	c := &h.config
+	h.server, err = server.New(server.Options{Config: c.Server, Limits: c.Limits, OAuth: h.OAuth, Market: h.Market, Log: c.Log})
+	if err != nil {
+		return err
+	}
+	secret, err := c.adminToken(h.made)
+	if err != nil {
+		return err
+	}
+	people, err := h.Store.PluginKV(c.OAuth.AccountsPlugin, c.kvQuota())
+	if err != nil {
+		return err
+	}
+	h.admin, err = admin.New(admin.Options{
+		Config: c.Admin, Token: secret, Store: h.Store, Catalog: h.Catalog, OAuth: h.OAuth, Plugins: h.Plugins,
+		People: people, Ready: h.ready, Log: c.Log, Now: c.clock(),
+	})
+	return err
+}
+
+func (h *Host) made(file string) { h.Created = append(h.Created, file) }
+
+// ready says what keeps the server from answering.
+func (h *Host) ready(ctx context.Context) error {
+	if _, err := h.Store.KeyRing(ctx); err != nil {
+		return err
+	}
+	return h.Catalog.Err()
+}
+
+// PublicURL is how devices reach the server.
+func (h *Host) PublicURL() string {
+	if u := h.config.Server.PublicURL; u != "" {
+		return u
+	}
+	scheme := "http"
+	if h.cert != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + reachable(h.public)
+}
+
+// AdminURL is how the operator reaches the admin API.
+func (h *Host) AdminURL() string { return "http://" + reachable(h.admins) }
+
+// reachable is an address that a listener can be reached at from this machine.
+func reachable(l net.Listener) string {
+	a := l.Addr().String()
+	if host, port, err := net.SplitHostPort(a); err == nil {
+		if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+			return net.JoinHostPort("127.0.0.1", port)
+		}
+	}
+	return a
+}
+
+// stopWithin bounds how long a stop waits for requests under way.
+const stopWithin = 10 * time.Second
+
+// Serve answers until ctx ends, and then until the requests under way are done.
+func (h *Host) Serve(ctx context.Context) error {
+	failed := make(chan error, 2)
+	go func() { failed <- h.server.Serve(h.public, h.cert) }()
+	go func() { failed <- h.admin.Serve(h.admins) }()
+	var err error
+	running := 2
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		running--
+	}
+	stop, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	err = errors.Join(err, h.server.Close(stop), h.admin.Close(stop))
+	for ; running > 0; running-- {
+		err = errors.Join(err, <-failed)
+	}
+	return err
+}
+
+// Close gives back what Open has taken. Serve must have returned.
+func (h *Host) Close() error {
+	for i := len(h.undo) - 1; i >= 0; i-- {
+		h.undo[i]()
+	}
+	h.undo = nil
+	return nil
+}
+
+// certificate reads the files of [tls]; nil = plain HTTP.
+func (c *Config) certificate() (*tls.Certificate, error) {
+	if c.TLS.Cert == "" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.path(c.TLS.Cert), c.path(c.TLS.Key))
+	if err != nil {
+		return nil, fmt.Errorf("tls.cert: %s", strings.TrimPrefix(err.Error(), "tls: "))
+	}
+	return &cert, nil
+}

@@ -1,0 +1,255 @@
+// Package market holds the rules of the market: which apps a device may have
+// back, which updates it is offered, and which version of each. It knows no HTTP
+// and no JSON; a request names apps, and the answer names releases with their
+// install verification tokens.
+//
+// The order of every decision is the same: the catalogue says which versions fit
+// the device, policy says whether the account may have the app and which version
+// it is to be, and the core keeps to what no policy may override: nothing that
+// was taken down, nothing that does not fit, no halted version as an update.
+// Where nothing fits, nobody is asked: most update checks end there.
+package market
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/souk-market/souk/core/catalog"
+	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/token"
+	"github.com/souk-market/souk/sdk/abi"
+)
+
+// Market answers for restores, updates and install tokens. Wire it by field
+// name; every field is needed but Log.
+type Market struct {
+	Config  Config
+	Catalog *catalog.Catalog
+	Store   *store.Store
+	Plugins *plugin.Host
+	Signer  *token.InstallSigner
+	Client  func(key [16]byte) string // the client of a token, as policy sees it
+	Now     func() time.Time
+	Rand    io.Reader
+	Log     *slog.Logger // nil = silent
+
+	scratch sync.Pool // of *work
+}
+
+// ErrNoAccount means that a token is genuine but its account is gone or was
+// signed out everywhere.
+var ErrNoAccount = errors.New("market: the token's account is gone")
+
+// Request is what a device asks: about these apps, on this device.
+type Request struct {
+	Apps      []App
+	Platform  catalog.Platform // 0 = another than ours: nothing fits
+	OS        uint32           // major<<16 | minor<<8 | patch
+	Territory string           // as a trusted proxy says, or empty
+	Access    *token.Access    // nil = nobody is signed in
+}
+
+// App is an app of a request. The texts are what the device wrote, so that an
+// answer can name the app in the same words; a text that is no id has the id 0,
+// which no app has.
+type App struct {
+	Item, Version         uint64
+	ItemText, VersionText string
+}
+
+// Answer is what a device gets. It can be used again: Reset keeps its space.
+type Answer struct {
+	Offers   []Offer
+	Failures []App // apps that there is nothing of
+	tokens   []byte
+}
+
+// Offer is a release and the token that lets the device install it.
+type Offer struct {
+	Release  *catalog.Release
+	from, to int
+}
+
+// Token returns the install verification token of an offer of this answer.
+func (a *Answer) Token(o Offer) []byte { return a.tokens[o.from:o.to] }
+
+// Reset empties the answer.
+func (a *Answer) Reset() {
+	a.Offers, a.Failures, a.tokens = a.Offers[:0], a.Failures[:0], a.tokens[:0]
+}
+
+// NeedsSignIn reports whether apps can't be asked for without a token: one of
+// them is for people who are signed in, or nobody knows it.
+func (m *Market) NeedsSignIn(apps []App) bool {
+	snapshot := m.Catalog.Snapshot()
+	for i := range apps {
+		if e := snapshot.Item(apps[i].Item); e == nil || e.SignIn {
+			return true
+		}
+	}
+	return false
+}
+
+// work is the scratch space of one request.
+type work struct {
+	picks      []pick
+	candidates []catalog.Candidate
+	account    store.Account
+}
+
+// pick is one app on its way to a decision.
+type pick struct {
+	app      *App
+	entry    *catalog.Entry
+	from, to int // its candidates in work
+	choice   abi.Choice
+	denied   bool
+}
+
+func (m *Market) begin() *work {
+	w, ok := m.scratch.Get().(*work)
+	if !ok {
+		w = new(work)
+	}
+	return w
+}
+
+func (m *Market) end(w *work) {
+	clear(w.candidates[:cap(w.candidates)]) // no old snapshot is kept alive
+	w.picks, w.candidates, w.account = w.picks[:0], w.candidates[:0], store.Account{}
+	m.scratch.Put(w)
+}
+
+// Updates answers an update check. Apps without news are left out; apps that are
+// gone are failures, which a device is free to ignore.
+//
+// hot: called once a day by every device.
+func (m *Market) Updates(ctx context.Context, q *Request, a *Answer) error {
+	w := m.begin()
+	defer m.end(w)
+	snapshot := m.Catalog.Snapshot()
+	for i := range q.Apps {
+		app := &q.Apps[i]
+		e := snapshot.Item(app.Item)
+		if e == nil || e.Removed {
+			a.Failures = append(a.Failures, *app)
+			continue
+		}
+		from := len(w.candidates)
+		if w.candidates = e.AppendUpdates(w.candidates, app.Version, q.Platform, q.OS); len(w.candidates) > from {
+			w.picks = append(w.picks, pick{app: app, entry: e, from: from, to: len(w.candidates)})
+		}
+	}
+	if len(w.picks) == 0 {
+		return nil
+	}
+	if err := m.decide(ctx, q, w, abi.PurposeUpdate); err != nil {
+		return err
+	}
+	for i := range w.picks {
+		p := &w.picks[i]
+		if p.denied || p.choice < 0 {
+			continue
+		}
+		if err := m.offer(a, p.entry, w.candidates[p.from+int(p.choice)].Release, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Restore answers for apps that a device had before: each is restored or is a
+// failure. To say "you may not" with a status would make the device ask for a
+// password again.
+func (m *Market) Restore(ctx context.Context, q *Request, a *Answer) error {
+	return m.give(ctx, q, a, abi.PurposeRestore)
+}
+
+// InstallTokens answers the marketplace app, which installs apps itself. An app
+// that the account never had is a first download.
+func (m *Market) InstallTokens(ctx context.Context, q *Request, a *Answer) error {
+	return m.give(ctx, q, a, abi.PurposeInstallToken)
+}
+
+func (m *Market) give(ctx context.Context, q *Request, a *Answer, purpose abi.Purpose) error {
+	w := m.begin()
+	defer m.end(w)
+	snapshot := m.Catalog.Snapshot()
+	for i := range q.Apps {
+		app := &q.Apps[i]
+		e := snapshot.Item(app.Item)
+		from := len(w.candidates)
+		if e != nil {
+			w.candidates = e.AppendRestores(w.candidates, app.Version, q.Platform, q.OS)
+		}
+		if len(w.candidates) == from {
+			a.Failures = append(a.Failures, *app)
+			continue
+		}
+		w.picks = append(w.picks, pick{app: app, entry: e, from: from, to: len(w.candidates)})
+	}
+	if len(w.picks) == 0 {
+		return nil
+	}
+	if err := m.decide(ctx, q, w, purpose); err != nil {
+		return err
+	}
+	if purpose == abi.PurposeInstallToken {
+		if err := m.remember(ctx, w); err != nil {
+			return err
+		}
+	}
+	for i := range w.picks {
+		p := &w.picks[i]
+		if p.denied || p.choice == abi.Unavailable {
+			a.Failures = append(a.Failures, *p.app)
+			continue
+		}
+		again := purpose != abi.PurposeInstallToken || w.account.HasItem(p.entry.ID)
+		if err := m.offer(a, p.entry, w.candidates[p.from+int(p.choice)].Release, again); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remember notes which items the account is given, before it gets a token for
+// them. The account in w stays as it was: it says what was there before.
+func (m *Market) remember(ctx context.Context, w *work) error {
+	var fresh []uint64
+	for i := range w.picks {
+		if p := &w.picks[i]; !p.denied && p.choice >= 0 && !w.account.HasItem(p.entry.ID) {
+			fresh = append(fresh, p.entry.ID)
+		}
+	}
+	if w.account.Account == "" || len(fresh) == 0 {
+		return nil
+	}
+	_, err := m.Store.UpdateAccount(ctx, w.account.Account, func(a *store.Account) (bool, error) {
+		return a.AddHistory(fresh...), nil
+	})
+	if err != nil {
+		return fmt.Errorf("remember downloads: %w", err)
+	}
+	return nil
+}
+
+// offer adds a release with a token that was never used before.
+func (m *Market) offer(a *Answer, e *catalog.Entry, r *catalog.Release, again bool) error {
+	from := len(a.tokens)
+	var err error
+	a.tokens, err = m.Signer.Append(a.tokens, token.InstallClaims{
+		BundleID: e.BundleID, Item: e.ID, Version: r.ID, Redownload: again,
+	})
+	if err != nil {
+		return fmt.Errorf("sign install token of item %d: %w", e.ID, err)
+	}
+	a.Offers = append(a.Offers, Offer{Release: r, from: from, to: len(a.tokens)})
+	return nil
+}

@@ -1,0 +1,198 @@
+package market
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/souk-market/souk/core/catalog"
+	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/sdk/abi"
+)
+
+// decide asks policy about all picks at once: at most one question to each plugin
+// and hook. Afterwards each pick is denied or has a choice; only an update may
+// have none.
+func (m *Market) decide(ctx context.Context, q *Request, w *work, purpose abi.Purpose) error {
+	head, err := m.head(ctx, q, w, purpose)
+	if err != nil {
+		return err
+	}
+	m.entitle(ctx, w, head)
+	m.selectVersions(ctx, w, head)
+	return nil
+}
+
+// head says who asks. It costs one look at the account record, mostly in memory.
+func (m *Market) head(ctx context.Context, q *Request, w *work, purpose abi.Purpose) (abi.Head, error) {
+	h := abi.Head{
+		NowMS: uint64(m.Now().UnixMilli()), Purpose: purpose, Seed: m.seed(),
+		Platform: abi.Platform(q.Platform), OS: q.OS, Territory: q.Territory,
+	}
+	if q.Access == nil {
+		return h, nil
+	}
+	account, err := m.Store.CachedAccount(ctx, q.Access.Subject)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return h, ErrNoAccount
+	case err != nil:
+		return h, fmt.Errorf("read account: %w", err)
+	case account.Epoch != q.Access.Epoch:
+		return h, ErrNoAccount
+	}
+	w.account = account
+	h.Account, h.BucketKey, h.Grants = account.Account, account.Account, account.Grants
+	h.Client = m.Client(q.Access.Client)
+	if account.Territory != "" {
+		h.Territory = account.Territory
+	}
+	return h, nil
+}
+
+func (m *Market) entitle(ctx context.Context, w *work, head abi.Head) {
+	allowed := m.Config.EntitleDefault == DefaultAllow ||
+		m.Config.EntitleDefault == DefaultAuto && !m.Plugins.Has(abi.HookEntitle)
+	if !m.Plugins.Has(abi.HookEntitle) {
+		for i := range w.picks {
+			w.picks[i].denied = !allowed
+		}
+		return
+	}
+	call := m.Plugins.Acquire()
+	defer call.Release()
+	call.Entitle.Head = head
+	call.Entitle.Apps = call.Entitle.Apps[:0]
+	for i := range w.picks {
+		p := &w.picks[i]
+		app := abi.EntitleApp{Item: p.entry.ID, BundleID: p.entry.BundleID}
+		if head.Purpose == abi.PurposeInstallToken {
+			app.Version = p.app.Version
+		}
+		call.Entitle.Apps = append(call.Entitle.Apps, app)
+	}
+	for i, e := range call.AskEntitle(ctx) {
+		p := &w.picks[i]
+		switch e.Decision {
+		case abi.Allow:
+		case abi.DecisionPass:
+			p.denied = !allowed
+		default:
+			p.denied = true
+		}
+		m.note(ctx, head, p, "entitle", e.Plugin, e.Reason, slog.Bool("denied", p.denied))
+	}
+}
+
+// selectVersions lets policy choose for every app that is not denied, and puts
+// the core's rule in its place where it abstains or holds.
+func (m *Market) selectVersions(ctx context.Context, w *work, head abi.Head) {
+	open := 0
+	for i := range w.picks {
+		w.picks[i].choice = abi.ChoicePass
+		if !w.picks[i].denied {
+			open++
+		}
+	}
+	if open > 0 && m.Plugins.Has(abi.HookSelectVersion) {
+		m.askVersions(ctx, w, head)
+	}
+	for i := range w.picks {
+		p := &w.picks[i]
+		candidates := w.candidates[p.from:p.to]
+		if head.Purpose != abi.PurposeUpdate {
+			p.choice = restoreChoice(p.choice, candidates)
+		} else if p.choice == abi.ChoicePass {
+			p.choice = openChoice(candidates, head.BucketKey)
+		}
+	}
+}
+
+func (m *Market) askVersions(ctx context.Context, w *work, head abi.Head) {
+	call := m.Plugins.Acquire()
+	defer call.Release()
+	q := &call.SelectVersion
+	q.Head = head
+	q.Apps = q.Apps[:0]
+	for i := range w.picks {
+		p := &w.picks[i]
+		if p.denied {
+			continue
+		}
+		// The element may have been used before: its list's space is kept.
+		if len(q.Apps) < cap(q.Apps) {
+			q.Apps = q.Apps[:len(q.Apps)+1]
+		} else {
+			q.Apps = append(q.Apps, abi.SelectVersionApp{})
+		}
+		app := &q.Apps[len(q.Apps)-1]
+		*app = abi.SelectVersionApp{
+			Item: p.entry.ID, Installed: p.app.Version, BundleID: p.entry.BundleID, Candidates: app.Candidates[:0],
+		}
+		for _, c := range w.candidates[p.from:p.to] {
+			r := c.Release
+			app.Candidates = append(app.Candidates, abi.Candidate{
+				Version: r.ID, ReleasedMS: r.ReleasedMS, MinOS: c.MinOS, Flags: abi.CandidateFlags(c.Flags),
+				Rollout: r.Share, Salt: r.Salt, Short: r.Short, Build: r.Build, Channel: r.Channel,
+			})
+		}
+	}
+	answers := call.AskSelectVersion(ctx)
+	for i := range w.picks {
+		p := &w.picks[i]
+		if p.denied {
+			continue
+		}
+		s := answers[0]
+		answers = answers[1:]
+		p.choice = s.Choice
+		m.note(ctx, head, p, "select_version", s.Plugin, s.Reason, slog.Int("choice", int(s.Choice)))
+	}
+}
+
+// openChoice is the newest version whose rollout is open to the key; anonymous
+// devices have none, and only a rollout of everyone is open to them.
+func openChoice(candidates []catalog.Candidate, key string) abi.Choice {
+	for i, c := range candidates {
+		share := c.Release.Share
+		if share >= abi.Buckets || key != "" && abi.Bucket(key, c.Release.Salt) < share {
+			return abi.Choice(i)
+		}
+	}
+	return abi.Hold
+}
+
+// restoreChoice is the requested version, else the newest, where policy does not
+// name another.
+func restoreChoice(choice abi.Choice, candidates []catalog.Candidate) abi.Choice {
+	if choice >= 0 || choice == abi.Unavailable {
+		return choice
+	}
+	for i, c := range candidates {
+		if c.Flags&catalog.FlagRequested != 0 {
+			return abi.Choice(i)
+		}
+	}
+	return 0
+}
+
+// note writes a decision to the log, for an operator who wants to see them.
+func (m *Market) note(ctx context.Context, head abi.Head, p *pick, hook, plugin, reason string, what slog.Attr) {
+	if m.Log == nil || !m.Log.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	m.Log.LogAttrs(ctx, slog.LevelDebug, "decision", slog.String("hook", hook), slog.String("account", head.Account),
+		slog.Uint64("item", p.entry.ID), what, slog.String("plugin", plugin), slog.String("reason", reason))
+}
+
+// seed is the randomness that policy gets for one request.
+func (m *Market) seed() uint64 {
+	var b [8]byte
+	if _, err := io.ReadFull(m.Rand, b[:]); err != nil {
+		return 0 // a plugin may not rely on it; nothing of the core does
+	}
+	return binary.LittleEndian.Uint64(b[:])
+}

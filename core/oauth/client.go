@@ -1,0 +1,189 @@
+package oauth
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/souk-market/souk/core/token"
+)
+
+// DeviceRedirect is where a device waits for its code. A URL parser takes the
+// spelling without slashes for the same, so both are one registered value.
+const DeviceRedirect = "app-distribution-oauth://"
+
+// ClientConfig is one [[oauth.client]]: a native app, such as the marketplace
+// app itself. It has no secret: PKCE proves who began the sign-in (RFC 8252 §8.1).
+type ClientConfig struct {
+	ID           string   `toml:"id"`
+	Name         string   `toml:"name"`
+	RedirectURIs []string `toml:"redirect_uris"`
+	// Market says that the client is the marketplace app: its tokens open the
+	// market's endpoints and live as long as a device's.
+	Market bool `toml:"market"`
+}
+
+// Client is who asks for a token.
+type Client struct {
+	ID        string
+	Name      string
+	Device    bool // not registered: a device with the built-in redirect
+	Market    bool
+	redirects []string
+}
+
+// Key is the client's place in tokens and records.
+func (c *Client) Key() [16]byte { return token.ClientID(c.ID) }
+
+func (c *Client) class() byte {
+	if c.Device {
+		return ClassDevice
+	}
+	return ClassApp
+}
+
+func (c *Client) audience() byte {
+	if c.Device || c.Market {
+		return AudienceMarket
+	}
+	return AudienceApp
+}
+
+// Redirects reports whether uri is registered for the client. The comparison is
+// exact (RFC 9700 §2.1); only a loopback address may come with any port
+// (RFC 8252 §7.3).
+func (c *Client) Redirects(uri string) bool {
+	if c.Device {
+		return isDeviceRedirect(uri)
+	}
+	for _, r := range c.redirects {
+		if r == uri || loopbackBesidesPort(r, uri) {
+			return true
+		}
+	}
+	return false
+}
+
+func isDeviceRedirect(uri string) bool {
+	return uri == DeviceRedirect || uri == strings.TrimSuffix(DeviceRedirect, "//")
+}
+
+// sameRedirect reports whether the redirect_uri of the token request is the one
+// of the authorization request.
+func sameRedirect(a, b string) bool {
+	return a == b || isDeviceRedirect(a) && isDeviceRedirect(b)
+}
+
+// loopbackBesidesPort compares two loopback URIs without their ports. What stands
+// before and behind the port is compared as text: nothing is normalised.
+func loopbackBesidesPort(registered, uri string) bool {
+	for _, host := range [...]string{"http://127.0.0.1", "http://[::1]"} {
+		r, ok1 := strings.CutPrefix(registered, host)
+		u, ok2 := strings.CutPrefix(uri, host)
+		if ok1 && ok2 {
+			rest, ok := cutPort(u)
+			want, _ := cutPort(r)
+			return ok && rest == want
+		}
+	}
+	return false
+}
+
+// cutPort removes ":digits" from the front of s, which must go on with the path.
+func cutPort(s string) (string, bool) {
+	if p, ok := strings.CutPrefix(s, ":"); ok {
+		i := 0
+		for i < len(p) && p[i] >= '0' && p[i] <= '9' {
+			i++
+		}
+		if i == 0 || i > 5 {
+			return "", false
+		}
+		s = p[i:]
+	}
+	return s, s == "" || s[0] == '/'
+}
+
+// Clients are the registered clients.
+type Clients struct {
+	byID  map[string]*Client
+	byKey map[[16]byte]*Client
+}
+
+// NewClients checks the configured clients; an error names the key and the fix.
+func NewClients(configs []ClientConfig) (*Clients, error) {
+	all := &Clients{map[string]*Client{}, map[[16]byte]*Client{}}
+	for i, c := range configs {
+		at := fmt.Sprintf("oauth.client[%d]", i)
+		switch {
+		case c.ID == "" || len(c.ID) > 255 || !vschar(c.ID):
+			return nil, fmt.Errorf("%s.id: %q is no client id: use 1 to 255 printable ASCII characters", at, c.ID)
+		case all.byID[c.ID] != nil:
+			return nil, fmt.Errorf("%s.id: %q is there twice: a client id is unique", at, c.ID)
+		case len(c.RedirectURIs) == 0 || len(c.RedirectURIs) > 10:
+			return nil, fmt.Errorf("%s.redirect_uris: has %d entries: a client has 1 to 10", at, len(c.RedirectURIs))
+		}
+		for j, uri := range c.RedirectURIs {
+			if err := checkRedirect(uri); err != nil {
+				return nil, fmt.Errorf("%s.redirect_uris[%d]: %q %w", at, j, uri, err)
+			}
+		}
+		client := &Client{ID: c.ID, Name: c.Name, Market: c.Market, redirects: c.RedirectURIs}
+		all.byID[c.ID], all.byKey[client.Key()] = client, client
+	}
+	return all, nil
+}
+
+// checkRedirect holds RFC 8252 §7 for what a native app may register: a claimed
+// https URI, a private-use scheme, or a loopback address.
+func checkRedirect(uri string) error {
+	u, err := url.Parse(uri)
+	switch {
+	case err != nil || u.Scheme == "":
+		return fmt.Errorf("is no absolute URI: write it whole, like \"com.example.market:/callback\"")
+	case len(uri) > 1024 || !vschar(uri) || strings.ContainsAny(uri, " \"<>\\^`{|}"):
+		return fmt.Errorf("is too long or has characters that no URI has")
+	case strings.Contains(uri, "#"):
+		return fmt.Errorf("has a fragment: leave it out (RFC 6749 §3.1.2)")
+	case u.User != nil:
+		return fmt.Errorf("has a user name in it: leave it out")
+	case isDeviceRedirect(uri) || u.Scheme == "app-distribution-oauth":
+		return fmt.Errorf("belongs to devices: nobody registers it")
+	case u.Scheme == "https":
+		if u.Hostname() == "" || u.Hostname() == "localhost" || loopback(u.Hostname()) {
+			return fmt.Errorf("is https without a public host: use the app's claimed domain")
+		}
+	case u.Scheme == "http":
+		if !loopback(u.Hostname()) {
+			return fmt.Errorf("is plain http: only http://127.0.0.1 and http://[::1] may be (RFC 8252 §7.3)")
+		}
+	case !strings.Contains(u.Scheme, "."):
+		return fmt.Errorf("has a scheme without a dot: a private one is a reversed domain name (RFC 8252 §7.1)")
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
+}
+
+// ByID finds a client by its client_id: a registered one, or else a device if
+// the text can be a device's. Nobody registers a device (Apple's is a UUID that
+// it makes itself), so any short printable text is taken and proves nothing.
+func (c *Clients) ByID(id string) (*Client, bool) {
+	if client, ok := c.byID[id]; ok {
+		return client, true
+	}
+	if id == "" || len(id) > 255 || !vschar(id) {
+		return nil, false
+	}
+	return &Client{ID: id, Device: true}, true
+}
+
+// Registered finds a registered client by its place in tokens and records.
+func (c *Clients) Registered(key [16]byte) (*Client, bool) {
+	client, ok := c.byKey[key]
+	return client, ok
+}

@@ -1,0 +1,141 @@
+package oauth
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"time"
+
+	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/token"
+)
+
+// code is what an authorization code carries, sealed. It names the family that
+// it will become, so nothing is written until it is redeemed: a code is unspent
+// as long as its family is absent.
+type code struct {
+	Family    [16]byte `json:"f"`
+	Account   string   `json:"a"`
+	ClientID  string   `json:"c"`
+	Redirect  string   `json:"r"`
+	Challenge string   `json:"h"`
+	Expires   int64    `json:"x"` // unix seconds
+}
+
+func (s *Server) mintCode(a *authorization, account string) (string, error) {
+	id, err := s.newFamilyID()
+	if err != nil {
+		return "", err
+	}
+	plain, err := json.Marshal(code{id, account, a.client.ID, a.redirect, a.challenge, s.Now().Add(s.Lives.Code.Std()).Unix()})
+	if err == nil {
+		var sealed string
+		if sealed, err = s.Ring().Seal(s.Rand, token.PurposeCode, plain); err == nil {
+			return sealed, nil
+		}
+	}
+	return "", Errorf(ServerError, "no code can be issued at the moment").because(err)
+}
+
+// codeGrant is the grant of RFC 6749 §4.1.3 with RFC 7636 §4.5.
+type codeGrant struct {
+	code   code
+	forged bool // the verifier does not fit
+}
+
+func (g *codeGrant) verify(_ context.Context, s *Server, c *tokenCall) error {
+	p := c.params
+	if p["code"] == "" {
+		return Errorf(InvalidRequest, "code is missing")
+	}
+	if p["code_verifier"] == "" {
+		return Errorf(InvalidRequest, "code_verifier is missing")
+	}
+	plain, err := s.Ring().Open(token.PurposeCode, p["code"])
+	if err != nil {
+		return Errorf(InvalidGrant, "code is not one of ours").because(err)
+	}
+	if err := json.Unmarshal(plain, &g.code); err != nil {
+		return Errorf(InvalidGrant, "code is not one of ours").because(err)
+	}
+	if s.Now().Unix() >= g.code.Expires {
+		return Errorf(InvalidGrant, "code has expired")
+	}
+	client, ok := s.Clients.ByID(g.code.ClientID)
+	switch {
+	case !ok:
+		return Errorf(InvalidGrant, "code was issued to a client that is no more")
+	case c.client != nil && c.client.ID != client.ID:
+		return Errorf(InvalidGrant, "code was issued to another client")
+	}
+	c.client = client // left out, the verifier proves who it is
+	// Apple's device may leave redirect_uri out: it has one only.
+	switch redirect := p["redirect_uri"]; {
+	case redirect == "" && !client.Device:
+		return Errorf(InvalidRequest, "redirect_uri is missing")
+	case redirect != "" && !sameRedirect(redirect, g.code.Redirect):
+		return Errorf(InvalidGrant, "redirect_uri is not the one that the code was sent to")
+	}
+	g.forged = !verifies(g.code.Challenge, p["code_verifier"])
+	return nil
+}
+
+func (g *codeGrant) decide(context.Context, *Server, *tokenCall) error { return nil }
+
+// spend creates the family that the code names. Whoever comes second finds it
+// there: the code was stolen, and what was issued for it ends (RFC 6749 §4.1.2).
+// A wrong verifier burns the code in the same way.
+func (g *codeGrant) spend(ctx context.Context, s *Server, c *tokenCall) error {
+	now := s.Now()
+	f, err := s.found(ctx, g.code.Account, c.client, now)
+	if err != nil {
+		return err
+	}
+	if g.forged {
+		f.State = store.Revoked
+	}
+	created, err := s.create(ctx, g.code.Family, f)
+	switch {
+	case err != nil:
+		return err
+	case !created:
+		if err := s.revoke(ctx, g.code.Family, "code redeemed twice"); err != nil {
+			return err
+		}
+		return Errorf(InvalidGrant, "code was used before: what was issued for it is revoked")
+	case g.forged:
+		return Errorf(InvalidGrant, "code_verifier does not fit: the code is spent")
+	}
+	c.familyID, c.family, c.issuedType = g.code.Family, f, TypeAccessToken
+	return nil
+}
+
+// revoke ends a family. The access tokens go first: if the process dies between
+// the two, what is left is a refresh token, and using it ends here again.
+func (s *Server) revoke(ctx context.Context, id [16]byte, why string) error {
+	if err := s.bar(ctx, id); err != nil {
+		return err
+	}
+	now := s.Now()
+	_, err := s.Store.UpdateFamily(ctx, id, func(f store.Family) (store.Family, time.Time, bool, error) {
+		if f.State == store.Revoked {
+			return f, time.Time{}, false, nil
+		}
+		f.State = store.Revoked
+		return f, s.familyExpiry(f, now), true, nil
+	})
+	if err != nil {
+		return storeError(err)
+	}
+	s.log().Warn("sign-in revoked", "family", hex.EncodeToString(id[:]), "why", why)
+	return nil
+}
+
+// bar refuses the access tokens of a family until the last of them is out of date.
+func (s *Server) bar(ctx context.Context, id [16]byte) error {
+	longest := max(s.Lives.AccessDevice.Std(), s.Lives.AccessApp.Std())
+	if err := s.Store.Revoke(ctx, id, s.Now().Add(longest+time.Minute)); err != nil {
+		return storeError(err)
+	}
+	return nil
+}

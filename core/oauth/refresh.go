@@ -1,0 +1,113 @@
+package oauth
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/token"
+)
+
+// refreshGrant is the grant of RFC 6749 §6 with rotation (RFC 9700 §4.14.2).
+//
+// A refresh token says which family it is of and its generation there. The
+// family's present generation is exchanged for the next. The one before may come
+// again, since an answer can be lost on its way to a device: as long as nobody
+// used its successor, it gets the same successor. Everything older was used
+// after it had been replaced: two parties hold this family, and it ends.
+type refreshGrant struct {
+	token token.Refresh
+}
+
+// A device that lost an answer is back when it wakes up next, maybe a day later.
+// It gets its successor then too, but no more often than this: the third time in
+// so many generations looks like a thief who is always a little late.
+const (
+	lateRetries = 2
+	lateWindow  = 10 // generations
+)
+
+var errLate = errors.New("oauth: refresh token was replaced")
+
+func (g *refreshGrant) verify(_ context.Context, s *Server, c *tokenCall) error {
+	t := c.params["refresh_token"]
+	if t == "" {
+		return Errorf(InvalidRequest, "refresh_token is missing")
+	}
+	if _, err := parseScope(c.params["scope"]); err != nil {
+		return err
+	}
+	var err error
+	if g.token, err = s.Ring().ParseRefresh([]byte(t)); err != nil {
+		return Errorf(InvalidGrant, "refresh_token is not one of ours").because(err)
+	}
+	return nil
+}
+
+func (g *refreshGrant) decide(context.Context, *Server, *tokenCall) error { return nil }
+
+// spend is one Update of the family. What it decided is read off the record that
+// comes back, since the function in it may run more than once.
+func (g *refreshGrant) spend(ctx context.Context, s *Server, c *tokenCall) error {
+	id, now, kid := g.token.Family, s.Now(), s.Ring().Current()
+	f, err := s.Store.UpdateFamily(ctx, id, func(f store.Family) (store.Family, time.Time, bool, error) {
+		if c.client != nil && c.client.Key() != f.Client {
+			return f, time.Time{}, false, Errorf(InvalidGrant, "refresh_token was issued to another client")
+		}
+		if f.State != store.Active {
+			return f, time.Time{}, false, nil
+		}
+		next, change := s.rotate(f, g.token.Generation, now, kid)
+		return next, s.familyExpiry(next, now), change, nil
+	})
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return Errorf(InvalidGrant, "refresh_token has expired")
+	case err != nil:
+		return storeError(err)
+	case f.State != store.Active:
+		// Also when it was revoked earlier: the process may have died in between.
+		if err := s.bar(ctx, id); err != nil {
+			return err
+		}
+		if f.Generation != g.token.Generation {
+			s.log().Warn("refresh token reused: sign-in revoked", "family", hex.EncodeToString(id[:]), "generation", g.token.Generation, "newest", f.Generation)
+		}
+		return Errorf(InvalidGrant, "refresh_token is revoked").because(errLate)
+	}
+	c.familyID, c.family = id, f
+	return nil
+}
+
+// rotate decides what becomes of a family when a token of a generation is used.
+func (s *Server) rotate(f store.Family, generation uint32, now time.Time, kid byte) (next store.Family, change bool) {
+	switch {
+	case generation >= f.Generation: // newer than ours only after a recovery from a backup
+		f.Generation = generation + 1
+		f.RotatedAt, f.KID = now, kid
+		return f, true
+	case generation == f.Generation-1 && now.Sub(f.RotatedAt) <= s.Lives.Grace.Std():
+		return f, false
+	case generation == f.Generation-1 && f.Class == ClassDevice && late(&f):
+		return f, true
+	}
+	f.State = store.Revoked
+	return f, true
+}
+
+// late notes one more late retry, unless there were too many.
+func late(f *store.Family) bool {
+	free := -1
+	for i, g := range f.Late {
+		if g == 0 || g+lateWindow <= f.Generation {
+			free = i
+		}
+	}
+	if free < 0 {
+		return false
+	}
+	f.Late[free] = f.Generation
+	return true
+}

@@ -1,0 +1,215 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/token"
+)
+
+// TokenRequest is a request to the token endpoint (RFC 6749 §3.2).
+type TokenRequest struct {
+	Params Params
+	// Basic is set when the client sent an Authorization header of that scheme.
+	Basic *Basic
+}
+
+// Basic are credentials from the Authorization header, already form-decoded
+// (RFC 6749 §2.3.1).
+type Basic struct{ ID, Secret string }
+
+// TokenResponse is the answer of the token endpoint (RFC 6749 §5.1). ExpiresIn
+// is a number of seconds that a device must have.
+type TokenResponse struct {
+	AccessToken     string `json:"access_token"`
+	TokenType       string `json:"token_type"`
+	ExpiresIn       int64  `json:"expires_in"`
+	RefreshToken    string `json:"refresh_token"`
+	IssuedTokenType string `json:"issued_token_type,omitempty"` // RFC 8693 §2.2.1
+	Scope           string `json:"scope,omitempty"`
+}
+
+// TypeAccessToken is the only token type that is exchanged (RFC 8693 §3).
+const TypeAccessToken = "urn:ietf:params:oauth:token-type:access_token"
+
+// GrantTokenExchange is the grant type of RFC 8693 §2.1.
+const GrantTokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+
+// GrantTypes are the grant types, as the metadata lists them.
+var GrantTypes = []string{"authorization_code", "refresh_token", GrantTokenExchange}
+
+// grant is what one grant type adds to the pipeline.
+type grant interface {
+	// verify checks what the client holds and writes nothing. It may name the
+	// client, if the request did not.
+	verify(ctx context.Context, s *Server, c *tokenCall) error
+	// decide asks policy, where the grant leaves something to decide.
+	decide(ctx context.Context, s *Server, c *tokenCall) error
+	// spend makes the grant's change in the store, exactly once and in one
+	// record's Update, and leaves the family that the tokens are of.
+	spend(ctx context.Context, s *Server, c *tokenCall) error
+}
+
+// tokenCall is one request on its way through the pipeline.
+type tokenCall struct {
+	params     Params
+	client     *Client // nil until somebody names it
+	familyID   [16]byte
+	family     store.Family
+	issuedType string
+}
+
+// Token answers the token endpoint. Each request takes the same steps in the same
+// order, so that no grant can leave one out.
+func (s *Server) Token(ctx context.Context, req TokenRequest) (*TokenResponse, error) {
+	c := &tokenCall{params: req.Params}
+	// 1. Which grant?
+	g, err := grantFor(req.Params["grant_type"])
+	if err != nil {
+		return nil, err
+	}
+	// 2. Who asks? A client that says who it is has to be that one.
+	if c.client, err = s.authenticate(req); err != nil {
+		return nil, err
+	}
+	// 3. Is what it holds good, for this client and now?
+	if err := g.verify(ctx, s, c); err != nil {
+		return nil, err
+	}
+	// 4. What does policy say?
+	if err := g.decide(ctx, s, c); err != nil {
+		return nil, err
+	}
+	// 5. Spend it: the one write, after which the answer stands.
+	if err := g.spend(ctx, s, c); err != nil {
+		return nil, err
+	}
+	// 6. Answer with what the family says, and nothing else: the same record
+	// always gives the same answer.
+	return s.respond(c), nil
+}
+
+func grantFor(grantType string) (grant, error) {
+	switch grantType {
+	case "authorization_code":
+		return &codeGrant{}, nil
+	case "refresh_token":
+		return &refreshGrant{}, nil
+	case GrantTokenExchange:
+		return &exchangeGrant{}, nil
+	case "":
+		return nil, Errorf(InvalidRequest, "grant_type is missing")
+	}
+	return nil, Errorf(UnsupportedGrantType, "grant_type must be authorization_code, refresh_token or %s", GrantTokenExchange)
+}
+
+// authenticate finds the client in the request. Every client here is public: it
+// has a name and no secret, so a secret is a mistake that is not let pass.
+func (s *Server) authenticate(req TokenRequest) (*Client, error) {
+	id := req.Params["client_id"]
+	if b := req.Basic; b != nil {
+		switch {
+		case id != "" && id != b.ID:
+			return nil, Errorf(InvalidRequest, "client_id differs between the Authorization header and the body")
+		case b.Secret != "":
+			return nil, Errorf(InvalidClient, "this client has no secret")
+		}
+		id = b.ID
+	}
+	if req.Params["client_secret"] != "" {
+		return nil, Errorf(InvalidClient, "this client has no secret")
+	}
+	if id == "" {
+		return nil, nil
+	}
+	c, ok := s.Clients.ByID(id)
+	if !ok {
+		return nil, Errorf(InvalidClient, "client_id is no client id")
+	}
+	return c, nil
+}
+
+// found begins a family for an account and a client. The account has a record
+// from its first sign-in on: tokens carry its number, and the record its name.
+func (s *Server) found(ctx context.Context, account string, c *Client, now time.Time) (store.Family, error) {
+	subject := store.SubjectID(account)
+	r, err := s.Store.Account(ctx, subject)
+	if errors.Is(err, store.ErrNotFound) {
+		r, err = s.Store.UpdateAccount(ctx, account, func(*store.Account) (bool, error) { return true, nil })
+	}
+	if err != nil {
+		return store.Family{}, storeError(err)
+	}
+	return store.Family{
+		State: store.Active, KID: s.Ring().Current(), Class: c.class(), Audience: c.audience(),
+		RotatedAt: now, Created: now, Subject: subject, Client: c.Key(), Scope: scopeAll, Epoch: r.Epoch,
+	}, nil
+}
+
+// create writes a new family under an id that nobody has.
+func (s *Server) create(ctx context.Context, id [16]byte, f store.Family) (created bool, err error) {
+	created, _, err = s.Store.CreateFamily(ctx, id, f, s.familyExpiry(f, f.Created))
+	if err != nil {
+		return false, storeError(err)
+	}
+	return created, nil
+}
+
+// familyExpiry is when a family is forgotten: it was idle too long, or is too old.
+func (s *Server) familyExpiry(f store.Family, now time.Time) time.Time {
+	at := now.Add(s.Lives.RefreshIdle.Std())
+	if abs := s.Lives.RefreshAbsolute.Std(); abs > 0 && f.Created.Add(abs).Before(at) {
+		at = f.Created.Add(abs)
+	}
+	return at
+}
+
+// accessLife is the life of an access token of a family.
+func (s *Server) accessLife(f *store.Family) time.Duration {
+	if f.Audience == AudienceMarket {
+		return s.Lives.AccessDevice.Std()
+	}
+	return s.Lives.AccessApp.Std()
+}
+
+// respond makes both tokens from the family record alone. A repeated request
+// finds the same record, so it gets the same tokens, byte for byte.
+func (s *Server) respond(c *tokenCall) *TokenResponse {
+	f, ring := &c.family, s.Ring()
+	issued := f.RotatedAt
+	expires := issued.Add(s.accessLife(f))
+	access := ring.AppendAccess(nil, &token.Access{
+		KID: f.KID, Audience: f.Audience, IssuedAt: uint32(issued.Unix()), Expires: uint32(expires.Unix()),
+		Subject: f.Subject, Family: c.familyID, Client: f.Client, Scope: f.Scope, Epoch: f.Epoch,
+	})
+	refresh := ring.AppendRefresh(nil, token.Refresh{KID: f.KID, Family: c.familyID, Generation: f.Generation})
+	return &TokenResponse{
+		AccessToken: string(access), TokenType: "Bearer", ExpiresIn: max(0, expires.Unix()-s.Now().Unix()),
+		RefreshToken: string(refresh), IssuedTokenType: c.issuedType, Scope: scopeText(f.Scope),
+	}
+}
+
+func (s *Server) newFamilyID() (id [16]byte, err error) {
+	if _, err = io.ReadFull(s.Rand, id[:]); err != nil {
+		return id, Errorf(ServerError, "no token can be issued at the moment").because(err)
+	}
+	return id, nil
+}
+
+// storeError turns a failure of the store into an answer. An outcome that is not
+// known is the client's to repeat: every write here gives the same answer twice.
+func storeError(err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	switch {
+	case errors.Is(err, store.ErrUnknown), errors.Is(err, store.ErrFull), errors.Is(err, store.ErrStopped),
+		errors.Is(err, store.ErrClosed), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return Errorf(TemporarilyUnavailable, "try again later").because(err)
+	}
+	return Errorf(ServerError, "the request could not be carried out").because(err)
+}

@@ -1,0 +1,208 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/souk-market/souk/sdk/abi"
+)
+
+// Entitlement is the decision about one app.
+type Entitlement struct {
+	Decision abi.Decision // DecisionPass: all abstained, the market's default decides
+	Plugin   string       // whose decision it is
+	Code     uint32
+	Reason   string
+	Failed   bool // the plugin failed and its on_error decided
+}
+
+// Selection is the choice for one app.
+type Selection struct {
+	Choice abi.Choice // ChoicePass: all abstained, the market's default decides
+	Plugin string     // whose choice it is
+	Code   uint32
+	Reason string
+	Failed bool // the plugin failed and its on_error decided
+}
+
+// failedReason is the Reason of what on_error decided; the log says more.
+const failedReason = "the plugin failed"
+
+// AskEntitle asks whether the account may have the apps of c.Entitle: one
+// answer an app, in the same order. The first denial wins, app by app. There is
+// no error: on_error resolves failures.
+func (c *Call) AskEntitle(ctx context.Context) []Entitlement {
+	apps := len(c.Entitle.Apps)
+	list := resize(&c.entitlements, apps)
+	for i := range list {
+		list[i] = Entitlement{Decision: abi.DecisionPass}
+	}
+	chain := c.host.chains[abi.HookEntitle]
+	if apps == 0 || len(chain) == 0 {
+		return list
+	}
+	c.request = c.Entitle.Append(c.request[:0])
+	q := ask(abi.HookEntitle, &c.Entitle.Head)
+	answer := &c.entitleAnswer
+	answer.apps = apps
+	for _, p := range chain {
+		answered, failure := c.ask(ctx, p, q, abi.MaxVerdict, answer)
+		open := false
+		for i := range list {
+			e := Entitlement{Decision: abi.DecisionPass, Plugin: p.name}
+			switch {
+			case answered:
+				item := &answer.Items[i]
+				e.Decision, e.Code, e.Reason = item.Decision, item.Code, item.Reason
+			case failure != nil:
+				e.Decision, e.Reason, e.Failed = p.entitleOnError(), failedReason, true
+			}
+			list[i].meet(e)
+			open = open || list[i].Decision != abi.Deny
+		}
+		if !open {
+			break
+		}
+	}
+	return list
+}
+
+// meet resolves the decision so far with that of the next plugin.
+func (e *Entitlement) meet(next Entitlement) {
+	switch {
+	case e.Decision == abi.Deny, next.Decision == abi.DecisionPass:
+	case next.Decision == abi.Deny, e.Decision == abi.DecisionPass:
+		*e = next
+	}
+}
+
+func (p *plugin) entitleOnError() abi.Decision {
+	switch p.onError {
+	case errorAllows:
+		return abi.Allow
+	case errorAbstains:
+		return abi.DecisionPass
+	}
+	return abi.Deny
+}
+
+// AskSelectVersion asks which versions the device gets of the apps of
+// c.SelectVersion: one answer an app, in the same order. The first plugin that
+// doesn't abstain decides, app by app. There is no error: on_error resolves
+// failures.
+func (c *Call) AskSelectVersion(ctx context.Context) []Selection {
+	list := resize(&c.selections, len(c.SelectVersion.Apps))
+	for i := range list {
+		list[i] = Selection{Choice: abi.ChoicePass}
+	}
+	chain := c.host.chains[abi.HookSelectVersion]
+	if len(list) == 0 || len(chain) == 0 {
+		return list
+	}
+	c.request = c.SelectVersion.Append(c.request[:0])
+	q := ask(abi.HookSelectVersion, &c.SelectVersion.Head)
+	answer := &c.selectAnswer
+	answer.apps = c.SelectVersion.Apps
+	defer func() { answer.apps = nil }()
+	for _, p := range chain {
+		answered, failure := c.ask(ctx, p, q, abi.MaxVerdict, answer)
+		open := false
+		for i := range list {
+			if list[i].Choice != abi.ChoicePass {
+				continue
+			}
+			switch {
+			case answered && answer.Items[i].Choice != abi.ChoicePass:
+				item := &answer.Items[i]
+				list[i] = Selection{Choice: item.Choice, Plugin: p.name, Code: item.Code, Reason: item.Reason}
+			case failure != nil && p.onError == errorDenies:
+				list[i] = Selection{Choice: abi.Hold, Plugin: p.name, Reason: failedReason, Failed: true}
+			default:
+				open = true
+			}
+		}
+		if !open {
+			break
+		}
+	}
+	return list
+}
+
+// AskSignIn asks about one step of a sign-in. Without an owner the plugins are
+// asked in turn and the first that doesn't abstain becomes the owner: it alone
+// is asked about the later steps. The error wraps ErrFailed or ErrAbstained.
+func (c *Call) AskSignIn(ctx context.Context, owner string) (answer *abi.SignInAnswer, plugin string, err error) {
+	c.request = c.SignIn.Append(c.request[:0])
+	defer c.forget()
+	for i := range c.SignIn.Fields {
+		c.secrets = append(c.secrets, c.SignIn.Fields[i].Value)
+	}
+	q := ask(abi.HookSignIn, &c.SignIn.Head)
+	q.secrets = c.guarded()
+	asked := false
+	for _, p := range c.host.chains[abi.HookSignIn] {
+		if owner != "" && owner != p.name {
+			continue
+		}
+		asked = true
+		answered, failure := c.ask(ctx, p, q, abi.MaxSignInVerdict, &c.signInAnswer)
+		if failure != nil {
+			return nil, p.name, failure
+		}
+		if answered && c.signInAnswer.Items[0].Outcome != abi.SignInPass {
+			return &c.signInAnswer.Items[0], p.name, nil
+		}
+	}
+	if owner != "" && !asked {
+		return nil, owner, fmt.Errorf("%w: plugin %q is not asked about %s any more", ErrFailed, owner, abi.HookSignIn)
+	}
+	return nil, "", ErrAbstained
+}
+
+// AskExchange asks whose subject token c.Exchange holds: the first plugin that
+// doesn't abstain says it. The error wraps ErrFailed or ErrAbstained.
+func (c *Call) AskExchange(ctx context.Context) (answer *abi.ExchangeAnswer, plugin string, err error) {
+	c.request = c.Exchange.Append(c.request[:0])
+	defer c.forget()
+	c.secrets = append(c.secrets, c.Exchange.SubjectToken)
+	q := ask(abi.HookExchange, &c.Exchange.Head)
+	q.secrets = c.guarded()
+	for _, p := range c.host.chains[abi.HookExchange] {
+		answered, failure := c.ask(ctx, p, q, abi.MaxVerdict, &c.exchangeAnswer)
+		if failure != nil {
+			return nil, p.name, failure
+		}
+		if answered && c.exchangeAnswer.Items[0].Outcome != abi.ExchangePass {
+			return &c.exchangeAnswer.Items[0], p.name, nil
+		}
+	}
+	return nil, "", ErrAbstained
+}
+
+func ask(hook abi.Hook, head *abi.Head) question {
+	return question{hook: hook, purpose: head.Purpose, nowMS: head.NowMS, seed: head.Seed}
+}
+
+// guarded returns the secrets, never nil: the question holds what a person
+// typed, also when that is nothing.
+func (c *Call) guarded() []string {
+	if c.secrets == nil {
+		return []string{}
+	}
+	return c.secrets
+}
+
+// forget clears a question that holds passwords or tokens.
+func (c *Call) forget() {
+	clear(c.request)
+	c.secrets = emptied(c.secrets)
+}
+
+// resize returns a list of n elements and keeps its space.
+func resize[T any](list *[]T, n int) []T {
+	if cap(*list) < n {
+		*list = make([]T, n)
+	}
+	*list = (*list)[:n]
+	return *list
+}

@@ -1,0 +1,403 @@
+package meter
+
+import "fmt"
+
+const (
+	// covered is the most instructions that one check pays for: a path with more meets another check.
+	covered = 256
+	// kept is how much of that is still good when control comes back from a call or a loop. What was paid and not yet
+	// used in all the callers is work that a deep recursion can do on its way back without a check.
+	kept = 64
+	// perUnit is how many of them cost one unit.
+	perUnit = 16
+	// outside is what an instruction counts that leaves compiled code.
+	outside = 128
+)
+
+// body reads one function and notes where its code has to change. The instructions themselves are copied.
+//
+// Loops divide a function into regions: the code outside of loops, and each loop without the loops within. Inside a
+// region control only moves forward, so one pass through it meets each instruction at most once. The check at a
+// region's beginning pays for instructions ahead, its credit. Where a path could have used up its credit, another check
+// is inserted. Branches make paths of different lengths meet; the least credit of any of them goes on from there.
+type body struct {
+	*rewriter
+	reader
+	function int // its index in the original
+	locals   uint32
+	frames   []frame
+	regions  []region
+	edits    []edit
+}
+
+// frame is a block that is open.
+type frame struct {
+	op     byte // opBlock for the function's own
+	region int  // that the block stands in, or for a loop the one that it makes
+	start  int  // credit before the first branch of an if
+	least  int  // credit of the branches out of the block
+}
+
+// region is a region whose end was not seen yet. Only the last of them is being read; the credit of those around it
+// waits.
+type region struct {
+	check  int // place in edits
+	credit int
+	weight int // of all its instructions so far
+}
+
+// edit replaces the bytes between from and to by an instruction with an index, or, if op is zero, inserts a check.
+type edit struct {
+	from, to int
+	op       byte
+	arg      uint32 // the index, or the units to charge
+}
+
+// read goes through the function whose content without the size is b.
+func (f *body) read(function int, b []byte) error {
+	f.reader = reader{buf: b}
+	f.function = function
+	f.frames, f.regions, f.edits = f.frames[:0], f.regions[:0], f.edits[:0]
+
+	signature := f.types[f.funcs[function]]
+	declared := f.readLocals()
+	f.locals = uint32(len(signature.params) + declared)
+	f.enter(opBlock)
+	for len(f.frames) > 0 && f.err == nil {
+		f.instruction()
+	}
+	if err := f.done(); err != nil {
+		return err
+	}
+	f.edits[0].arg = units(int(f.edits[0].arg) + declared + signature.values())
+	return nil
+}
+
+// units is the price of a check that covers weight instructions.
+func units(weight int) uint32 { return uint32(1 + weight/perUnit) }
+
+func (f *body) readLocals() int {
+	declared := 0
+	for range f.count("runs of locals", 2, len(f.buf)) {
+		n := f.u32()
+		f.valueType()
+		if uint64(declared)+uint64(n) > uint64(f.bounds.Locals) {
+			f.failf("more than %d locals", f.bounds.Locals)
+			return 0
+		}
+		declared += int(n)
+	}
+	return declared
+}
+
+// enter begins a region with a check here.
+func (f *body) enter(op byte) {
+	f.regions = append(f.regions, region{check: len(f.edits), credit: covered})
+	f.edits = append(f.edits, edit{from: f.pos, to: f.pos})
+	f.frames = append(f.frames, frame{op: op, region: len(f.regions) - 1, least: covered})
+	f.stats.Checks++
+}
+
+// spend counts an instruction that begins at the given place.
+func (f *body) spend(at, weight int) {
+	r := &f.regions[len(f.regions)-1]
+	r.weight += weight
+	if r.credit < weight {
+		r.credit = max(covered, weight)
+		f.edits = append(f.edits, edit{from: at, to: at, arg: units(r.credit)})
+		f.stats.Checks++
+	}
+	r.credit -= weight
+}
+
+// resume counts what may have happened since the region's last check in a call or a loop.
+func (f *body) resume() {
+	r := &f.regions[len(f.regions)-1]
+	r.credit = min(r.credit, kept)
+}
+
+// replace notes that the bytes from there to here become an instruction with an index.
+func (f *body) replace(from int, op byte, index uint32) {
+	f.edits = append(f.edits, edit{from: from, to: f.pos, op: op, arg: index})
+}
+
+// open begins a block.
+func (f *body) open(at int, op byte) {
+	f.spend(at, 1+f.blockType())
+	if op == opLoop {
+		f.enter(op)
+		f.stats.Loops++
+		return
+	}
+	here := len(f.regions) - 1
+	credit := f.regions[here].credit
+	f.frames = append(f.frames, frame{op: op, region: here, start: credit, least: covered})
+}
+
+// orElse goes from the first branch of an if to the second.
+func (f *body) orElse(at int) {
+	f.spend(at, 1)
+	b := &f.frames[len(f.frames)-1]
+	if b.op != opIf {
+		f.failf("else without if")
+		return
+	}
+	r := &f.regions[b.region]
+	b.op = opElse
+	b.least = min(b.least, r.credit)
+	r.credit = b.start
+}
+
+// close ends a block. Branches to it arrive behind its end, branches to a loop have met its check again.
+func (f *body) close(at int) {
+	f.spend(at, 1)
+	b := f.frames[len(f.frames)-1]
+	f.frames = f.frames[:len(f.frames)-1]
+	r := &f.regions[b.region]
+	switch {
+	case b.op == opLoop:
+		f.edits[r.check].arg = units(min(r.weight, covered))
+		f.regions = f.regions[:b.region]
+		f.resume()
+	case len(f.frames) == 0:
+		f.edits[r.check].arg = uint32(min(r.weight, covered))
+	case b.op == opIf:
+		r.credit = min(r.credit, b.least, b.start)
+	default:
+		r.credit = min(r.credit, b.least)
+	}
+}
+
+// label reads the target of a branch.
+func (f *body) label() {
+	n := f.index("label", len(f.frames))
+	if f.err != nil {
+		return
+	}
+	b := &f.frames[len(f.frames)-1-int(n)]
+	if b.op == opLoop {
+		return
+	}
+	b.least = min(b.least, f.regions[b.region].credit)
+	if b.region != len(f.regions)-1 { // out of a loop
+		b.least = min(b.least, kept)
+	}
+}
+
+// blockType returns how many values a block takes and leaves: a branch has to move them.
+func (f *body) blockType() int {
+	at := f.pos
+	switch t := f.signed(33); {
+	case t >= int64(len(f.types)):
+		f.failf("type %d does not exist", t)
+	case t >= 0:
+		return f.types[t].values()
+	case f.err == nil && (f.pos-at != 1 || t != -64 && !isValueType(byte(t)&0x7f)):
+		f.failf("block type % x is unknown", f.buf[at:f.pos])
+	case t != -64:
+		return 1
+	}
+	return 0
+}
+
+// instruction reads one instruction. Its size must be what the engine will take it for, and an index in it must have
+// existed before there were a counter and helpers.
+func (f *body) instruction() {
+	at := f.pos
+	op := f.byte()
+	switch immediates[op] {
+	case immNone:
+	case immBlock:
+		f.open(at, op)
+		return
+	case immElse:
+		f.orElse(at)
+		return
+	case immEnd:
+		f.close(at)
+		return
+	case immLabel:
+		f.spend(at, 1)
+		f.label()
+		return
+	case immLabels:
+		f.spend(at, 1)
+		for range f.count("labels", 1, len(f.buf)) {
+			f.label()
+		}
+		f.label()
+		return
+	case immFunction:
+		f.reference(at, op)
+		return
+	case immIndirect:
+		f.index("type", len(f.types))
+		f.index("table", len(f.tables))
+		weight := 1
+		if f.importsLent {
+			weight = outside
+		}
+		f.spend(at, weight)
+		f.resume()
+		return
+	case immTypes:
+		if n := f.byte(); f.err == nil && n != 1 {
+			f.failf("select of %d types", n)
+		}
+		f.valueType()
+	case immLocal:
+		f.index("local", int(f.locals))
+	case immGlobal:
+		f.index("global", f.globals)
+	case immTable:
+		f.index("table", len(f.tables))
+	case immMemory:
+		f.memory()
+		if op == opMemoryGrow {
+			f.spend(at, outside)
+			f.meter(at, helper{kind: helpGrow})
+			return
+		}
+	case immAccess:
+		f.access()
+	case immI32:
+		f.signed(32)
+	case immI64:
+		f.signed(64)
+	case imm4:
+		f.bytes(4)
+	case imm8:
+		f.bytes(8)
+	case immRef:
+		f.referenceType()
+	case immMisc:
+		f.misc(at)
+		return
+	case immVector:
+		f.vector()
+	default:
+		if f.err == nil {
+			f.fail(errUnknown(op))
+		}
+	}
+	f.spend(at, 1)
+}
+
+// reference reads call and ref.func. Defined functions make room for refill, which becomes the last imported one.
+func (f *body) reference(at int, op byte) {
+	i := int(f.index("function", len(f.funcs)))
+	switch {
+	case f.err != nil:
+		return
+	case op == opRefFunc:
+		f.spend(at, outside)
+	case i < f.importedFuncs:
+		f.spend(at, outside+f.types[f.funcs[i]].values())
+	default:
+		f.spend(at, 1)
+		f.resume()
+	}
+	if i >= f.importedFuncs {
+		f.replace(at, op, f.shift(uint32(i)))
+	}
+}
+
+func (f *body) memory() {
+	f.zero("memory")
+	if len(f.memories) == 0 {
+		f.failf("memory 0 does not exist")
+	}
+}
+
+func (f *body) access() {
+	if align := f.u32(); align >= 32 {
+		f.failf("alignment %d is unknown", align)
+	}
+	f.u32()
+	if len(f.memories) == 0 {
+		f.failf("memory 0 does not exist")
+	}
+}
+
+func (f *body) vector() {
+	op := f.vectorOpcode()
+	if f.err != nil {
+		return
+	}
+	switch vectors[op] {
+	case immAccess:
+		f.access()
+	case immAccessLane:
+		f.access()
+		f.byte()
+	case immLane:
+		f.byte()
+	case imm16:
+		f.bytes(16)
+	}
+}
+
+// misc reads the instructions behind the prefix 0xfc.
+func (f *body) misc(at int) {
+	op := f.u32()
+	if f.err != nil {
+		return
+	}
+	weight := 1
+	var h helper
+	switch {
+	case op <= 7: // saturating truncation
+	case op == miscMemoryInit:
+		h = helper{kind: helpInit, segment: f.dataIndex()}
+		f.memory()
+	case op == miscDataDrop:
+		f.dataIndex()
+	case op == miscMemoryCopy:
+		h.kind = helpCopy
+		f.memory()
+		f.memory()
+	case op == miscMemoryFill:
+		h.kind = helpFill
+		f.memory()
+	case op == miscTableInit:
+		h.kind = helpTable
+		f.index("element segment", f.elements)
+		f.index("table", len(f.tables))
+	case op == miscElemDrop:
+		f.index("element segment", f.elements)
+	case op == miscTableCopy:
+		h.kind = helpTable
+		f.index("table", len(f.tables))
+		f.index("table", len(f.tables))
+	case op == miscTableGrow:
+		h.kind = helpTable
+		weight = outside
+		f.index("table", len(f.tables))
+	case op == miscTableSize:
+		f.index("table", len(f.tables))
+	case op == miscTableFill:
+		h.kind = helpTable
+		f.index("table", len(f.tables))
+	default:
+		f.fail(fmt.Errorf("unknown opcode %#x %#x", opMisc, op))
+	}
+	if f.err != nil {
+		return
+	}
+	f.spend(at, weight)
+	f.meter(at, h)
+}
+
+// dataIndex reads the index of a data segment. The data count tells it before the segments come, so it is required.
+func (f *body) dataIndex() uint32 { return f.index("data segment", max(f.dataCount, 0)) }
+
+// meter puts a call of a helper before an instruction that began there, or in its place.
+func (f *body) meter(at int, h helper) {
+	switch h.kind {
+	case helpNothing:
+	case helpGrow, helpTable:
+		f.edits = append(f.edits, edit{from: at, to: at, op: opCall, arg: f.help(h)})
+	default:
+		f.replace(at, opCall, f.help(h))
+	}
+}

@@ -1,0 +1,136 @@
+package plugin_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/sdk/abi"
+)
+
+// blocked is a host with one instance, which waits in kv_get until told to go on.
+func blocked(t *testing.T) (*plugin.Host, *store) {
+	kv := &store{waiting: make(chan struct{}), release: make(chan struct{})}
+	s := spec("probe", probe("kv_get", "i32.const 8192 i32.const 3 i32.const 16384 i32.const 100 call kv_get"))
+	s.Allow, s.Instances = []string{"kv"}, 1
+	s.HostDeadline = 1 << 40 // 18 minutes
+	return open(t, plugin.Options{Specs: []plugin.Spec{s}, KV: kv.open}), kv
+}
+
+func TestBusyInstances(t *testing.T) {
+	h, kv := blocked(t)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if got := entitle(t, h, 1, abi.Head{})[0]; got.Failed || int32(got.Code) != int32(abi.CodeNotFound) {
+			t.Errorf("the first: %+v, want it to be answered", got)
+		}
+	})
+	<-kv.waiting
+
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+	defer cancel()
+	c := h.Acquire()
+	c.Entitle.Apps = make([]abi.EntitleApp, 1)
+	if got := c.AskEntitle(ctx)[0]; got.Decision != deny || !got.Failed {
+		t.Errorf("one that can't wait: %+v, want a denial because it failed", got)
+	}
+	c.Release()
+	wantFailure(t, h, "probe", "entitle", plugin.KindBusy, 1)
+
+	for range 3 { // and some that can
+		wg.Go(func() {
+			if got := entitle(t, h, 1, abi.Head{})[0]; got.Failed {
+				t.Errorf("one that waits: %+v, want it to be answered", got)
+			}
+		})
+	}
+	for range 4 {
+		kv.release <- struct{}{}
+		select {
+		case <-kv.waiting:
+		case <-t.Context().Done():
+		case <-after(&wg):
+		}
+	}
+	wg.Wait()
+}
+
+func after(wg *sync.WaitGroup) <-chan struct{} {
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	return done
+}
+
+func TestHostTimeHasItsOwnDeadline(t *testing.T) {
+	kv := &store{waiting: make(chan struct{}, 9), release: make(chan struct{})}
+	s := spec("probe", probe("kv_get", "i32.const 8192 i32.const 3 i32.const 16384 i32.const 100 call kv_get"))
+	s.Allow, s.Instances = []string{"kv"}, 1
+	s.HostDeadline, s.Deadline = 40_000_000, 1_000_000 // 40 ms and 1 ms
+	h := open(t, plugin.Options{Specs: []plugin.Spec{s}, KV: kv.open})
+	got := entitle(t, h, 1, abi.Head{})[0]
+	if got.Failed || int32(got.Code) != int32(abi.CodeFailed) {
+		t.Errorf("kv_get without an end answers %d (%+v), want %d and the guest to go on", int32(got.Code), got, abi.CodeFailed)
+	}
+}
+
+func TestManyAskersOfFewInstances(t *testing.T) {
+	s := spec("a", constant("entitle", decisions(allow)))
+	s.Instances = 1
+	h := openSpecs(t, s)
+	var wg sync.WaitGroup
+	for range 32 {
+		wg.Go(func() {
+			for range 500 {
+				if got := entitle(t, h, 1, abi.Head{})[0]; got.Decision != allow {
+					t.Errorf("AskEntitle = %+v, want an allowance", got)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if calls := h.Plugins()[0].Hooks[0].Calls; calls != 32*500 {
+		t.Errorf("%d calls are counted, want %d", calls, 32*500)
+	}
+}
+
+func TestCloseWaitsForQuestions(t *testing.T) {
+	h, kv := blocked(t)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if got := entitle(t, h, 1, abi.Head{})[0]; got.Failed {
+			t.Errorf("a question before Close: %+v, want it to be answered", got)
+		}
+	})
+	<-kv.waiting
+	wg.Go(func() { h.Close(context.Background()) })
+	kv.release <- struct{}{}
+	wg.Wait()
+	if got := entitle(t, h, 1, abi.Head{})[0]; got.Decision != deny || !got.Failed {
+		t.Errorf("a question after Close: %+v, want a failure", got)
+	}
+	c := h.Acquire()
+	defer c.Release()
+	if _, _, err := c.AskExchange(t.Context()); !errors.Is(err, plugin.ErrFailed) {
+		t.Errorf("AskExchange after Close: %v, want %v", err, plugin.ErrFailed)
+	}
+}
+
+func TestAFailedRestartIsAFailure(t *testing.T) {
+	// Traps, and can't be started a second time: the store says so.
+	g := newGuest().imported("souk", "log", "iii", "").fn("_initialize", "", "", "", "loop br 0 end")
+	s := spec("a", g.hook("entitle", "unreachable").fn("_initialize", "", "", "", "").wasm())
+	s.Allow = []string{"log"}
+	h := openSpecs(t, s)
+	entitle(t, h, 1, abi.Head{})
+	plugin.BreakStart(h)
+	if got := entitle(t, h, 1, abi.Head{})[0]; got.Decision != deny || !got.Failed {
+		t.Errorf("AskEntitle = %+v, want a denial because it failed", got)
+	}
+	if have := failuresOf(h, "a", "entitle"); have["trap"] != 1 || have["unavailable"] != 1 {
+		t.Errorf("failures = %v, want a trap and an unavailable", have)
+	}
+}

@@ -1,0 +1,148 @@
+//go:build wasip1
+
+// Full is a guest that uses every host function and misbehaves when it is told
+// to: what to do is the login hint of a sign-in, the client of an exchange and
+// the account of an entitle question.
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/souk-market/souk/sdk/abi"
+	souk "github.com/souk-market/souk/sdk/go"
+	"github.com/souk-market/souk/sdk/go/entitle"
+	"github.com/souk-market/souk/sdk/go/exchange"
+	"github.com/souk-market/souk/sdk/go/signin"
+)
+
+func init() {
+	entitle.Handle(decide)
+	signin.Handle(signIn)
+	exchange.Handle(redeem)
+}
+
+func main() {}
+
+func decide(r *abi.EntitleRequest, v *abi.EntitleVerdict) error {
+	d := abi.EntitleDecision{}
+	switch {
+	case strings.HasPrefix(r.Account, "kv:"):
+		d.Reason = useKV(strings.TrimPrefix(r.Account, "kv:"))
+	case r.Account == "bucket":
+		d.Code = souk.Bucket(r.BucketKey, "salt")
+	case r.Account == "time":
+		before := time.Now()
+		time.Sleep(time.Hour)
+		d.Reason = fmt.Sprint(before.UnixMilli(), " ", time.Since(before))
+	case r.Account == "random":
+		b := make([]byte, 16)
+		rand.Read(b)
+		d.Reason = hex.EncodeToString(b)
+	case r.Account == "file":
+		_, err := os.ReadFile("/etc/passwd")
+		d.Reason = fmt.Sprint(err, " ", len(os.Args), " ", len(os.Environ()))
+	case r.Account == "log":
+		souk.Log(abi.LevelWarn, "a line\x1b[31m with colour")
+		fmt.Println("standard output")
+		fmt.Fprint(os.Stderr, "standard error, no newline")
+	case r.Account == "panic":
+		panic("the guest's own panic")
+	case r.Account == "exit":
+		os.Exit(3)
+	case r.Account == "error":
+		return errors.New("no answer today")
+	case r.Account == "abstain":
+		return nil
+	case r.Account == "hash":
+		_, err := souk.PasswordHash("secret")
+		d.Reason = fmt.Sprint(err)
+	}
+	for range r.Apps {
+		v.Items = append(v.Items, d)
+	}
+	return nil
+}
+
+func useKV(op string) string {
+	switch op {
+	case "get":
+		b, err := souk.KVGet("key")
+		return fmt.Sprintf("%s %v", b, err)
+	case "put":
+		return fmt.Sprint(souk.KVPut("key", []byte("value"), time.Minute))
+	case "delete":
+		return fmt.Sprint(souk.KVDelete("key"))
+	case "swap":
+		return fmt.Sprint(souk.KVSwap("key", nil, []byte("first")))
+	case "add":
+		n, err := souk.KVAdd("count", 5)
+		return fmt.Sprint(n, " ", err)
+	case "large":
+		return fmt.Sprint(souk.KVPut("key", make([]byte, 64<<10+1), 0))
+	case "longkey":
+		return fmt.Sprint(souk.KVPut(strings.Repeat("k", 257), nil, 0))
+	}
+	return "unknown"
+}
+
+func signIn(r *abi.SignInRequest, v *abi.SignInVerdict) error {
+	if r.Method == abi.SignInShow {
+		v.Items = append(v.Items, abi.SignInAnswer{
+			Outcome: abi.SignInPage, Title: "Hello", State: "step 1",
+			Fields: []abi.FormField{
+				{Name: "email", Label: "Email", Kind: "email", Value: r.LoginHint},
+				{Name: "password", Label: "Password", Kind: "password"},
+			},
+		})
+		return nil
+	}
+	var email, password string
+	for _, f := range r.Fields {
+		switch f.Name {
+		case "email":
+			email = f.Value
+		case "password":
+			password = f.Value
+		}
+	}
+	switch r.LoginHint {
+	case "leak":
+		fmt.Fprintln(os.Stderr, "somebody typed", password)
+	case "panic":
+		panic("bad password " + password)
+	case "register":
+		hash, err := souk.PasswordHash(password)
+		if err != nil {
+			return err
+		}
+		if err := souk.KVPut("person/"+email, []byte(hash), 0); err != nil {
+			return err
+		}
+	}
+	hash, err := souk.KVGet("person/" + email)
+	if err != nil && !errors.Is(err, souk.ErrNotFound) {
+		return err
+	}
+	a := abi.SignInAnswer{Outcome: abi.SignInRefused, Message: "Wrong email or password."}
+	if souk.PasswordVerify(password, string(hash)) {
+		a = abi.SignInAnswer{Outcome: abi.SignInDone, Account: "person-1", DisplayName: email, Grants: []string{"pro"}}
+	}
+	v.Items = append(v.Items, a)
+	return nil
+}
+
+func redeem(r *abi.ExchangeRequest, v *abi.ExchangeVerdict) error {
+	switch r.SubjectToken {
+	case "mine":
+		v.Items = append(v.Items, abi.ExchangeAnswer{Outcome: abi.ExchangeAccepted, Account: "person-1"})
+	case "bad":
+		v.Items = append(v.Items, abi.ExchangeAnswer{Outcome: abi.ExchangeRefused, Reason: "expired"})
+	}
+	return nil
+}

@@ -1,0 +1,278 @@
+package plugin
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+
+	"github.com/souk-market/souk/sdk/abi"
+)
+
+// wasiModule is what the runtimes of languages import: Go, for one, can't start
+// without. Ours denies everything: no arguments, environment, files or sockets.
+// Time and randomness are the request's, so that an answer can be reproduced;
+// sleeping returns at once; output goes to the plugin's log.
+const wasiModule = "wasi_snapshot_preview1"
+
+// Error numbers of WASI preview 1.
+const (
+	wasiOK    = 0
+	wasiBadFD = 8
+	wasiFault = 21
+	wasiInval = 28
+	wasiNoSys = 52
+)
+
+const (
+	// startMS is the time while an instance starts: 2000-01-01. It isn't 0,
+	// which Go takes for a broken clock.
+	startMS = 946_684_800_000
+	// maxVectors bounds the lists of fd_write and poll_oneoff.
+	maxVectors = 1024
+)
+
+type wasiFunction struct {
+	name string
+	signature
+	call func(*instance, []uint64)
+}
+
+func answer(errno uint64) func(*instance, []uint64) {
+	return func(in *instance, stack []uint64) {
+		in.charge(priceCall)
+		stack[0] = errno
+	}
+}
+
+// wasi is the whole of preview 1; what is not answered for a reason says that
+// there is no such file, or no such thing.
+var wasi = []wasiFunction{
+	{"args_get", signature{"ii", "i"}, answer(wasiOK)},
+	{"args_sizes_get", signature{"ii", "i"}, wasiNone},
+	{"environ_get", signature{"ii", "i"}, answer(wasiOK)},
+	{"environ_sizes_get", signature{"ii", "i"}, wasiNone},
+	{"clock_res_get", signature{"ii", "i"}, wasiClockRes},
+	{"clock_time_get", signature{"iIi", "i"}, wasiClockTime},
+	{"random_get", signature{"ii", "i"}, wasiRandom},
+	{"fd_write", signature{"iiii", "i"}, wasiWrite},
+	{"poll_oneoff", signature{"iiii", "i"}, wasiPoll},
+	{"sched_yield", signature{"", "i"}, answer(wasiOK)},
+	{"proc_exit", signature{"i", ""}, wasiExit},
+
+	{"fd_advise", signature{"iIIi", "i"}, answer(wasiBadFD)},
+	{"fd_allocate", signature{"iII", "i"}, answer(wasiBadFD)},
+	{"fd_close", signature{"i", "i"}, answer(wasiBadFD)},
+	{"fd_datasync", signature{"i", "i"}, answer(wasiBadFD)},
+	{"fd_fdstat_get", signature{"ii", "i"}, answer(wasiBadFD)},
+	{"fd_fdstat_set_flags", signature{"ii", "i"}, answer(wasiBadFD)},
+	{"fd_fdstat_set_rights", signature{"iII", "i"}, answer(wasiBadFD)},
+	{"fd_filestat_get", signature{"ii", "i"}, answer(wasiBadFD)},
+	{"fd_filestat_set_size", signature{"iI", "i"}, answer(wasiBadFD)},
+	{"fd_filestat_set_times", signature{"iIIi", "i"}, answer(wasiBadFD)},
+	{"fd_pread", signature{"iiiIi", "i"}, answer(wasiBadFD)},
+	{"fd_prestat_get", signature{"ii", "i"}, answer(wasiBadFD)},
+	{"fd_prestat_dir_name", signature{"iii", "i"}, answer(wasiBadFD)},
+	{"fd_pwrite", signature{"iiiIi", "i"}, answer(wasiBadFD)},
+	{"fd_read", signature{"iiii", "i"}, answer(wasiBadFD)},
+	{"fd_readdir", signature{"iiiIi", "i"}, answer(wasiBadFD)},
+	{"fd_renumber", signature{"ii", "i"}, answer(wasiBadFD)},
+	{"fd_seek", signature{"iIii", "i"}, answer(wasiBadFD)},
+	{"fd_sync", signature{"i", "i"}, answer(wasiBadFD)},
+	{"fd_tell", signature{"ii", "i"}, answer(wasiBadFD)},
+	{"path_create_directory", signature{"iii", "i"}, answer(wasiBadFD)},
+	{"path_filestat_get", signature{"iiiii", "i"}, answer(wasiBadFD)},
+	{"path_filestat_set_times", signature{"iiiiIIi", "i"}, answer(wasiBadFD)},
+	{"path_link", signature{"iiiiiii", "i"}, answer(wasiBadFD)},
+	{"path_open", signature{"iiiiiIIii", "i"}, answer(wasiBadFD)},
+	{"path_readlink", signature{"iiiiii", "i"}, answer(wasiBadFD)},
+	{"path_remove_directory", signature{"iii", "i"}, answer(wasiBadFD)},
+	{"path_rename", signature{"iiiiii", "i"}, answer(wasiBadFD)},
+	{"path_symlink", signature{"iiiii", "i"}, answer(wasiBadFD)},
+	{"path_unlink_file", signature{"iii", "i"}, answer(wasiBadFD)},
+	{"proc_raise", signature{"i", "i"}, answer(wasiNoSys)},
+	{"sock_accept", signature{"iii", "i"}, answer(wasiBadFD)},
+	{"sock_recv", signature{"iiiiii", "i"}, answer(wasiBadFD)},
+	{"sock_send", signature{"iiiii", "i"}, answer(wasiBadFD)},
+	{"sock_shutdown", signature{"ii", "i"}, answer(wasiBadFD)},
+}
+
+func wasiCode(ok bool) uint64 {
+	if ok {
+		return wasiOK
+	}
+	return wasiFault
+}
+
+// wasiNone says that there are 0 arguments or variables of 0 bytes.
+func wasiNone(in *instance, stack []uint64) {
+	in.charge(priceCall)
+	ok := in.mem.WriteUint32Le(uint32(stack[0]), 0) && in.mem.WriteUint32Le(uint32(stack[1]), 0)
+	stack[0] = wasiCode(ok)
+}
+
+// clock_res_get(clock, out)
+func wasiClockRes(in *instance, stack []uint64) {
+	in.charge(priceCall)
+	stack[0] = wasiCode(in.mem.WriteUint64Le(uint32(stack[1]), 1_000_000))
+}
+
+// clock_time_get(clock, precision, out): all clocks say the same.
+func wasiClockTime(in *instance, stack []uint64) {
+	in.charge(priceCall)
+	stack[0] = wasiCode(in.mem.WriteUint64Le(uint32(stack[2]), in.clock()))
+}
+
+// clock is the time of the request in ns, and later only by what was slept.
+func (in *instance) clock() uint64 {
+	now := in.asked.nowMS
+	if in.asked.hook == 0 {
+		now = startMS
+	}
+	return now*1_000_000 + in.slept
+}
+
+// random_get(out, n)
+func wasiRandom(in *instance, stack []uint64) {
+	b, ok := in.bytes(stack[0], stack[1])
+	in.charge(priceCall + uint64(len(b))/priceByte)
+	if ok {
+		in.random(b)
+	}
+	stack[0] = wasiCode(ok)
+}
+
+// random fills b from a stream that the seed of the request determines.
+func (in *instance) random(b []byte) {
+	if !in.seeded {
+		var key [32]byte
+		copy(key[:], "souk random_get")
+		binary.LittleEndian.PutUint64(key[16:], in.asked.seed)
+		binary.LittleEndian.PutUint64(key[24:], uint64(in.asked.hook))
+		in.rng.Seed(key)
+		in.seeded = true
+	}
+	in.rng.Read(b)
+}
+
+// fd_write(fd, vectors, count, out)
+func wasiWrite(in *instance, stack []uint64) {
+	in.charge(priceCall)
+	fd, count, out := uint32(stack[0]), uint64(uint32(stack[2])), uint32(stack[3])
+	if fd != 1 && fd != 2 {
+		stack[0] = wasiBadFD
+		return
+	}
+	vectors, ok := in.bytes(stack[1], count*8)
+	if !ok || count > maxVectors {
+		stack[0] = wasiFault
+		return
+	}
+	var total uint32
+	for ; len(vectors) > 0; vectors = vectors[8:] {
+		at, n := binary.LittleEndian.Uint32(vectors), binary.LittleEndian.Uint32(vectors[4:])
+		b, ok := in.bytes(uint64(at), uint64(n))
+		if !ok {
+			stack[0] = wasiFault
+			return
+		}
+		in.charge(uint64(n) / priceByte)
+		in.write(fd, b)
+		total += n
+	}
+	stack[0] = wasiCode(in.mem.WriteUint32Le(out, total))
+}
+
+// write collects output until its line is complete.
+func (in *instance) write(fd uint32, b []byte) {
+	for len(b) > 0 {
+		part := b
+		end := bytes.IndexByte(b[:min(len(b), logLine)], '\n')
+		if end >= 0 {
+			part, b = b[:end], b[end+1:]
+		} else {
+			part, b = b[:min(len(b), logLine)], b[min(len(b), logLine):]
+		}
+		in.output = append(in.output, part...)
+		if end >= 0 || len(in.output) >= logLine {
+			in.flush(fd)
+		}
+	}
+}
+
+// flush writes the collected output to the log as one line.
+func (in *instance) flush(fd uint32) {
+	if len(in.output) == 0 {
+		return
+	}
+	in.charge(priceLine)
+	text := in.asked.redact(string(in.output))
+	in.output = in.output[:0]
+	if fd == 2 && in.complaint == "" {
+		in.complaint = text // the cause of a trap, as the guest's runtime tells it
+	}
+	level := slog.LevelInfo
+	if fd == 2 {
+		level = slog.LevelWarn
+	}
+	in.log.line(level, in.asked.name(), text)
+}
+
+// poll_oneoff(in, out, count, events): every subscription to a clock is due,
+// and the clock goes on to where it would be then.
+func wasiPoll(in *instance, stack []uint64) {
+	const subscription, event = 48, 32
+	count := uint64(uint32(stack[2]))
+	in.charge(priceCall)
+	if count == 0 || count > maxVectors {
+		stack[0] = wasiInval
+		return
+	}
+	in.charge(count)
+	subs, ok1 := in.bytes(stack[0], count*subscription)
+	events, ok2 := in.bytes(stack[1], count*event)
+	if !ok1 || !ok2 {
+		stack[0] = wasiFault
+		return
+	}
+	now, until := in.clock(), in.clock()
+	for i := range count {
+		var e [event]byte // the two lists may overlap
+		s := subs[i*subscription:]
+		copy(e[:8], s[:8]) // the guest's own mark
+		e[10] = s[8]
+		if s[8] == 0 { // a clock
+			due := binary.LittleEndian.Uint64(s[24:])
+			if absolute := s[40]&1 == 1; !absolute {
+				due += now
+			}
+			until = max(until, due)
+		} else {
+			binary.LittleEndian.PutUint16(e[8:], wasiBadFD)
+		}
+		copy(events[i*event:], e[:])
+	}
+	if ahead := until - now; ahead < 1<<62 {
+		in.slept += ahead
+	}
+	stack[0] = wasiCode(in.mem.WriteUint32Le(uint32(stack[3]), uint32(count)))
+}
+
+// proc_exit(code) ends the call, and with it the instance.
+func wasiExit(in *instance, stack []uint64) {
+	panic(exitError(uint32(stack[0])))
+}
+
+type exitError uint32
+
+func (e exitError) Error() string {
+	return fmt.Sprintf("the guest ended itself with code %d", uint32(e))
+}
+
+// say writes a line of the guest's to its log.
+func (in *instance) say(level uint32, text string) {
+	if abi.Level(level) == abi.LevelDebug && !in.log.debug() {
+		return
+	}
+	in.log.line(logLevel(level), in.asked.name(), in.asked.redact(text))
+}

@@ -1,0 +1,74 @@
+package server
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"strconv"
+
+	"github.com/valyala/fasthttp"
+)
+
+// problem is an answer other than the one that was asked for.
+type problem struct {
+	status    int
+	sentence  string
+	challenge string // WWW-Authenticate
+	retry     bool   // Retry-After, at a random time so that not all come back at once
+	cause     error
+}
+
+func (p *problem) Error() string {
+	if p.cause != nil {
+		return p.sentence + ": " + p.cause.Error()
+	}
+	return p.sentence
+}
+
+func (p *problem) Unwrap() error { return p.cause }
+
+func (p *problem) write(r *fasthttp.RequestCtx) {
+	if p.challenge != "" {
+		r.Response.Header.Set("WWW-Authenticate", p.challenge)
+	}
+	if p.retry {
+		retryAfter(r, 5)
+	}
+	writeProblem(r, p.status, p.sentence)
+}
+
+// retryAfter asks for a pause of half to one and a half times so many seconds.
+func retryAfter(r *fasthttp.RequestCtx, seconds int) {
+	r.Response.Header.Set("Retry-After", strconv.Itoa(max(1, seconds/2+rand.IntN(seconds+1))))
+}
+
+// writeProblem answers with a status and a sentence.
+func writeProblem(r *fasthttp.RequestCtx, status int, sentence string) {
+	r.Response.SetStatusCode(status)
+	body, err := json.Marshal(struct {
+		Error string `json:"error"`
+	}{sentence})
+	if err != nil {
+		body = []byte("{}")
+	}
+	writeBody(r, body)
+}
+
+// writeJSON answers 200 with a value.
+func writeJSON(r *fasthttp.RequestCtx, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	writeBody(r, body)
+	return nil
+}
+
+// writeBody answers with JSON that nobody may keep (RFC 6749 §5.1).
+func writeBody(r *fasthttp.RequestCtx, body []byte) {
+	h := &r.Response.Header
+	h.SetContentType("application/json;charset=UTF-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Pragma", "no-cache")
+	h.Set("X-Content-Type-Options", "nosniff")
+	r.Response.SetBody(body)
+}

@@ -1,0 +1,143 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/souk-market/souk/core/unit"
+)
+
+// Config is the section [server].
+type Config struct {
+	// Listen is the address of the public listener.
+	Listen string `toml:"listen"`
+	// PublicURL is how devices reach it: scheme and host, no path. Empty = made
+	// from Listen, which is good for trying things out.
+	PublicURL string `toml:"public_url"`
+	// Proxies are the networks of the proxies in front of the listener, in CIDR
+	// form; theirs is the only X-Forwarded-For that is believed.
+	Proxies []string `toml:"proxies"`
+	// TerritoryHeader is the header in which those proxies name the country, as
+	// ISO 3166-1 alpha-3. Empty = no such header.
+	TerritoryHeader string `toml:"territory_header"`
+}
+
+// TLSConfig is the section [tls]. With neither file the listener speaks plain
+// HTTP and a proxy in front of it ends TLS.
+type TLSConfig struct {
+	// Cert is the PEM file of the certificate chain, Key that of its key.
+	Cert string `toml:"cert"`
+	Key  string `toml:"key"`
+}
+
+// Limits is the section [limits]: how much a client may send and how slowly.
+type Limits struct {
+	// Header is the most bytes of a request's head.
+	Header unit.Size `toml:"header"`
+	// Body is the most bytes of a request's body; a route may allow less.
+	Body unit.Size `toml:"body"`
+	// Apps is the most apps that one request may name.
+	Apps int `toml:"apps"`
+	// ReadTimeout is how long a request may take to arrive.
+	ReadTimeout unit.Duration `toml:"read_timeout"`
+	// WriteTimeout is how long an answer may take to leave.
+	WriteTimeout unit.Duration `toml:"write_timeout"`
+	// IdleTimeout is how long a connection may wait for its next request.
+	IdleTimeout unit.Duration `toml:"idle_timeout"`
+	// Connections is the most connections at a time, ConnectionsPerAddress the
+	// most of one address; 0 = no limit.
+	Connections           int `toml:"connections"`
+	ConnectionsPerAddress int `toml:"connections_per_address"`
+	// Request is how long the server may work on one request that is not an
+	// update check.
+	Request unit.Duration `toml:"request"`
+}
+
+// DefaultConfig returns the defaults of [server].
+func DefaultConfig() Config { return Config{Listen: "127.0.0.1:8080", Proxies: []string{}} }
+
+// DefaultLimits returns the defaults of [limits].
+func DefaultLimits() Limits {
+	return Limits{
+		Header: 16 << 10, Body: 256 << 10, Apps: 1000,
+		ReadTimeout: unit.Duration(10 * time.Second), WriteTimeout: unit.Duration(10 * time.Second),
+		IdleTimeout: unit.Duration(75 * time.Second), Request: unit.Duration(10 * time.Second),
+		Connections: 100_000, ConnectionsPerAddress: 0,
+	}
+}
+
+// Validate names the first key of [server] with an impossible value.
+func (c *Config) Validate() error {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return fmt.Errorf("server.listen: %q is no address: write host:port, like \"127.0.0.1:8080\"", c.Listen)
+	}
+	if c.PublicURL != "" {
+		u, err := url.Parse(c.PublicURL)
+		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+			return fmt.Errorf("server.public_url: %q is not scheme and host alone: write it like \"https://market.example.com\"", c.PublicURL)
+		}
+	}
+	if _, err := c.proxies(); err != nil {
+		return err
+	}
+	if strings.ContainsFunc(c.TerritoryHeader, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' }) {
+		return fmt.Errorf("server.territory_header: %q is no header name", c.TerritoryHeader)
+	}
+	return nil
+}
+
+func (c *Config) proxies() ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for i, p := range c.Proxies {
+		prefix, err := netip.ParsePrefix(p)
+		if err != nil {
+			return nil, fmt.Errorf("server.proxies[%d]: %q is no network: write it like \"10.0.0.0/8\"", i, p)
+		}
+		all = append(all, prefix)
+	}
+	return all, nil
+}
+
+// Validate names the first key of [tls] with an impossible value.
+func (c *TLSConfig) Validate() error {
+	switch {
+	case c.Cert != "" && c.Key == "":
+		return fmt.Errorf("tls.key: is empty while tls.cert is set: name the file of the certificate's key")
+	case c.Cert == "" && c.Key != "":
+		return fmt.Errorf("tls.cert: is empty while tls.key is set: name the file of the certificate")
+	}
+	return nil
+}
+
+// Validate names the first key of [limits] with an impossible value.
+func (l *Limits) Validate() error {
+	for _, r := range []struct {
+		key             string
+		value, min, max int64
+	}{
+		{"header", int64(l.Header), 4 << 10, 1 << 20},
+		{"body", int64(l.Body), 4 << 10, 16 << 20},
+		{"apps", int64(l.Apps), 1, 10_000},
+		{"connections", int64(l.Connections), 0, 10_000_000},
+		{"connections_per_address", int64(l.ConnectionsPerAddress), 0, 10_000_000},
+	} {
+		if r.value < r.min || r.value > r.max {
+			return fmt.Errorf("limits.%s: %d is out of range: use %d to %d", r.key, r.value, r.min, r.max)
+		}
+	}
+	for _, r := range []struct {
+		key   string
+		value unit.Duration
+	}{
+		{"read_timeout", l.ReadTimeout}, {"write_timeout", l.WriteTimeout}, {"idle_timeout", l.IdleTimeout}, {"request", l.Request},
+	} {
+		if v := r.value.Std(); v < 100*time.Millisecond || v > time.Hour {
+			return fmt.Errorf("limits.%s: %v is out of range: use 100ms to 1h", r.key, r.value)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,152 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/souk-market/souk/core/oauth"
+)
+
+// route is one thing to ask for.
+type route struct {
+	method  string
+	path    string
+	handler func(*Server, context.Context, *fasthttp.RequestCtx) error
+	accepts string // the media type that the body must have; empty = no body is read
+	body    int    // the most bytes of the body
+	refuse  func(*fasthttp.RequestCtx, error) bool
+	quick   bool // without a deadline of its own: it waits for nothing but policy
+}
+
+const (
+	formType = "application/x-www-form-urlencoded"
+	jsonType = "application/json"
+)
+
+// routes is the table of the public listener.
+var routes = []route{
+	{method: "GET", path: "/.well-known/marketplace-kit", handler: (*Server).marketplaceKit},
+	{method: "GET", path: "/.well-known/oauth-authorization-server", handler: (*Server).authorizationServer},
+	{method: "GET", path: "/oauth/authorize", handler: (*Server).authorize, refuse: refuseOnPage},
+	{method: "POST", path: "/oauth/authorize", handler: (*Server).submit, refuse: refuseOnPage, accepts: formType, body: 64 << 10},
+	{method: "POST", path: "/oauth/token", handler: (*Server).token, refuse: refuseToken, accepts: formType, body: 16 << 10},
+	{method: "POST", path: "/restore", handler: (*Server).restore, accepts: jsonType, body: 256 << 10},
+	{method: "POST", path: "/updates", handler: (*Server).updates, accepts: jsonType, body: 256 << 10, quick: true},
+	{method: "POST", path: "/install-token", handler: (*Server).installToken, accepts: jsonType, body: 256 << 10},
+}
+
+// byPath finds the routes of a path.
+var byPath = func() map[string][]*route {
+	m := map[string][]*route{}
+	for i := range routes {
+		m[routes[i].path] = append(m[routes[i].path], &routes[i])
+	}
+	return m
+}()
+
+// handle is the way of every request: find the route, check what may be checked
+// without knowing what it is about, ask the handler, turn its error into an
+// answer.
+func (s *Server) handle(r *fasthttp.RequestCtx) {
+	defer func() {
+		if p := recover(); p != nil { // a mistake of ours; the request is lost, the process is not
+			s.log.Error("panic", "path", string(r.Path()), "panic", p, "stack", string(debug.Stack()))
+			r.Response.Reset()
+			writeProblem(r, 500, "the server made a mistake")
+		}
+	}()
+	rt, ok := s.find(r)
+	if !ok {
+		return
+	}
+	ctx, cancel := s.base, context.CancelFunc(nil)
+	if !rt.quick {
+		ctx, cancel = context.WithTimeout(s.base, s.limits.Request.Std())
+		defer cancel()
+	}
+	if err := rt.handler(s, ctx, r); err != nil {
+		s.answer(r, rt, err)
+	}
+}
+
+// find returns the route, or answers why there is none.
+func (s *Server) find(r *fasthttp.RequestCtx) (*route, bool) {
+	found := byPath[string(r.Path())] // no allocation: the compiler sees through the conversion
+	if found == nil {
+		writeProblem(r, 404, "there is nothing at this path")
+		return nil, false
+	}
+	method := r.Method()
+	for _, rt := range found {
+		if rt.method != string(method) && !(rt.method == "GET" && r.IsHead()) {
+			continue
+		}
+		if rt.accepts == "" {
+			return rt, true
+		}
+		if !isType(r.Request.Header.ContentType(), rt.accepts) {
+			writeProblem(r, 415, "the body has to be "+rt.accepts)
+			return nil, false
+		}
+		if n := len(r.Request.Body()); n > rt.body {
+			writeProblem(r, 413, fmt.Sprintf("the body has %d bytes, at most %d are taken here", n, rt.body))
+			return nil, false
+		}
+		if len(r.Request.Header.ContentEncoding()) > 0 {
+			writeProblem(r, 415, "a compressed body is not taken")
+			return nil, false
+		}
+		return rt, true
+	}
+	var allow []string
+	for _, rt := range found {
+		allow = append(allow, rt.method)
+	}
+	slices.Sort(allow)
+	r.Response.Header.Set("Allow", strings.Join(allow, ", "))
+	writeProblem(r, 405, "this path answers "+strings.Join(allow, " and "))
+	return nil, false
+}
+
+// isType compares a media type without its parameters.
+func isType(header []byte, want string) bool {
+	if i := strings.IndexByte(string(header), ';'); i >= 0 {
+		header = header[:i]
+	}
+	return strings.EqualFold(strings.TrimSpace(string(header)), want)
+}
+
+// answer turns a handler's error into an answer. The client reads a sentence of
+// ours; the log gets the cause.
+func (s *Server) answer(r *fasthttp.RequestCtx, rt *route, err error) {
+	status := 500
+	var problem *problem
+	var protocol *oauth.Error
+	switch {
+	case errors.As(err, &problem):
+		status = problem.status
+	case errors.As(err, &protocol):
+		status = protocol.Status()
+	}
+	if cause := errors.Unwrap(err); cause != nil || status >= 500 {
+		level := s.log.Debug
+		if status >= 500 {
+			level = s.log.Error
+		}
+		level("request refused", "path", rt.path, "status", status, "error", err)
+	}
+	if rt.refuse != nil && rt.refuse(r, err) {
+		return
+	}
+	if problem != nil {
+		problem.write(r)
+		return
+	}
+	writeProblem(r, status, "the request could not be carried out")
+}

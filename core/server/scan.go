@@ -1,0 +1,144 @@
+package server
+
+import (
+	"unsafe"
+
+	"github.com/souk-market/souk/core/market"
+)
+
+// scanner reads the body that devices send, and nothing else: the known keys,
+// each once, in any order, with plain strings. At the first thing that it does
+// not expect it gives up and says nothing about the body: encoding/json decides.
+// So it can only ever be quicker, never of another opinion.
+type scanner struct {
+	b []byte
+	i int
+}
+
+// scanApps fills q.Apps and returns platform and system version. The strings
+// alias body.
+func scanApps(body []byte, limit int, q *market.Request) (platform, os string, ok bool) {
+	s := scanner{b: body}
+	var haveApps, havePlatform, haveOS bool
+	if !s.take('{') {
+		return "", "", false
+	}
+	for {
+		key, ok := s.text()
+		if !ok || !s.take(':') {
+			return "", "", false
+		}
+		switch key {
+		case "apps":
+			if haveApps || !s.apps(limit, q) {
+				return "", "", false
+			}
+			haveApps = true
+		case "platform":
+			if platform, ok = s.text(); !ok || havePlatform {
+				return "", "", false
+			}
+			havePlatform = true
+		case "osVersion":
+			if os, ok = s.text(); !ok || haveOS {
+				return "", "", false
+			}
+			haveOS = true
+		default:
+			return "", "", false
+		}
+		if s.take(',') {
+			continue
+		}
+		if !s.take('}') {
+			return "", "", false
+		}
+		s.space()
+		return platform, os, s.i == len(s.b) && haveApps && havePlatform && haveOS
+	}
+}
+
+func (s *scanner) apps(limit int, q *market.Request) bool {
+	if !s.take('[') {
+		return false
+	}
+	if s.take(']') {
+		return true
+	}
+	for {
+		if len(q.Apps) == limit || !s.app(q) {
+			return false
+		}
+		if s.take(',') {
+			continue
+		}
+		return s.take(']')
+	}
+}
+
+func (s *scanner) app(q *market.Request) bool {
+	if !s.take('{') {
+		return false
+	}
+	var item, version string
+	for {
+		key, ok := s.text()
+		if !ok || !s.take(':') {
+			return false
+		}
+		value, ok := s.text()
+		if !ok || value == "" || len(value) > maxID {
+			return false
+		}
+		switch {
+		case key == "appleItemId" && item == "":
+			item = value
+		case key == "appleVersionId" && version == "":
+			version = value
+		default:
+			return false
+		}
+		if s.take(',') {
+			continue
+		}
+		if !s.take('}') || item == "" {
+			return false
+		}
+		q.Apps = append(q.Apps, newApp(item, version))
+		return true
+	}
+}
+
+func (s *scanner) space() {
+	for s.i < len(s.b) && (s.b[s.i] == ' ' || s.b[s.i] == '\n' || s.b[s.i] == '\t' || s.b[s.i] == '\r') {
+		s.i++
+	}
+}
+
+// take skips white space and one character, if it is there.
+func (s *scanner) take(c byte) bool {
+	s.space()
+	if s.i < len(s.b) && s.b[s.i] == c {
+		s.i++
+		return true
+	}
+	return false
+}
+
+// text reads a string of plain ASCII without escapes.
+func (s *scanner) text() (string, bool) {
+	if !s.take('"') {
+		return "", false
+	}
+	for from := s.i; s.i < len(s.b); s.i++ {
+		switch c := s.b[s.i]; {
+		case c == '"':
+			t := s.b[from:s.i]
+			s.i++
+			return unsafe.String(unsafe.SliceData(t), len(t)), true
+		case c == '\\' || c < 0x20 || c >= 0x80:
+			return "", false
+		}
+	}
+	return "", false
+}

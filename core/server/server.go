@@ -1,0 +1,181 @@
+// Package server speaks the public protocol: HTTP by fasthttp on one side, the
+// rules of oauth and market on the other. A handler parses, asks and writes; an
+// if about business belongs a floor lower. routes.go is the table of all there
+// is to ask for.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/souk-market/souk/core/market"
+	"github.com/souk-market/souk/core/oauth"
+)
+
+// Server is the public listener. Make it with New.
+type Server struct {
+	oauth       *oauth.Server
+	market      *market.Market
+	limits      Limits
+	proxies     []netip.Prefix
+	territory   string
+	tokenHeader string
+	documents   documents
+	log         *slog.Logger
+	http        *fasthttp.Server
+	base        context.Context // of every request; ends when Close is over
+	stop        context.CancelFunc
+}
+
+// Options wire a Server.
+type Options struct {
+	Config Config
+	Limits Limits
+	OAuth  *oauth.Server
+	Market *market.Market
+	Log    *slog.Logger
+}
+
+// New makes a Server that waits for Serve.
+func New(o Options) (*Server, error) {
+	proxies, err := o.Config.proxies()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		oauth: o.OAuth, market: o.Market, limits: o.Limits, proxies: proxies,
+		territory: o.Config.TerritoryHeader, tokenHeader: o.Market.Config.TokenHeader, log: o.Log,
+	}
+	if s.documents, err = newDocuments(o.OAuth, o.Market, o.Limits.Apps); err != nil {
+		return nil, err
+	}
+	s.base, s.stop = context.WithCancel(context.Background())
+	s.http = &fasthttp.Server{
+		Name:                         "souk",
+		Handler:                      s.handle,
+		ErrorHandler:                 s.broken,
+		ReadBufferSize:               int(o.Limits.Header),
+		MaxRequestBodySize:           int(o.Limits.Body),
+		ReadTimeout:                  o.Limits.ReadTimeout.Std(),
+		WriteTimeout:                 o.Limits.WriteTimeout.Std(),
+		IdleTimeout:                  o.Limits.IdleTimeout.Std(),
+		Concurrency:                  concurrency(o.Limits.Connections),
+		MaxConnsPerIP:                o.Limits.ConnectionsPerAddress,
+		NoDefaultServerHeader:        true,
+		NoDefaultDate:                false,
+		DisablePreParseMultipartForm: true,
+		CloseOnShutdown:              true,
+		Logger:                       quiet{},
+	}
+	return s, nil
+}
+
+func concurrency(limit int) int {
+	if limit == 0 {
+		return fasthttp.DefaultConcurrency * 64
+	}
+	return limit
+}
+
+// quiet drops fasthttp's own lines: it reports each client's mistake, and those
+// are answered and counted, not logged.
+type quiet struct{}
+
+func (quiet) Printf(string, ...any) {}
+
+// Serve answers on a listener until Close. With a certificate it speaks TLS.
+func (s *Server) Serve(l net.Listener, cert *tls.Certificate) error {
+	if cert != nil {
+		l = tls.NewListener(l, &tls.Config{
+			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*cert}, NextProtos: []string{"http/1.1"},
+		})
+	}
+	return s.http.Serve(l)
+}
+
+// Close stops to accept, lets the requests under way finish until ctx ends, and
+// then cuts off what is left.
+func (s *Server) Close(ctx context.Context) error {
+	err := s.http.ShutdownWithContext(ctx)
+	s.stop()
+	return err
+}
+
+// broken answers a request that could not be read.
+func (s *Server) broken(r *fasthttp.RequestCtx, err error) {
+	var small *fasthttp.ErrSmallBuffer
+	var netErr net.Error
+	switch {
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		writeProblem(r, 413, fmt.Sprintf("the body is larger than %d bytes", int64(s.limits.Body)))
+	case errors.As(err, &small):
+		writeProblem(r, 431, fmt.Sprintf("the head of the request is larger than %d bytes", int64(s.limits.Header)))
+	case errors.As(err, &netErr) && netErr.Timeout():
+		writeProblem(r, 408, "the request took too long to arrive")
+	default:
+		writeProblem(r, 400, "the request is not HTTP")
+	}
+	r.SetConnectionClose()
+}
+
+// address is the address of the client: the connection's, or behind a trusted
+// proxy the last one in X-Forwarded-For that is not itself a proxy.
+func (s *Server) address(r *fasthttp.RequestCtx) string {
+	remote, ok := netip.AddrFromSlice(r.RemoteIP())
+	if !ok {
+		return ""
+	}
+	remote = remote.Unmap()
+	if !s.trusted(remote) {
+		return remote.String()
+	}
+	hops := strings.Split(string(r.Request.Header.Peek("X-Forwarded-For")), ",")
+	for i := len(hops) - 1; i >= 0; i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		if remote = hop.Unmap(); !s.trusted(remote) {
+			break
+		}
+	}
+	return remote.String()
+}
+
+func (s *Server) trusted(a netip.Addr) bool {
+	for _, p := range s.proxies {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// territoryOf is the territory that a trusted proxy names, or empty.
+func (s *Server) territoryOf(r *fasthttp.RequestCtx) string {
+	if s.territory == "" || len(s.proxies) == 0 {
+		return ""
+	}
+	remote, ok := netip.AddrFromSlice(r.RemoteIP())
+	if !ok || !s.trusted(remote.Unmap()) {
+		return ""
+	}
+	t := string(r.Request.Header.Peek(s.territory))
+	if len(t) != 3 {
+		return ""
+	}
+	for i := range 3 {
+		if t[i] < 'A' || t[i] > 'Z' {
+			return ""
+		}
+	}
+	return t
+}

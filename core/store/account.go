@@ -1,0 +1,268 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// The limits of an account.
+const (
+	maxAccount   = 255 // bytes of a name; of the display name and the territory too
+	maxGrants    = 256
+	maxGrant     = 128 // bytes
+	MaxHistory   = 4096
+	accountKnown = 1 // format
+)
+
+// Account is what the core itself keeps of a person: no credentials, those are a
+// plugin's.
+type Account struct {
+	Account     string // the name; it never changes
+	DisplayName string
+	Territory   string
+	Grants      []string // what the person may have: sorted, each once
+	Epoch       uint32   // a family of an older epoch is worth nothing
+	History     []uint64 // ids of the items given to this account: sorted, each once
+}
+
+// HasGrant says whether the account was granted it.
+func (a *Account) HasGrant(grant string) bool {
+	_, ok := slices.BinarySearch(a.Grants, grant)
+	return ok
+}
+
+// HasItem says whether the item was given to the account before.
+func (a *Account) HasItem(id uint64) bool {
+	_, ok := slices.BinarySearch(a.History, id)
+	return ok
+}
+
+// AddHistory adds the items and says whether that changed anything. A history of
+// MaxHistory items takes no more: the oldest can't be told.
+func (a *Account) AddHistory(ids ...uint64) (changed bool) {
+	for _, id := range ids {
+		at, found := slices.BinarySearch(a.History, id)
+		if found || len(a.History) >= MaxHistory {
+			continue
+		}
+		a.History = slices.Insert(a.History, at, id)
+		changed = true
+	}
+	return changed
+}
+
+// SubjectID is the id of an account: the first half of its name's SHA-256.
+func SubjectID(account string) [16]byte {
+	sum := sha256.Sum256([]byte(account))
+	return [16]byte(sum[:16])
+}
+
+// Account reads the account from the engine; ErrNotFound if it has no record.
+func (s *Store) Account(ctx context.Context, subject [16]byte) (Account, error) {
+	it, err := s.engine.Get(ctx, accountKey(subject))
+	if err != nil {
+		return Account{}, err
+	}
+	return decodeAccount(it.Value)
+}
+
+// CachedAccount is Account from memory where possible. What an UpdateAccount of
+// this node has written is seen by every CachedAccount that begins after it
+// returned. Grants and History are shared: don't modify them.
+//
+// hot: called for each update check that has candidates.
+func (s *Store) CachedAccount(ctx context.Context, subject [16]byte) (Account, error) {
+	a, known, lease := s.cache.get(subject)
+	if !known {
+		found, err := s.Account(ctx, subject)
+		switch {
+		case err == nil:
+			a = &found
+		case !errors.Is(err, ErrNotFound):
+			return Account{}, err
+		}
+		s.cache.put(subject, a, lease)
+	}
+	if a == nil {
+		return Account{}, ErrNotFound
+	}
+	return *a, nil
+}
+
+// UpdateAccount lets f change the account and returns it as it then stands. An
+// account without a record is created: f sees it with nothing but its name. f must
+// be pure, as an UpdateFunc; its error is returned as it is and nothing is
+// written.
+//
+// Grants and History are put in order. A History beyond MaxHistory stays as it
+// was.
+func (s *Store) UpdateAccount(ctx context.Context, account string, f func(*Account) (change bool, err error)) (Account, error) {
+	if account == "" {
+		return Account{}, errors.New("store: update an account: no name given")
+	}
+	if err := checkText("account", account, maxAccount); err != nil {
+		return Account{}, err
+	}
+	it, err := s.writeAccount(ctx, account, f, false)
+	if errors.Is(err, errUnlisted) {
+		// The list first: a crash in between leaves a name in it without an
+		// account, which Accounts passes over. The other way round it would leave
+		// an account that no operator can find.
+		if err := s.listAccount(ctx, account); err != nil {
+			return Account{}, fmt.Errorf("list account: %w", err)
+		}
+		it, err = s.writeAccount(ctx, account, f, true)
+	}
+	if err != nil {
+		return Account{}, err
+	}
+	if it.Version == 0 {
+		return Account{Account: account}, nil
+	}
+	return decodeAccount(it.Value)
+}
+
+// errUnlisted stops a creation that must go into the list of accounts first.
+var errUnlisted = errors.New("store: account is not listed yet")
+
+// writeAccount runs the Update and drops the account from the cache once that has
+// ended, even if the caller has gone before: a write that lands after the cache was
+// cleaned would leave the old account there for good.
+func (s *Store) writeAccount(ctx context.Context, account string, f func(*Account) (bool, error), listed bool) (Item, error) {
+	if err := ctx.Err(); err != nil {
+		return Item{}, err
+	}
+	subject := SubjectID(account)
+	type result struct {
+		item Item
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		it, err := s.engine.Update(context.WithoutCancel(ctx), accountKey(subject), changeAccount(account, f, listed))
+		s.cache.drop(subject)
+		done <- result{it, err}
+	}()
+	select {
+	case r := <-done:
+		return r.item, r.err
+	case <-ctx.Done():
+		return Item{}, fmt.Errorf("%w: %w", ErrUnknown, context.Cause(ctx))
+	}
+}
+
+// changeAccount is the UpdateFunc around f.
+func changeAccount(account string, f func(*Account) (bool, error), listed bool) UpdateFunc {
+	return func(cur *Item) (*Write, error) {
+		a := Account{Account: account}
+		if cur != nil {
+			var err error
+			if a, err = decodeAccount(cur.Value); err != nil {
+				return nil, err
+			}
+			if a.Account != account {
+				return nil, fmt.Errorf("store: account %q has the id of account %q", account, a.Account)
+			}
+		}
+		history := slices.Clone(a.History)
+		change, err := f(&a)
+		if err != nil || !change {
+			return nil, err
+		}
+		if cur == nil && !listed {
+			return nil, errUnlisted
+		}
+		a.Account = account
+		if err := a.tidy(history); err != nil {
+			return nil, err
+		}
+		return &Write{Value: encodeAccount(a)}, nil
+	}
+}
+
+// tidy puts the account into the one form that is stored.
+func (a *Account) tidy(history []uint64) error {
+	a.Grants = sorted(a.Grants)
+	a.History = sorted(a.History)
+	if len(a.History) > MaxHistory {
+		a.History = history
+	}
+	if n := len(a.Grants); n > maxGrants {
+		return fmt.Errorf("%w: account of %d grants, at most %d", ErrLimit, n, maxGrants)
+	}
+	for _, grant := range a.Grants {
+		if err := checkText("grant", grant, maxGrant); err != nil {
+			return err
+		}
+	}
+	return errors.Join(checkText("display name", a.DisplayName, maxAccount), checkText("territory", a.Territory, maxAccount))
+}
+
+// sorted returns the list in order, each entry once; the list itself may be shared.
+func sorted[T string | uint64](list []T) []T {
+	if strictlySorted(list) {
+		return list
+	}
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+func strictlySorted[T string | uint64](list []T) bool {
+	for i := 1; i < len(list); i++ {
+		if list[i-1] >= list[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// The history is packed as differences: its ids lie close together.
+func encodeAccount(a Account) []byte {
+	b := []byte{accountKnown}
+	b = appendText(b, a.Account)
+	b = appendText(b, a.DisplayName)
+	b = appendText(b, a.Territory)
+	b = binary.BigEndian.AppendUint32(b, a.Epoch)
+	b = binary.AppendUvarint(b, uint64(len(a.Grants)))
+	for _, grant := range a.Grants {
+		b = appendText(b, grant)
+	}
+	b = binary.AppendUvarint(b, uint64(len(a.History)))
+	before := uint64(0)
+	for _, id := range a.History {
+		b = binary.AppendUvarint(b, id-before)
+		before = id
+	}
+	return b
+}
+
+func decodeAccount(b []byte) (Account, error) {
+	r := readRecord(tableAccount, b, accountKnown)
+	a := Account{Account: r.text(), DisplayName: r.text(), Territory: r.text(), Epoch: r.uint32()}
+	if n := r.count(); n > 0 {
+		a.Grants = make([]string, n)
+		for i := range a.Grants {
+			a.Grants[i] = r.text()
+		}
+	}
+	if n := r.count(); n > 0 {
+		a.History = make([]uint64, n)
+		before := uint64(0)
+		for i := range a.History {
+			before += r.uvarint()
+			a.History[i] = before
+		}
+	}
+	if !strictlySorted(a.Grants) || !strictlySorted(a.History) {
+		r.fail()
+	}
+	if err := r.end(); err != nil {
+		return Account{}, err
+	}
+	return a, nil
+}

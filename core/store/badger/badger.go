@@ -1,0 +1,246 @@
+// Package badger is the embedded engine: the store of one machine, in one
+// directory, with no server beside it.
+//
+// Badger runs in managed mode below a single committer goroutine. On its own it
+// syncs once for each transaction and lets readers wait for commits under way, and
+// its optimistic conflicts collapse on a hot key. Here the committer takes
+// whatever has queued up, runs all the checks itself, commits once, answers
+// everyone and begins again: neighbours share one sync, a hot key is resolved
+// within the batch, and a reader takes the last committed timestamp and waits for
+// nobody. No timer is needed; a lone writer pays for its own sync alone.
+//
+// Nothing outside this folder knows Badger, and this folder knows no records.
+package badger
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	bdb "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+
+	"github.com/souk-market/souk/core/store"
+)
+
+// Options says where and how the engine keeps its records.
+type Options struct {
+	Dir      string // made when absent, mode 0700
+	InMemory bool   // nothing on disk; Dir, Sync and MinFree do not matter
+
+	// Sync is durability "power": an acknowledged write survives a power cut.
+	// Without it ("process") it survives the death of the process only.
+	Sync bool
+
+	// MinFree stops writes when the disk has fewer bytes left: a full disk kills
+	// a process with mapped files. It is raised to ten memtables, 640 MiB; 0
+	// turns the watch off.
+	MinFree int64
+
+	// Now is the clock of expiry; nil is the wall clock. Only with nil does Badger
+	// itself give back the room of expired records: its own expiry follows the wall
+	// clock and would take records too early from a clock that is behind.
+	Now func() time.Time
+
+	Log *slog.Logger // nil is silent
+}
+
+const (
+	memTable   = 64 << 20 // 16 MiB costs 2.5 times the write amplification
+	queueSize  = 8192
+	reserveBy  = 1 << 20   // timestamps, see Engine.reserve
+	expirySlop = time.Hour // Badger's expiry comes this much after ours
+)
+
+// Engine is a store.Engine over one Badger directory.
+type Engine struct {
+	db    *bdb.DB
+	now   func() time.Time
+	wall  bool // now is the wall clock
+	log   *slog.Logger
+	space *space // nil = not watched
+
+	read      atomic.Uint64 // timestamp of the last commit: what readers see
+	snapshots snapshots
+	watchers  watchers
+	counts    counts
+
+	sending sync.RWMutex // held by whoever is about to queue; Close takes it
+	closed  atomic.Bool
+	queue   chan *job
+	done    chan struct{} // closed when the committer has ended
+
+	reservedTo uint64 // the committer's: timestamps below may be used
+	stopped    error  // the committer's: why writes are over
+	commit     func(txn *bdb.Txn, ts uint64) error
+
+	closing  sync.Once
+	closeErr error
+}
+
+// Open opens the directory, or makes it. A directory that another process holds is
+// store.ErrLocked.
+func Open(o Options) (*Engine, error) {
+	if o.InMemory {
+		o.Dir, o.Sync, o.MinFree = "", false, 0
+	} else if err := prepare(o); err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		now:   o.Now,
+		wall:  o.Now == nil,
+		log:   o.Log,
+		queue: make(chan *job, queueSize),
+		done:  make(chan struct{}),
+	}
+	if e.wall {
+		e.now = time.Now
+	}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	if o.MinFree > 0 {
+		e.space = &space{dir: o.Dir, min: max(o.MinFree, 10*memTable), every: lookEvery, free: diskFree}
+		if err := e.space.look(time.Now()); err != nil {
+			return nil, fmt.Errorf("store: watch the free space of %s: %w", o.Dir, err)
+		}
+	}
+	db, err := bdb.OpenManaged(settings(o, e.log))
+	if err != nil {
+		return nil, openError(o.Dir, err)
+	}
+	e.db = db
+	e.commit = func(txn *bdb.Txn, ts uint64) error { return txn.CommitAt(ts, nil) }
+	if err := e.restore(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	go e.committer()
+	return e, nil
+}
+
+// prepare makes the directory and tries to write to it, because Badger's own
+// errors do not tell a missing permission from a broken file.
+func prepare(o Options) error {
+	if o.Dir == "" {
+		return errors.New("store: no directory given")
+	}
+	if o.Sync && !syncSurvivesPowerCut {
+		return errors.New(`store: durability "power" can't be had on this system, where mapped files are not flushed to the disk: set durability to "process"`)
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return fmt.Errorf("store: make the directory %s: %w", o.Dir, err)
+	}
+	probe, err := os.CreateTemp(o.Dir, ".writable-*")
+	if err != nil {
+		return fmt.Errorf("store: the directory %s can't be written to: %w", o.Dir, err)
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
+
+func openError(dir string, err error) error {
+	if strings.Contains(err.Error(), "directory lock") {
+		return fmt.Errorf("store: the directory %s is %w: stop it first or use another directory", dir, errHeld)
+	}
+	return fmt.Errorf("store: open %s: %w", dir, err)
+}
+
+// errHeld reads within a sentence and still is store.ErrLocked.
+var errHeld error = heldError{}
+
+type heldError struct{}
+
+func (heldError) Error() string        { return "in use by another process" }
+func (heldError) Is(target error) bool { return target == store.ErrLocked }
+
+func settings(o Options, log *slog.Logger) bdb.Options {
+	return bdb.DefaultOptions(o.Dir).
+		WithInMemory(o.InMemory).
+		WithSyncWrites(o.Sync).
+		WithDetectConflicts(false). // the committer checks
+		WithNumVersionsToKeep(1).
+		WithCompression(options.None). // tokens don't compress; the page cache serves plain blocks
+		WithBlockCacheSize(0).WithIndexCacheSize(0).
+		WithMemTableSize(memTable).WithNumMemtables(5).
+		WithBaseTableSize(8 << 20).
+		WithValueLogFileSize(64 << 20). // stays empty: values live in the tree, below the 1 MiB threshold
+		WithNumCompactors(max(2, runtime.NumCPU()/4)).
+		WithCompactL0OnClose(true).
+		WithMetricsEnabled(false).
+		WithLogger(logger{log})
+}
+
+// restore finds the timestamp to go on from.
+//
+// The highest version in the files is not enough: compaction may have dropped the
+// newest deletes, and a timestamp that is used again would give a new write the
+// version of an old one. So timestamps are reserved in blocks, and a start goes
+// on behind the block.
+func (e *Engine) restore() error {
+	txn := e.db.NewTransactionAt(math.MaxUint64, false)
+	defer txn.Discard()
+	next := e.db.MaxVersion() + 1
+	switch it, err := txn.Get(reserved); {
+	case err == nil:
+		b, err := it.ValueCopy(nil)
+		if err != nil || len(b) != 8 {
+			return fmt.Errorf("store: read the reserved versions: %w", errors.Join(err, errCorrupt))
+		}
+		next = max(next, binary.BigEndian.Uint64(b))
+	case !errors.Is(err, bdb.ErrKeyNotFound):
+		return fmt.Errorf("store: read the reserved versions: %w", err)
+	}
+	e.read.Store(next)
+	e.snapshots.begin = next
+	return nil
+}
+
+// reserve adds the next block of timestamps to the commit that needs it.
+func (e *Engine) reserve(txn *bdb.Txn, ts uint64) (until uint64, err error) {
+	if ts < e.reservedTo {
+		return e.reservedTo, nil
+	}
+	until = ts + reserveBy
+	return until, txn.Set(reserved, binary.BigEndian.AppendUint64(nil, until))
+}
+
+// Close lets queued writes and readers finish, then closes the files.
+func (e *Engine) Close() error {
+	e.closing.Do(func() {
+		e.sending.Lock() // those who wait for room in the queue get it first
+		e.closed.Store(true)
+		close(e.queue)
+		e.sending.Unlock()
+		<-e.done
+		e.watchers.close()
+		e.snapshots.wait()
+		e.db.SetDiscardTs(e.read.Load()) // nobody reads: closing compacts old versions away
+		if err := e.db.Close(); err != nil {
+			e.closeErr = fmt.Errorf("store: close: %w", err)
+		}
+	})
+	return e.closeErr
+}
+
+// logger passes on what Badger says; its chatter is for debugging.
+type logger struct{ log *slog.Logger }
+
+func (l logger) Errorf(format string, args ...any)   { l.say(slog.LevelError, format, args) }
+func (l logger) Warningf(format string, args ...any) { l.say(slog.LevelWarn, format, args) }
+func (l logger) Infof(format string, args ...any)    { l.say(slog.LevelDebug, format, args) }
+func (l logger) Debugf(format string, args ...any)   { l.say(slog.LevelDebug, format, args) }
+
+func (l logger) say(level slog.Level, format string, args []any) {
+	ctx := context.Background()
+	if l.log.Enabled(ctx, level) {
+		l.log.Log(ctx, level, "badger: "+strings.TrimSpace(fmt.Sprintf(format, args...)))
+	}
+}

@@ -1,0 +1,149 @@
+package badger
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	bdb "github.com/dgraph-io/badger/v4"
+
+	"github.com/souk-market/souk/core/store"
+)
+
+// Get implements store.Engine.
+func (e *Engine) Get(ctx context.Context, k store.Key) (store.Item, error) {
+	if err := store.CheckKey(k); err != nil {
+		return store.Item{}, err
+	}
+	txn, leave, err := e.snapshot(ctx)
+	if err != nil {
+		return store.Item{}, err
+	}
+	defer leave()
+	return lookup(txn, k, encodeKey(k), e.now())
+}
+
+// snapshot opens a view of all that was committed so far. Close waits for leave.
+func (e *Engine) snapshot(ctx context.Context) (txn *bdb.Txn, leave func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	if e.closed.Load() {
+		return nil, nil, store.ErrClosed
+	}
+	gate := e.snapshots.enter()
+	if e.closed.Load() {
+		gate.RUnlock()
+		return nil, nil, store.ErrClosed
+	}
+	txn = e.db.NewTransactionAt(e.read.Load(), false)
+	return txn, func() { txn.Discard(); gate.RUnlock() }, nil
+}
+
+// lookup reads one record; past its expiry it is absent.
+func lookup(txn *bdb.Txn, k store.Key, enc []byte, now time.Time) (store.Item, error) {
+	found, err := txn.Get(enc)
+	if errors.Is(err, bdb.ErrKeyNotFound) {
+		return store.Item{}, store.ErrNotFound
+	}
+	if err != nil {
+		return store.Item{}, fmt.Errorf("store: read table %c: %w", k.Table, err)
+	}
+	it, err := itemOf(k, found)
+	if err != nil {
+		return store.Item{}, err
+	}
+	if store.Expired(it.Expires, now) {
+		return store.Item{}, store.ErrNotFound
+	}
+	return it, nil
+}
+
+func itemOf(k store.Key, found *bdb.Item) (store.Item, error) {
+	b, err := found.ValueCopy(nil)
+	if err != nil {
+		return store.Item{}, fmt.Errorf("store: read table %c: %w", k.Table, err)
+	}
+	return toItem(k, found.Version(), b)
+}
+
+func toItem(k store.Key, ts uint64, b []byte) (store.Item, error) {
+	s, err := decodeValue(b)
+	if err != nil {
+		return store.Item{}, fmt.Errorf("store: read table %c: %w", k.Table, err)
+	}
+	return store.Item{Key: k, Value: s.value, Version: version(ts, s.seq), Expires: s.expires}, nil
+}
+
+// Scan implements store.Engine.
+func (e *Engine) Scan(ctx context.Context, table byte, part, after string, limit int) ([]store.Item, error) {
+	if err := store.CheckKey(store.Key{Table: table, Part: part}); err != nil {
+		return nil, err
+	}
+	prefix := encodeKey(store.Key{Table: table, Part: part})
+	from := bytes.Clone(prefix)
+	if after != "" {
+		from = append(append(from, after...), 0) // the first key behind it
+	}
+	var items []store.Item
+	if limit <= 0 {
+		return nil, nil
+	}
+	err := e.walk(ctx, prefix, from, func(it store.Item) error {
+		if items = append(items, it); len(items) == limit {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, err
+	}
+	return items, nil
+}
+
+var errEnough = errors.New("enough")
+
+// Dump implements store.Engine. All it hands out was there at one moment.
+func (e *Engine) Dump(ctx context.Context, emit func(store.Item) error) error {
+	return e.walk(ctx, nil, firstTable, emit)
+}
+
+// firstTable sorts behind what is the engine's own.
+var firstTable = []byte{'A'}
+
+// walk hands out the live records whose keys begin with prefix, starting at from.
+func (e *Engine) walk(ctx context.Context, prefix, from []byte, emit func(store.Item) error) error {
+	txn, leave, err := e.snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	o := bdb.DefaultIteratorOptions
+	o.PrefetchValues = false // they lie beside the keys
+	o.Prefix = prefix
+	cursor := txn.NewIterator(o)
+	defer cursor.Close()
+	now := e.now()
+	for cursor.Seek(from); cursor.ValidForPrefix(prefix); cursor.Next() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		k, err := decodeKey(cursor.Item().Key())
+		if err != nil {
+			return fmt.Errorf("store: walk: %w", err)
+		}
+		it, err := itemOf(k, cursor.Item())
+		if err != nil {
+			return err
+		}
+		if store.Expired(it.Expires, now) {
+			continue
+		}
+		if err := emit(it); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,172 @@
+package badger_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/store/badger"
+)
+
+var ctx = context.Background()
+
+func open(t *testing.T, o badger.Options) *badger.Engine {
+	t.Helper()
+	e, err := badger.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Errorf("Close() = %v", err)
+		}
+	})
+	return e
+}
+
+func shut(t *testing.T, e *badger.Engine) {
+	t.Helper()
+	if err := e.Close(); err != nil {
+		t.Fatalf("Close() = %v", err)
+	}
+}
+
+func put(t *testing.T, e *badger.Engine, k store.Key, value string) store.Item {
+	t.Helper()
+	it, err := e.Update(ctx, k, func(*store.Item) (*store.Write, error) {
+		return &store.Write{Value: []byte(value)}, nil
+	})
+	if err != nil {
+		t.Fatalf("Update(%q) = %v", k, err)
+	}
+	return it
+}
+
+func TestRestartKeepsRecordsAndVersions(t *testing.T) {
+	for _, sync := range []bool{true, false} {
+		dir := t.TempDir()
+		var items []store.Item
+		e := open(t, badger.Options{Dir: dir, Sync: sync})
+		for i := range 100 {
+			items = append(items, put(t, e, store.Key{Table: 'P', Part: fmt.Sprint(i)}, fmt.Sprint("value ", i)))
+		}
+		shut(t, e)
+		e = open(t, badger.Options{Dir: dir, Sync: sync})
+		for _, want := range items {
+			got, err := e.Get(ctx, want.Key)
+			if err != nil || string(got.Value) != string(want.Value) || got.Version != want.Version {
+				t.Fatalf("Get(%q) = %+v, %v, want %+v", want.Key, got, err, want)
+			}
+		}
+		if err := e.Apply(ctx, store.Op{Key: items[0].Key, Guard: true, If: items[0].Version, Delete: true}); err != nil {
+			t.Errorf("Apply with the version of before the restart = %v", err)
+		}
+		shut(t, e)
+	}
+}
+
+// A delete leaves nothing in the files once it is compacted. Its timestamp, and
+// those of the writes it took with it, must not come again.
+func TestVersionsNeverComeAgain(t *testing.T) {
+	dir := t.TempDir()
+	k := store.Key{Table: 'P', Part: "phoenix"}
+	seen := map[store.Version]bool{}
+	for round := range 4 {
+		e := open(t, badger.Options{Dir: dir})
+		for i := range 10 {
+			v := put(t, e, k, fmt.Sprint(round, i)).Version
+			if seen[v] {
+				t.Fatalf("version %d came again", v)
+			}
+			seen[v] = true
+		}
+		if err := e.Apply(ctx, store.Op{Key: k, Delete: true}); err != nil {
+			t.Fatal(err)
+		}
+		shut(t, e)
+	}
+}
+
+func TestSecondProcessIsLockedOut(t *testing.T) {
+	dir := t.TempDir()
+	open(t, badger.Options{Dir: dir})
+	_, err := badger.Open(badger.Options{Dir: dir})
+	if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("Open of a directory in use = %v, want ErrLocked with the directory", err)
+	}
+}
+
+func TestOpenSaysWhatIsWrong(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := badger.Open(badger.Options{}); err == nil {
+		t.Error("Open without a directory succeeded")
+	}
+	below := filepath.Join(file, "below")
+	if _, err := badger.Open(badger.Options{Dir: below}); err == nil || !strings.Contains(err.Error(), below) {
+		t.Errorf("Open below a file = %v, want a sentence with the directory", err)
+	}
+	readOnly := filepath.Join(t.TempDir(), "read-only")
+	if err := os.Mkdir(readOnly, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	if probe, err := os.Create(filepath.Join(readOnly, "probe")); err == nil {
+		probe.Close()
+		t.Skip("this user may write to read-only directories")
+	}
+	if _, err := badger.Open(badger.Options{Dir: readOnly}); err == nil || !strings.Contains(err.Error(), "can't be written to") {
+		t.Errorf("Open of a read-only directory = %v, want a sentence", err)
+	}
+}
+
+func TestMemoryLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	e := open(t, badger.Options{InMemory: true, Dir: dir, Sync: true, MinFree: 1 << 60})
+	put(t, e, store.Key{Table: 'P'}, "value")
+	shut(t, e)
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("files in the directory: %v, %v", left, err)
+	}
+}
+
+func TestCloseLeavesNoGoroutine(t *testing.T) {
+	e := open(t, badger.Options{Dir: t.TempDir()})
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	if _, err := e.Watch(watching, 'P'); err != nil {
+		t.Fatal(err)
+	}
+	put(t, e, store.Key{Table: 'P'}, "value")
+	shut(t, e)
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	if strings.Contains(string(stacks), "(*Engine)") {
+		t.Errorf("goroutines of a closed engine:\n%s", stacks)
+	}
+}
+
+func TestStats(t *testing.T) {
+	e := open(t, badger.Options{Dir: t.TempDir(), MinFree: 1})
+	if s := e.Stats(); s.Ops != 0 || s.Free <= 0 || s.Stopped {
+		t.Errorf("Stats() = %+v at the start", s)
+	}
+	put(t, e, store.Key{Table: 'P'}, "value")
+	s := e.Stats()
+	if s.Batches != 1 || s.Ops != 1 || s.Bytes == 0 || s.Queue != 0 {
+		t.Errorf("Stats() = %+v after one write", s)
+	}
+	memory := open(t, badger.Options{InMemory: true, Now: func() time.Time { return time.Time{} }})
+	if s := memory.Stats(); s.Free != -1 || s.Full {
+		t.Errorf("Stats() = %+v in memory, where no disk is watched", s)
+	}
+}

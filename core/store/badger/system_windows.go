@@ -1,0 +1,26 @@
+package badger
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// On Windows Badger's sync of a mapped file does nothing. An acknowledged write
+// survives the death of the process there, but not a power cut.
+const syncSurvivesPowerCut = false
+
+var getDiskFreeSpaceEx = syscall.NewLazyDLL("kernel32.dll").NewProc("GetDiskFreeSpaceExW")
+
+// diskFree is what is left for the user who asks.
+func diskFree(dir string) (int64, error) {
+	path, err := syscall.UTF16PtrFromString(dir)
+	if err != nil {
+		return 0, err
+	}
+	var left int64
+	ok, _, err := getDiskFreeSpaceEx.Call(uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&left)), 0, 0)
+	if ok == 0 {
+		return 0, err
+	}
+	return left, nil
+}

@@ -1,0 +1,131 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A fuzzer of one kind of record: any bytes decode or are refused, never panic,
+// and what decodes has one encoding.
+func fuzzRecord[T any](f *testing.F, decode func([]byte) (T, error), encode func(T) []byte, seeds ...T) {
+	f.Add([]byte(nil))
+	f.Add([]byte{1})
+	f.Add([]byte{2})
+	for _, seed := range seeds {
+		b := encode(seed)
+		f.Add(b)
+		f.Add(b[:len(b)-1])
+		f.Add(append(bytes.Clone(b), 0))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		v, err := decode(b)
+		if err != nil {
+			if !strings.Contains(err.Error(), "table ") {
+				t.Errorf("decoding %x: %v does not name the table", b, err)
+			}
+			return
+		}
+		if again := encode(v); !bytes.Equal(again, b) {
+			t.Errorf("%x decodes to %+v, which encodes to %x", b, v, again)
+		}
+	})
+}
+
+var (
+	someTime   = time.Date(2030, 1, 2, 3, 4, 5, 6e6, time.UTC)
+	someFamily = Family{
+		State: Revoked, KID: 1, Class: 2, Audience: 3, Generation: 4, RotatedAt: someTime, Created: someTime,
+		Subject: [16]byte{5}, Client: [16]byte{6}, Scope: 7, Epoch: 8, Late: [2]uint32{9, 10},
+	}
+	someAccount = Account{
+		Account: "alice", DisplayName: "Alice", Territory: "fr", Grants: []string{"", "gold"},
+		Epoch: 300, History: []uint64{0, 1000001, 1 << 63},
+	}
+	someToken = SubjectToken{Account: "alice", Client: "client", Foreign: true}
+)
+
+func FuzzFamily(f *testing.F) { fuzzRecord(f, decodeFamily, encodeFamily, someFamily) }
+
+func FuzzAccount(f *testing.F) {
+	fuzzRecord(f, decodeAccount, encodeAccount, someAccount, Account{})
+}
+
+func FuzzSubjectToken(f *testing.F) {
+	fuzzRecord(f, decodeSubjectToken, encodeSubjectToken, someToken, SubjectToken{})
+}
+
+func FuzzRevocation(f *testing.F) {
+	fuzzRecord(f, decodeRevocation, encodeRevocation, someTime, time.Time{})
+}
+
+func FuzzFormat(f *testing.F) { fuzzRecord(f, decodeFormat, encodeFormat, 1) }
+
+func FuzzAccountName(f *testing.F) {
+	fuzzRecord(f, decodeAccountName, func(s string) []byte { return appendText([]byte{1}, s) }, "alice")
+}
+
+func TestRecordsSurvive(t *testing.T) {
+	if got, err := decodeFamily(encodeFamily(someFamily)); err != nil || got != someFamily {
+		t.Errorf("family = %+v, %v, want %+v", got, err, someFamily)
+	}
+	if n := len(encodeFamily(someFamily)); n != familySize {
+		t.Errorf("a family takes %d bytes, the key map says %d", n, familySize)
+	}
+	if got, err := decodeAccount(encodeAccount(someAccount)); err != nil || !reflect.DeepEqual(got, someAccount) {
+		t.Errorf("account = %+v, %v, want %+v", got, err, someAccount)
+	}
+	if got, err := decodeSubjectToken(encodeSubjectToken(someToken)); err != nil || got != someToken {
+		t.Errorf("subject token = %+v, %v, want %+v", got, err, someToken)
+	}
+	var zero Family
+	zero.State = Active
+	if got, err := decodeFamily(encodeFamily(zero)); err != nil || got != zero || !got.Created.IsZero() {
+		t.Errorf("family = %+v, %v, want times that are zero", got, err)
+	}
+}
+
+func TestNewerRecordsAreRefused(t *testing.T) {
+	records := map[byte]struct {
+		b      []byte
+		decode func([]byte) error
+	}{
+		'F': {encodeFamily(someFamily), func(b []byte) error { _, err := decodeFamily(b); return err }},
+		'U': {encodeAccount(someAccount), func(b []byte) error { _, err := decodeAccount(b); return err }},
+		'T': {encodeSubjectToken(someToken), func(b []byte) error { _, err := decodeSubjectToken(b); return err }},
+		'X': {encodeRevocation(someTime), func(b []byte) error { _, err := decodeRevocation(b); return err }},
+		'I': {appendText([]byte{1}, "alice"), func(b []byte) error { _, err := decodeAccountName(b); return err }},
+		'M': {encodeFormat(1), func(b []byte) error { _, err := decodeFormat(b); return err }},
+	}
+	for table, r := range records {
+		longer := append(bytes.Clone(r.b), 7)
+		if err := r.decode(longer); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("table %c: 1 bytes behind", table)) {
+			t.Errorf("a byte behind a record of table %c = %v", table, err)
+		}
+		newer := bytes.Clone(r.b)
+		newer[0]++
+		if err := r.decode(newer); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("table %c: record of format 2", table)) {
+			t.Errorf("a newer record of table %c = %v", table, err)
+		}
+		for n := range r.b {
+			if err := r.decode(r.b[:n]); !errors.Is(err, errDamaged) {
+				t.Errorf("the first %d bytes of a record of table %c = %v, want errDamaged", n, table, err)
+			}
+		}
+	}
+}
+
+// A count that promises more than is there must not be believed: it would be the
+// size of an allocation.
+func TestCountsAreNotBelieved(t *testing.T) {
+	b := appendText(appendText(appendText([]byte{1}, "a"), ""), "")
+	b = append(b, 0, 0, 0, 0)
+	b = append(b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f)
+	if _, err := decodeAccount(b); !errors.Is(err, errDamaged) {
+		t.Errorf("decodeAccount = %v, want errDamaged", err)
+	}
+}

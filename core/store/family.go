@@ -1,0 +1,143 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// FamilyState says whether a family's refresh tokens are worth anything. A revoked
+// family stays until it expires: a delete could come undone, a state can't.
+type FamilyState byte
+
+const (
+	Active  FamilyState = 1
+	Revoked FamilyState = 2
+)
+
+// Family is one sign-in: all the refresh tokens that descend from one code. It is
+// created when the code is redeemed, which is how a code can be redeemed once, and
+// rewritten at each refresh. No token is in it.
+type Family struct {
+	State      FamilyState
+	KID        byte // key of the newest tokens
+	Class      byte // kind of client, which decides the lives of its tokens
+	Audience   byte
+	Generation uint32 // of the newest refresh token
+	RotatedAt  time.Time
+	Created    time.Time
+	Subject    [16]byte
+	Client     [16]byte
+	Scope      uint32
+	Epoch      uint32    // the account's when the family was created
+	Late       [2]uint32 // generations at which a late retry was answered
+}
+
+// Family returns the family, or ErrNotFound.
+func (s *Store) Family(ctx context.Context, id [16]byte) (Family, error) {
+	it, err := s.engine.Get(ctx, familyKey(id))
+	if err != nil {
+		return Family{}, err
+	}
+	return decodeFamily(it.Value)
+}
+
+// CreateFamily creates the family unless it exists; then it returns the one that
+// does. Of many at once exactly one creates it. A zero expires is never.
+func (s *Store) CreateFamily(ctx context.Context, id [16]byte, f Family, expires time.Time) (created bool, existing Family, err error) {
+	if err := f.check(); err != nil {
+		return false, Family{}, err
+	}
+	_, err = s.engine.Update(ctx, familyKey(id), func(cur *Item) (*Write, error) {
+		if cur != nil {
+			return nil, existsError{*cur}
+		}
+		return &Write{Value: encodeFamily(f), Expires: expires}, nil
+	})
+	if found, ok := errors.AsType[existsError](err); ok {
+		existing, err = decodeFamily(found.item.Value)
+		return false, existing, err
+	}
+	return err == nil, Family{}, err
+}
+
+// UpdateFamily lets f decide what becomes of the family and returns it as it then
+// stands. A zero expires keeps the present one. f's error is returned as it is and
+// nothing is written; without change nothing is written either. f must be pure, as
+// an UpdateFunc.
+func (s *Store) UpdateFamily(ctx context.Context, id [16]byte, f func(cur Family) (next Family, expires time.Time, change bool, err error)) (Family, error) {
+	it, err := s.engine.Update(ctx, familyKey(id), func(cur *Item) (*Write, error) {
+		if cur == nil {
+			return nil, ErrNotFound
+		}
+		family, err := decodeFamily(cur.Value)
+		if err != nil {
+			return nil, err
+		}
+		next, expires, change, err := f(family)
+		if err != nil || !change {
+			return nil, err
+		}
+		if err := next.check(); err != nil {
+			return nil, err
+		}
+		if expires.IsZero() {
+			expires = cur.Expires
+		}
+		return &Write{Value: encodeFamily(next), Expires: expires}, nil
+	})
+	if err != nil {
+		return Family{}, err
+	}
+	return decodeFamily(it.Value)
+}
+
+func (f Family) check() error {
+	if f.State != Active && f.State != Revoked {
+		return fmt.Errorf("store: family with the state %d", f.State)
+	}
+	return nil
+}
+
+const familySize = 73
+
+func encodeFamily(f Family) []byte {
+	b := make([]byte, 0, familySize)
+	b = append(b, 1, byte(f.State), f.KID, f.Class, f.Audience)
+	b = binary.BigEndian.AppendUint32(b, f.Generation)
+	b = appendTime(b, f.RotatedAt)
+	b = appendTime(b, f.Created)
+	b = append(b, f.Subject[:]...)
+	b = append(b, f.Client[:]...)
+	b = binary.BigEndian.AppendUint32(b, f.Scope)
+	b = binary.BigEndian.AppendUint32(b, f.Epoch)
+	b = binary.BigEndian.AppendUint32(b, f.Late[0])
+	return binary.BigEndian.AppendUint32(b, f.Late[1])
+}
+
+func decodeFamily(b []byte) (Family, error) {
+	r := readRecord(tableFamily, b, 1)
+	f := Family{
+		State:      FamilyState(r.byte()),
+		KID:        r.byte(),
+		Class:      r.byte(),
+		Audience:   r.byte(),
+		Generation: r.uint32(),
+		RotatedAt:  r.time(),
+		Created:    r.time(),
+		Subject:    r.id(),
+		Client:     r.id(),
+		Scope:      r.uint32(),
+		Epoch:      r.uint32(),
+		Late:       [2]uint32{r.uint32(), r.uint32()},
+	}
+	if f.State != Active && f.State != Revoked {
+		r.fail()
+	}
+	if err := r.end(); err != nil {
+		return Family{}, err
+	}
+	return f, nil
+}

@@ -1,0 +1,74 @@
+package store
+
+import "encoding/binary"
+
+// The map of the store. A key is table, part, sub; all parts are of fixed width or
+// one literal, and the engine keeps part and sub apart by length.
+//
+//	table  part                       sub            value                       expires                reader
+//	A      "cat"                      item id, 8     the catalogue's JSON        never                  CatalogItems
+//	F      family id, 16              –              Family, 73                  its idle life          Family
+//	I      bucket, 1 (accountBucket)  subject, 16    account name                never                  Accounts
+//	K      "ring"                     –              sealed key ring             never                  KeyRing
+//	M      "format"                   –              format of the store, 5      never                  Open
+//	P      plugin name                plugin's key   plugin's bytes              as the plugin says     KV
+//	T      SHA-256 of the token, 32   –              SubjectToken, 3 + strings   with the token         SubjectToken
+//	U      subject, 16                –              Account                     never                  Account
+//	X      "x"                        family id, 16  until, 9                    until                  Revocations
+//
+// A subject is the first half of the SHA-256 of the account's name. Numbers are
+// big endian. Values that this package encodes begin with the version of their
+// format; a value of the catalogue, the key ring or a plugin is stored as it came.
+//
+// F, I, P, T and U spread over shards by their part. A, K, M and X are small and
+// live on one shard each.
+const (
+	tableCatalog      = 'A'
+	tableFamily       = 'F'
+	tableAccountIndex = 'I'
+	tableKeyRing      = 'K'
+	tableMeta         = 'M'
+	tablePlugin       = 'P'
+	tableSubjectToken = 'T'
+	tableAccount      = 'U'
+	tableRevocation   = 'X'
+
+	partCatalog     = "cat"
+	partKeyRing     = "ring"
+	partFormat      = "format"
+	partRevocations = "x"
+)
+
+// accountBuckets is how many parts the index of accounts has. A part is scanned
+// in order, so the whole index is in the order of subjects.
+const accountBuckets = 64
+
+func familyKey(id [16]byte) Key { return Key{Table: tableFamily, Part: string(id[:])} }
+
+func accountKey(subject [16]byte) Key { return Key{Table: tableAccount, Part: string(subject[:])} }
+
+func accountIndexKey(subject [16]byte) Key {
+	return Key{Table: tableAccountIndex, Part: accountBucket(bucketOf(subject)), Sub: string(subject[:])}
+}
+
+func bucketOf(subject [16]byte) int { return int(subject[0]) * accountBuckets / 256 }
+
+func accountBucket(n int) string { return string([]byte{byte(n)}) }
+
+func subjectTokenKey(hash [32]byte) Key { return Key{Table: tableSubjectToken, Part: string(hash[:])} }
+
+func revocationKey(id [16]byte) Key {
+	return Key{Table: tableRevocation, Part: partRevocations, Sub: string(id[:])}
+}
+
+func catalogKey(id uint64) Key {
+	return Key{Table: tableCatalog, Part: partCatalog, Sub: string(binary.BigEndian.AppendUint64(nil, id))}
+}
+
+func pluginKey(plugin string, key []byte) Key {
+	return Key{Table: tablePlugin, Part: plugin, Sub: string(key)}
+}
+
+func keyRingKey() Key { return Key{Table: tableKeyRing, Part: partKeyRing} }
+
+func formatKey() Key { return Key{Table: tableMeta, Part: partFormat} }

@@ -1,0 +1,68 @@
+package store_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/souk-market/souk/core/store"
+)
+
+// The map in keys.go, with one key of each kind as an engine gets it.
+func TestKeyMap(t *testing.T) {
+	s, e, _ := openStore(t)
+	until := start.Add(time.Hour)
+	id := [16]byte{0xfa, 0x01}
+	hash := [32]byte{0x5a, 0x02}
+	kv := openKV(t, s, "rollout", store.KVQuota{})
+	writes := []error{
+		s.PutCatalogItem(ctx, 1000001, []byte("{}")),
+		func() error { _, _, err := s.CreateFamily(ctx, id, aFamily(), until); return err }(),
+		func() error { _, err := s.UpdateAccount(ctx, "bob", change(func(*store.Account) {})); return err }(),
+		func() error {
+			_, err := s.UpdateKeyRing(ctx, func([]byte) ([]byte, error) { return []byte("sealed"), nil })
+			return err
+		}(),
+		kv.Put(ctx, []byte("held/1000001"), []byte("2.0"), 0),
+		s.PutSubjectToken(ctx, hash, store.SubjectToken{Account: "bob", Client: "tv"}, until),
+		s.Revoke(ctx, id, until),
+	}
+	for i, err := range writes {
+		if err != nil {
+			t.Fatalf("write %d = %v", i, err)
+		}
+	}
+	const bob = "\x81\xb6\x37\xd8\xfc\xd2\xc6\xda\x63\x59\xe6\x96\x31\x13\xa1\x17" // SHA-256("bob"), first half
+	want := map[string]string{
+		`A "cat" "\x00\x00\x00\x00\x00\x0fBA"`: `2 bytes, for good`,
+		fmt.Sprintf(`F %q ""`, id[:]):          `73 bytes, for 1h0m0s`,
+		fmt.Sprintf(`I " " %q`, bob):           `5 bytes, for good`,
+		`K "ring" ""`:                          `6 bytes, for good`,
+		`M "format" ""`:                        `5 bytes, for good`,
+		`P "rollout" "held/1000001"`:           `3 bytes, for good`,
+		fmt.Sprintf(`T %q ""`, hash[:]):        `9 bytes, for 1h0m0s`,
+		fmt.Sprintf(`U %q ""`, bob):            `13 bytes, for good`,
+		fmt.Sprintf(`X "x" %q`, id[:]):         `9 bytes, for 1h0m0s`,
+	}
+	got := map[string]string{}
+	err := e.Dump(ctx, func(it store.Item) error {
+		life := "for good"
+		if !it.Expires.IsZero() {
+			life = "for " + it.Expires.Sub(start).String()
+		}
+		got[fmt.Sprintf("%c %q %q", it.Key.Table, it.Key.Part, it.Key.Sub)] = fmt.Sprintf("%d bytes, %s", len(it.Value), life)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range want {
+		if got[key] != value {
+			t.Errorf("%s = %q, want %q", key, got[key], value)
+		}
+		delete(got, key)
+	}
+	for key, value := range got {
+		t.Errorf("%s = %q is not in the map", key, value)
+	}
+}

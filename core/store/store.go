@@ -1,0 +1,185 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// formatKnown is the format of the whole store that this program reads and
+// writes. It changes when the key map does; a record's own format is in its first
+// byte.
+const formatKnown = 1
+
+// Config says how a Store uses its engine. The zero value is a single node with
+// the wall clock.
+type Config struct {
+	Now      func() time.Time // nil = time.Now
+	Accounts int              // accounts kept in memory; 0 = 65536
+
+	// Shared says that other nodes write to the same engine. Then accounts and
+	// revocations are read again when the engine hints at a change.
+	Shared bool
+}
+
+// Store is the marketplace's records over an engine. All methods may be called at
+// the same time.
+type Store struct {
+	engine  Engine
+	now     func() time.Time
+	shared  bool
+	cache   *accountCache
+	revoked *RevocationSet
+
+	kvMu sync.Mutex
+	kv   map[string]*usage // by plugin: shared by all who opened it
+
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+// New makes a Store for one node without looking at what the engine holds: no
+// format is checked and no revocation is loaded. Open does both.
+func New(e Engine, now func() time.Time) *Store {
+	return newStore(e, Config{Now: now})
+}
+
+// Open makes a Store after checking that this program understands what the engine
+// holds; an empty engine is given the present format. It loads the revocations
+// and, if the engine is shared, follows it until Close.
+func Open(ctx context.Context, e Engine, c Config) (*Store, error) {
+	s := newStore(e, c)
+	if err := s.checkFormat(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.loadRevocations(ctx); err != nil {
+		return nil, err
+	}
+	if !s.shared {
+		return s, nil
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	err := errors.Join(
+		s.follow(run, tableAccount, s.cache.clear),
+		s.follow(run, tableRevocation, func() { _ = s.loadRevocations(run) }),
+	)
+	if err != nil {
+		stop()
+		s.running.Wait()
+		return nil, err
+	}
+	return s, nil
+}
+
+func newStore(e Engine, c Config) *Store {
+	s := &Store{engine: e, now: c.Now, shared: c.Shared, kv: make(map[string]*usage)}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if c.Accounts <= 0 {
+		c.Accounts = 1 << 16
+	}
+	s.cache = newAccountCache(c.Accounts)
+	s.revoked = newRevocationSet(s.now)
+	return s
+}
+
+// Close ends what Open began and closes the engine.
+func (s *Store) Close() error {
+	if s.stop != nil {
+		s.stop()
+		s.running.Wait()
+	}
+	return s.engine.Close()
+}
+
+// followEvery is how often a followed table is read again without a hint: a read
+// that failed must not wait for the next change.
+const followEvery = 15 * time.Second
+
+// follow calls again after each hint of the table, until ctx ends.
+func (s *Store) follow(ctx context.Context, table byte, again func()) error {
+	hints, err := s.engine.Watch(ctx, table)
+	if err != nil {
+		return fmt.Errorf("store: watch table %c: %w", table, err)
+	}
+	s.running.Go(func() {
+		tick := time.NewTicker(followEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case _, open := <-hints:
+				if !open {
+					return
+				}
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+			again()
+		}
+	})
+	return nil
+}
+
+// checkFormat refuses a store of another format, and marks an empty one.
+func (s *Store) checkFormat(ctx context.Context) error {
+	_, err := s.engine.Update(ctx, formatKey(), func(cur *Item) (*Write, error) {
+		if cur == nil {
+			return &Write{Value: encodeFormat(formatKnown)}, nil
+		}
+		found, err := decodeFormat(cur.Value)
+		switch {
+		case err != nil:
+			return nil, err
+		case found > formatKnown:
+			return nil, fmt.Errorf("store: this directory was written by a newer version (format %d, this program knows %d)", found, formatKnown)
+		case found < formatKnown:
+			return nil, fmt.Errorf("store: this directory was written by an older version (format %d, this program knows %d)", found, formatKnown)
+		}
+		return nil, nil
+	})
+	return err
+}
+
+func encodeFormat(format uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{1}, format)
+}
+
+func decodeFormat(b []byte) (uint32, error) {
+	r := readRecord(tableMeta, b, 1)
+	format := r.uint32()
+	return format, r.end()
+}
+
+// existsError carries a record out of an UpdateFunc that wanted it absent.
+type existsError struct{ item Item }
+
+func (existsError) Error() string { return "store: record exists" }
+
+// page is how many records a walk through a part reads at a time.
+const page = 512
+
+// scanAll hands out all records of a part, in order.
+func (s *Store) scanAll(ctx context.Context, table byte, part string, emit func(Item) error) error {
+	after := ""
+	for {
+		items, err := s.engine.Scan(ctx, table, part, after, page)
+		if err != nil {
+			return err
+		}
+		for _, it := range items {
+			if err := emit(it); err != nil {
+				return err
+			}
+			after = it.Key.Sub
+		}
+		if len(items) < page {
+			return nil
+		}
+	}
+}

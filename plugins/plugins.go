@@ -1,0 +1,40 @@
+// Package plugins carries the policies that are shipped with the server, as
+// WebAssembly modules: what `souk demo` runs and what an operator starts from.
+// They are ordinary plugins. Nothing in the core knows them, and only programs,
+// examples and tests import this package.
+//
+// The modules are committed, so that building the server needs no second
+// toolchain, and reproducible, so that anyone can see that they are what their
+// source says: `go generate ./plugins` makes the same bytes again.
+package plugins
+
+import _ "embed"
+
+//go:generate go run ./build
+
+var (
+	// Accounts is the module of plugin accounts (hook sign_in).
+	//go:embed accounts/accounts.wasm
+	Accounts []byte
+
+	// Allowlist is the module of plugin allowlist (hook entitle).
+	//go:embed allowlist/allowlist.wasm
+	Allowlist []byte
+
+	// Rollout is the module of plugin rollout (hook select_version).
+	//go:embed rollout/rollout.wasm
+	Rollout []byte
+)
+
+// ByName returns the module of a shipped plugin.
+func ByName(name string) ([]byte, bool) {
+	switch name {
+	case "accounts":
+		return Accounts, true
+	case "allowlist":
+		return Allowlist, true
+	case "rollout":
+		return Rollout, true
+	}
+	return nil, false
+}

@@ -1,0 +1,64 @@
+package abi_test
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"reflect"
+	"testing"
+	"unicode/utf8"
+)
+
+// TestRandomMessages holds the generated codec against the one by reflection,
+// also where a partner knows more.
+func TestRandomMessages(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		for name, make := range messages {
+			m := make()
+			randomize(r, reflect.ValueOf(m).Elem())
+			b := m.Append(nil)
+			if other := encode(m, partner{}); !bytes.Equal(b, other) {
+				t.Fatalf("%s is encoded as\n%x, by reflection\n%x", name, b, other)
+			}
+			same := make()
+			if err := same.Read(b); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if again := same.Append(nil); !bytes.Equal(again, b) {
+				t.Fatalf("%s is read and written as\n%x, want\n%x", name, again, b)
+			}
+			grown := make()
+			if err := grown.Read(encode(m, partner{fixed: 8 * r.IntN(4), stride: 8 * r.IntN(4)})); err != nil {
+				t.Fatalf("%s of a partner that knows more: %v", name, err)
+			}
+			if again := grown.Append(nil); !bytes.Equal(again, b) {
+				t.Fatalf("%s of a partner that knows more is read as\n%x, want\n%x", name, again, b)
+			}
+		}
+	}
+}
+
+func randomize(r *rand.Rand, v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		v.SetUint(r.Uint64() >> (64 - v.Type().Bits()))
+	case reflect.Int32:
+		v.SetInt(int64(int32(r.Uint32())))
+	case reflect.String:
+		var b []byte
+		for range r.IntN(12) {
+			b = utf8.AppendRune(b, []rune("aZ 0\x00äß本🚫")[r.IntN(9)])
+		}
+		v.SetString(string(b))
+	case reflect.Slice:
+		n := r.IntN(4)
+		v.Set(reflect.MakeSlice(v.Type(), n, n))
+		for i := range n {
+			randomize(r, v.Index(i))
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			randomize(r, v.Field(i))
+		}
+	}
+}

@@ -1,0 +1,128 @@
+//go:build !wasip1
+
+package souk
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/souk-market/souk/sdk/abi"
+)
+
+// Outside a plugin the host functions work in memory, so that a policy's own
+// tests are ordinary Go tests. Expiry is not simulated, and the password hash
+// is quick instead of safe.
+var native struct {
+	sync.Mutex
+	kv  map[string][]byte
+	log []string
+}
+
+// Reset forgets what the host functions have kept in memory; it exists outside
+// plugins only, for tests.
+func Reset() {
+	native.Lock()
+	defer native.Unlock()
+	native.kv, native.log = map[string][]byte{}, nil
+}
+
+// Logged returns the lines of the log since Reset; it exists outside plugins
+// only, for tests.
+func Logged() []string {
+	native.Lock()
+	defer native.Unlock()
+	return append([]string(nil), native.log...)
+}
+
+// Bucket places a key among 10 000 buckets: see abi.Bucket.
+func Bucket(key, salt string) uint32 { return abi.Bucket(key, salt) }
+
+// Log writes one line to the operator's log; the host limits its rate.
+func Log(level abi.Level, line string) {
+	native.Lock()
+	defer native.Unlock()
+	native.log = append(native.log, fmt.Sprintf("%d %s", level, line))
+}
+
+// KVGet returns the value of a key in the plugin's own part of the store.
+func KVGet(key string) ([]byte, error) {
+	native.Lock()
+	defer native.Unlock()
+	v, ok := native.kv[key]
+	if !ok {
+		return nil, code(int32(abi.CodeNotFound))
+	}
+	return append([]byte(nil), v...), nil
+}
+
+// KVPut stores a value for ttl, which counts in whole seconds and is rounded
+// up; 0 = for ever.
+func KVPut(key string, value []byte, ttl time.Duration) error {
+	if _, err := seconds(ttl); err != nil {
+		return err
+	}
+	native.Lock()
+	defer native.Unlock()
+	put(key, value)
+	return nil
+}
+
+func put(key string, value []byte) {
+	if native.kv == nil {
+		native.kv = map[string][]byte{}
+	}
+	native.kv[key] = append([]byte{}, value...)
+}
+
+// KVDelete removes a key; removing none is no error.
+func KVDelete(key string) error {
+	native.Lock()
+	defer native.Unlock()
+	delete(native.kv, key)
+	return nil
+}
+
+// KVSwap stores a value if the present one is old; an empty old means that
+// there must be none.
+func KVSwap(key string, old, value []byte) error {
+	native.Lock()
+	defer native.Unlock()
+	present, ok := native.kv[key]
+	if ok != (len(old) > 0) || string(present) != string(old) {
+		return code(int32(abi.CodeConflict))
+	}
+	put(key, value)
+	return nil
+}
+
+// KVAdd adds to a counter, which begins at 0, and returns the sum.
+func KVAdd(key string, delta int64) (int64, error) {
+	native.Lock()
+	defer native.Unlock()
+	var sum [8]byte
+	v, ok := native.kv[key]
+	if ok && len(v) != len(sum) {
+		return 0, ErrFailed // it is no counter
+	}
+	copy(sum[:], v)
+	n := int64(binary.LittleEndian.Uint64(sum[:])) + delta
+	binary.LittleEndian.PutUint64(sum[:], uint64(n))
+	put(key, sum[:])
+	return n, nil
+}
+
+// PasswordHash returns a hash of a password.
+func PasswordHash(password string) (string, error) {
+	sum := sha256.Sum256([]byte(password))
+	return "test$" + hex.EncodeToString(sum[:]), nil
+}
+
+// PasswordVerify reports whether a password has this hash.
+func PasswordVerify(password, hash string) bool {
+	h, _ := PasswordHash(password)
+	return h == hash
+}

@@ -1,0 +1,109 @@
+//go:build wasip1
+
+package souk
+
+import (
+	"encoding/binary"
+	"time"
+	"unsafe"
+
+	"github.com/souk-market/souk/sdk/abi"
+)
+
+func bytesAt(b []byte) (unsafe.Pointer, uint32) {
+	return unsafe.Pointer(unsafe.SliceData(b)), uint32(len(b))
+}
+
+func textAt(s string) (unsafe.Pointer, uint32) {
+	return unsafe.Pointer(unsafe.StringData(s)), uint32(len(s))
+}
+
+// Bucket places a key among abi.Buckets buckets: the first 8 bytes of
+// SHA-256(salt ‖ 0x00 ‖ key) as a big-endian number, modulo abi.Buckets. The
+// host computes it.
+func Bucket(key, salt string) uint32 {
+	k, kn := textAt(key)
+	s, sn := textAt(salt)
+	return uint32(hostBucket(k, kn, s, sn))
+}
+
+// Log writes one line to the operator's log; the host limits its rate.
+func Log(level abi.Level, line string) {
+	at, n := textAt(line)
+	hostLog(uint32(level), at, n)
+}
+
+// fill calls a host function that copies a value out, again with more space if
+// the value needs it.
+func fill(call func(out unsafe.Pointer, capacity uint32) int32) ([]byte, error) {
+	for _, size := range [...]int{512, 16 << 10, abi.MaxRequest} {
+		b := make([]byte, size)
+		n := call(bytesAt(b))
+		if abi.Code(n) == abi.CodeDoesNotFit || int(n) > size {
+			continue
+		}
+		if err := code(n); err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+	return nil, ErrFailed
+}
+
+// KVGet returns the value of a key in the plugin's own part of the store.
+func KVGet(key string) ([]byte, error) {
+	k, kn := textAt(key)
+	return fill(func(out unsafe.Pointer, capacity uint32) int32 { return hostKVGet(k, kn, out, capacity) })
+}
+
+// KVPut stores a value for ttl, which counts in whole seconds and is rounded
+// up; 0 = for ever.
+func KVPut(key string, value []byte, ttl time.Duration) error {
+	s, err := seconds(ttl)
+	if err != nil {
+		return err
+	}
+	k, kn := textAt(key)
+	v, vn := bytesAt(value)
+	return code(hostKVPut(k, kn, v, vn, s))
+}
+
+// KVDelete removes a key; removing none is no error.
+func KVDelete(key string) error {
+	k, kn := textAt(key)
+	return code(hostKVDelete(k, kn))
+}
+
+// KVSwap stores a value if the present one is old; an empty old means that
+// there must be none.
+func KVSwap(key string, old, value []byte) error {
+	k, kn := textAt(key)
+	o, on := bytesAt(old)
+	v, vn := bytesAt(value)
+	return code(hostKVSwap(k, kn, o, on, v, vn))
+}
+
+// KVAdd adds to a counter, which begins at 0, and returns the sum.
+func KVAdd(key string, delta int64) (int64, error) {
+	k, kn := textAt(key)
+	var sum [8]byte
+	if err := code(hostKVAdd(k, kn, delta, unsafe.Pointer(&sum))); err != nil {
+		return 0, err
+	}
+	return int64(binary.LittleEndian.Uint64(sum[:])), nil
+}
+
+// PasswordHash returns the argon2id hash of a password.
+func PasswordHash(password string) (string, error) {
+	p, pn := textAt(password)
+	b, err := fill(func(out unsafe.Pointer, capacity uint32) int32 { return hostPasswordHash(p, pn, out, capacity) })
+	return string(b), err
+}
+
+// PasswordVerify reports whether a password has this hash. An empty hash never
+// matches and takes as long as a real one.
+func PasswordVerify(password, hash string) bool {
+	p, pn := textAt(password)
+	h, hn := textAt(hash)
+	return hostPasswordVerify(p, pn, h, hn) == 1
+}

@@ -1,0 +1,148 @@
+//go:build !wasip1
+
+package souk_test
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/souk-market/souk/sdk/abi"
+	souk "github.com/souk-market/souk/sdk/go"
+)
+
+// The host functions below work in memory, for the tests of policies. What
+// these tests hold is where they must not be kinder than the host.
+
+func TestKVSwap(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		present []byte // nil = none
+		old     string
+		want    error
+	}{
+		{"none is expected and there is none", nil, "", nil},
+		{"none is expected and there is one", []byte("a"), "", souk.ErrConflict},
+		{"none is expected and there is an empty one", []byte{}, "", souk.ErrConflict},
+		{"the expected one is there", []byte("a"), "a", nil},
+		{"another than the expected one is there", []byte("b"), "a", souk.ErrConflict},
+		{"the expected one is gone", nil, "a", souk.ErrConflict},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			souk.Reset()
+			if test.present != nil {
+				must(t, souk.KVPut("k", test.present, 0))
+			}
+			if err := souk.KVSwap("k", []byte(test.old), []byte("new")); !errors.Is(err, test.want) {
+				t.Errorf("KVSwap = %v, want %v", err, test.want)
+			}
+			got, err := souk.KVGet("k")
+			if test.want == nil && (err != nil || string(got) != "new") {
+				t.Errorf("after the swap the value is %q, %v", got, err)
+			}
+			if test.want != nil && string(got) != string(test.present) {
+				t.Errorf("after a refused swap the value is %q, want %q", got, test.present)
+			}
+		})
+	}
+}
+
+func TestKVGetOwnsItsBytes(t *testing.T) {
+	souk.Reset()
+	value := []byte("value")
+	must(t, souk.KVPut("k", value, 0))
+	value[0] = 'X'
+	got, err := souk.KVGet("k")
+	must(t, err)
+	got[1] = 'X'
+	if again, _ := souk.KVGet("k"); string(again) != "value" {
+		t.Errorf("the stored value is %q, want %q", again, "value")
+	}
+	must(t, souk.KVDelete("k"))
+	must(t, souk.KVDelete("k"))
+	if _, err := souk.KVGet("k"); !errors.Is(err, souk.ErrNotFound) {
+		t.Errorf("KVGet of a deleted key = %v, want %v", err, souk.ErrNotFound)
+	}
+}
+
+func TestKVPutRefusesTimesThatMeanSomethingElse(t *testing.T) {
+	for _, ttl := range []time.Duration{-1, -time.Hour, (math.MaxUint32 + 1) * time.Second, math.MaxInt64} {
+		if err := souk.KVPut("k", nil, ttl); !errors.Is(err, souk.ErrRefused) {
+			t.Errorf("KVPut for %v = %v, want %v", ttl, err, souk.ErrRefused)
+		}
+	}
+	for _, ttl := range []time.Duration{0, 1, time.Second, math.MaxUint32 * time.Second} {
+		must(t, souk.KVPut("k", nil, ttl))
+	}
+}
+
+func TestKVAdd(t *testing.T) {
+	souk.Reset()
+	for _, step := range []struct{ delta, want int64 }{{5, 5}, {-7, -2}, {0, -2}} {
+		if got, err := souk.KVAdd("n", step.delta); err != nil || got != step.want {
+			t.Errorf("KVAdd(%d) = %d, %v, want %d", step.delta, got, err, step.want)
+		}
+	}
+	must(t, souk.KVPut("text", []byte("nine bytes"), 0))
+	if _, err := souk.KVAdd("text", 1); !errors.Is(err, souk.ErrFailed) {
+		t.Errorf("KVAdd to a value that is no counter = %v, want %v", err, souk.ErrFailed)
+	}
+}
+
+func TestPasswords(t *testing.T) {
+	hash, err := souk.PasswordHash("wonderland")
+	must(t, err)
+	if strings.Contains(hash, "wonderland") {
+		t.Errorf("the hash %q holds the password", hash)
+	}
+	for _, test := range []struct {
+		password, hash string
+		want           bool
+	}{{"wonderland", hash, true}, {"Wonderland", hash, false}, {"", hash, false}, {"", "", false}, {"wonderland", "", false}} {
+		if got := souk.PasswordVerify(test.password, test.hash); got != test.want {
+			t.Errorf("PasswordVerify(%q, %q) = %v, want %v", test.password, test.hash, got, test.want)
+		}
+	}
+}
+
+func TestBucketIsTheContracts(t *testing.T) {
+	if got, want := souk.Bucket("alice@example.com", "s"), abi.Bucket("alice@example.com", "s"); got != want {
+		t.Errorf("Bucket = %d, want %d", got, want)
+	}
+}
+
+func TestLogIsKept(t *testing.T) {
+	souk.Reset()
+	souk.Log(abi.LevelWarn, "a line")
+	if got := souk.Logged(); len(got) != 1 || !strings.HasSuffix(got[0], "a line") {
+		t.Errorf("Logged() = %q", got)
+	}
+}
+
+func TestDecode(t *testing.T) {
+	type config struct{ Title string }
+	for _, test := range []struct{ name, json, wrong string }{
+		{"a known key", `{"title":"x"}`, ""},
+		{"an unknown key", `{"titel":"x"}`, "titel"},
+		{"another type", `{"title":1}`, "title"},
+		{"a second value", `{} {}`, "more than one"},
+		{"no JSON", `title = 1`, "config"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var c config
+			err := souk.Decode([]byte(test.json), &c)
+			if (err == nil) != (test.wrong == "") || err != nil && !strings.Contains(strings.ToLower(err.Error()), test.wrong) {
+				t.Errorf("Decode(%s) = %v, want an error with %q", test.json, err, test.wrong)
+			}
+		})
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
