@@ -290,9 +290,14 @@ func (c *Config) certificate() (*tls.Certificate, error) {
 	if c.TLS.Cert == "" {
 		return nil, nil
 	}
+	for _, f := range [...]struct{ key, file string }{{"tls.cert", c.TLS.Cert}, {"tls.key", c.TLS.Key}} {
+		if _, err := os.Stat(c.path(f.file)); err != nil {
+			return nil, fmt.Errorf("%s: %s can't be read: name a PEM file (%w)", f.key, f.file, err)
+		}
+	}
 	cert, err := tls.LoadX509KeyPair(c.path(c.TLS.Cert), c.path(c.TLS.Key))
 	if err != nil {
-		return nil, fmt.Errorf("tls.cert: %s", strings.TrimPrefix(err.Error(), "tls: "))
+		return nil, fmt.Errorf("tls.cert: %s and %s don't make a certificate with its key: %s", c.TLS.Cert, c.TLS.Key, strings.TrimPrefix(err.Error(), "tls: "))
 	}
 	return &cert, nil
 }

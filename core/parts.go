@@ -36,7 +36,13 @@ func Check(ctx context.Context, c Config) (Report, []error) {
 	}
 	if c.Catalog.File != "" {
 		items, err := catalog.ReadFile(c.path(c.Catalog.File), c.catalogRules())
-		if err != nil {
+		var invalid catalog.Invalid
+		switch {
+		case errors.As(err, &invalid):
+			for _, p := range invalid {
+				errs = append(errs, fmt.Errorf("catalog.file: %s: %s", c.Catalog.File, p))
+			}
+		case err != nil:
 			errs = append(errs, fmt.Errorf("catalog.file: %w", err))
 		}
 		r.Apps = len(items)

@@ -143,7 +143,7 @@ func (c *appPut) Run(std *streams) error {
 	}
 	items, err := readApps(c.File, text)
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.File, err)
+		return fmt.Errorf("%s: %s", c.File, strings.TrimPrefix(err.Error(), "catalog: "))
 	}
 	api, err := c.client()
 	if err != nil {

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 
 	"github.com/souk-market/souk/core"
+	"github.com/souk-market/souk/core/catalog"
 )
 
 // checkCommand looks for mistakes before a start does.
@@ -34,8 +36,12 @@ func (c *checkCommand) Run(std *streams) error {
 	config.Key = os.Getenv("SOUK_KEY")
 	report, problems := core.Check(context.Background(), config)
 	for _, problem := range problems {
-		for line := range strings.SplitSeq(problem.Error(), "\n") {
-			fmt.Fprintf(std.err, "%s: %s\n", c.Config, line)
+		invalid, ok := errors.AsType[catalog.Invalid](problem)
+		if !ok {
+			fmt.Fprintf(std.err, "%s: %v\n", c.Config, problem)
+		}
+		for _, one := range invalid {
+			fmt.Fprintf(std.err, "%s: catalog.file: %s: %s\n", c.Config, config.Catalog.File, one)
 		}
 	}
 	if len(problems) > 0 {

@@ -16,7 +16,7 @@ import (
 
 // adminFlags are those of every command that talks to a running server.
 type adminFlags struct {
-	Admin     string `env:"SOUK_ADMIN" default:"http://127.0.0.1:8081" placeholder:"URL" help:"The admin listener of the server (or SOUK_ADMIN in the environment). Default: http://127.0.0.1:8081."`
+	Admin     string `env:"SOUK_ADMIN" default:"http://127.0.0.1:8081" placeholder:"URL" help:"The admin listener of the server. Default: http://127.0.0.1:8081, or what the environment says."`
 	TokenFile string `placeholder:"FILE" help:"The file with the admin token: admin.token in the server's data directory. Or put the token itself into SOUK_ADMIN_TOKEN."`
 	JSON      bool   `name:"json" help:"Print JSON, for machines."`
 }
@@ -143,6 +143,9 @@ func (c *client) request(q call) (*http.Request, error) {
 	return req, nil
 }
 
+// nothingHere is what a listener says of a path that it doesn't have.
+const nothingHere = "there is nothing at this path"
+
 // refused makes an error of an answer that is one: a sentence of the server.
 func (c *client) refused(status int, body []byte) error {
 	var answer struct {
@@ -152,7 +155,7 @@ func (c *client) refused(status int, body []byte) error {
 	switch err := json.Unmarshal(body, &answer); {
 	case status == http.StatusUnauthorized:
 		return fmt.Errorf("%s refused the admin token: is it the admin.token of this server's data directory?", c.base)
-	case err != nil || answer.Error == "":
+	case err != nil || answer.Error == "" || answer.Error == nothingHere:
 		return fmt.Errorf("%s answered %d, and not as an admin API does: does --admin name the admin listener?", c.base, status)
 	case len(answer.Problems) > 1:
 		return errors.New(strings.Join(answer.Problems, "\n"))

@@ -81,13 +81,10 @@ func run(args []string, std *streams) int {
 // helpHint says where to read about the command that was meant.
 func helpHint(err error) string {
 	command := "souk"
-	if parse, ok := errors.AsType[*kong.ParseError](err); ok && parse.Context != nil {
-		if c := parse.Context.Command(); c != "" {
-			command = parse.Context.Model.Name
-			for _, p := range parse.Context.Path {
-				if p.Command != nil {
-					command += " " + p.Command.Name
-				}
+	if parse, ok := errors.AsType[*kong.ParseError](err); ok {
+		for _, p := range parse.Context.Path {
+			if p.Command != nil {
+				command += " " + p.Command.Name
 			}
 		}
 	}

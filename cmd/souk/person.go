@@ -22,7 +22,8 @@ type accountAdd struct {
 func (c *accountAdd) Help() string {
 	return `The password is the first line of standard input: type it, or pipe it in
     souk account add alice@example.com <password.txt
-It has at least eight characters. The server keeps a hash of it.`
+It has at least as many characters as oauth.password_min of the server says: eight
+unless that was changed. The server keeps a hash of it.`
 }
 
 // Run adds a person, and leaves one alone who is there already.
@@ -45,8 +46,7 @@ type accountPasswd struct {
 
 // Help says more than one line does.
 func (c *accountPasswd) Help() string {
-	return `The new password is the first line of standard input: type it, or pipe it in. It
-has at least eight characters.`
+	return `The new password is the first line of standard input: type it, or pipe it in.`
 }
 
 // Run changes a password, and adds nobody.

@@ -16,10 +16,10 @@ import (
 
 // serveCommand runs the server until it is told to stop.
 type serveCommand struct {
-	Config    string     `default:"config.toml" placeholder:"FILE" help:"The configuration. Relative paths in it start from its directory. Default: config.toml."`
-	ReadyFile string     `placeholder:"FILE" help:"Write the addresses to this file as JSON, {\"public\": URL, \"admin\": URL}, as soon as the server answers, and remove it at the end: for supervisors and scripts."`
-	LogLevel  slog.Level `default:"info" placeholder:"LEVEL" help:"What to log on standard error: debug, info, warn or error. Default: info."`
-	LogJSON   bool       `name:"log-json" help:"Log JSON, one object a line."`
+	Config    string `default:"config.toml" placeholder:"FILE" help:"The configuration. Relative paths in it start from its directory. Default: config.toml."`
+	ReadyFile string `placeholder:"FILE" help:"Write the addresses to this file as JSON, {\"public\": URL, \"admin\": URL}, as soon as the server answers, and remove it at the end: for supervisors and scripts."`
+	LogLevel  string `default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"What to log on standard error: debug, info, warn or error. Default: info."`
+	LogJSON   bool   `name:"log-json" help:"Log JSON, one object a line."`
 }
 
 // Help says more than one line does.
@@ -67,7 +67,9 @@ func (c *serveCommand) Run(std *streams) error {
 }
 
 func (c *serveCommand) logger(std *streams) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.LogLevel}
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // kong has looked at it already
+	options := &slog.HandlerOptions{Level: level}
 	if c.LogJSON {
 		return slog.New(slog.NewJSONHandler(std.err, options))
 	}

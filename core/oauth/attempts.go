@@ -25,7 +25,10 @@ type Attempts struct {
 	began            time.Time
 }
 
-const attemptCells = 1 << 17 // a power of two; 1 MiB
+const (
+	attemptCells = 1 << 17 // a power of two; 1 MiB
+	maxLevel     = 1 << 21 // what a cell can hold
+)
 
 // NewAttempts makes the counters of a server.
 func NewAttempts(c Config, now func() time.Time) *Attempts {
@@ -39,20 +42,25 @@ func NewAttempts(c Config, now func() time.Time) *Attempts {
 // Take counts one attempt. Above a limit it is not counted, and wait says when
 // the next one will be. failed is the number of attempts at the account that
 // still count.
+//
+// It counts first and takes back what was too much: many attempts at the same
+// moment must not all see the room for one.
 func (a *Attempts) Take(account, address string) (failed int, wait time.Duration, ok bool) {
 	byAccount, byAddress := a.keys(account, address)
-	level := a.level(byAccount)
-	if account != "" && level+1 > a.account {
-		return int(level), a.until(level, a.account), false
+	level := a.add(byAddress, 1)
+	if level > a.address {
+		a.add(byAddress, -1)
+		return 0, a.until(level, a.address), false
 	}
-	if l := a.level(byAddress); l+1 > a.address {
-		return int(level), a.until(l, a.address), false
+	if account == "" {
+		return 0, 0, true
 	}
-	a.add(byAddress, 1, a.address)
-	if account != "" {
-		a.add(byAccount, 1, a.account)
+	if level = a.add(byAccount, 1); level > a.account {
+		a.add(byAccount, -1)
+		a.add(byAddress, -1)
+		return int(a.account), a.until(level, a.account), false
 	}
-	return int(math.Ceil(level)), 0, true
+	return int(math.Ceil(level)) - 1, 0, true
 }
 
 // Forget takes a successful attempt back: the account begins anew, and the
@@ -60,13 +68,13 @@ func (a *Attempts) Take(account, address string) (failed int, wait time.Duration
 func (a *Attempts) Forget(account, address string) {
 	byAccount, byAddress := a.keys(account, address)
 	if account != "" {
-		a.add(byAccount, -a.account, a.account)
+		a.add(byAccount, -a.account)
 	}
-	a.add(byAddress, -1, a.address)
+	a.add(byAddress, -1)
 }
 
 func (a *Attempts) until(level, capacity float64) time.Duration {
-	return time.Duration((level + 1 - capacity) / capacity * float64(a.window))
+	return time.Duration((level - capacity) / capacity * float64(a.window))
 }
 
 // cell is one of the two places of a key, with the capacity it drains by.
@@ -102,18 +110,18 @@ func (a *Attempts) drained(v uint64, capacity float64) float64 {
 // nearly that old may be taken for a fresh one once, which only refuses too much.
 func (a *Attempts) clock() uint32 { return uint32(a.now().Sub(a.began).Milliseconds()) }
 
-func (a *Attempts) level(c cell) float64 {
-	return min(a.drained(c.at[0].Load(), c.capacity), a.drained(c.at[1].Load(), c.capacity))
-}
-
-func (a *Attempts) add(c cell, n, capacity float64) {
+// add changes both places and returns the level of the emptier one.
+func (a *Attempts) add(c cell, n float64) float64 {
+	lowest := math.MaxFloat64
 	for _, at := range c.at {
 		for {
 			v := at.Load()
-			level := min(capacity, max(0, a.drained(v, c.capacity)+n))
+			level := min(maxLevel, max(0, a.drained(v, c.capacity)+n))
 			if at.CompareAndSwap(v, uint64(level*1024)<<32|uint64(a.clock())) {
+				lowest = min(lowest, level)
 				break
 			}
 		}
 	}
+	return lowest
 }

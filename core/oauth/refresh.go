@@ -91,6 +91,9 @@ func (s *Server) rotate(f store.Family, generation uint32, now time.Time, kid by
 	case generation == f.Generation-1 && now.Sub(f.RotatedAt) <= s.Lives.Grace.Std():
 		return f, false
 	case generation == f.Generation-1 && f.Class == ClassDevice && late(&f):
+		if !f.RotatedAt.Add(s.accessLife(&f)).After(now) {
+			f.RotatedAt = now // the same refresh token, but an access token that still lives
+		}
 		return f, true
 	}
 	f.State = store.Revoked

@@ -2,6 +2,7 @@ package plugin_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,8 +45,8 @@ func TestNoAllocations(t *testing.T) {
 		t.Skip("the race detector's pools allocate")
 	}
 	ctx := context.Background()
-	for name, wasm := range map[string][]byte{"hand-made": handMade(), "go": goGuest(t, plainGuest)} {
-		h := openSpecs(t, spec("a", wasm))
+	for name, wasm := range map[string][]byte{"hand-made": handMade(), "plain": goGuest(t, plainGuest)} {
+		h := openSpecs(t, spec(name, wasm))
 		each := func() {
 			c := h.Acquire()
 			fillCall(c)
@@ -98,9 +99,9 @@ func BenchmarkAskSelectVersion(b *testing.B) {
 	for _, g := range []struct {
 		name string
 		wasm []byte
-	}{{"hand-made", handMade()}, {"go", goGuest(b, plainGuest)}} {
+	}{{"hand-made", handMade()}, {"plain", goGuest(b, plainGuest)}} {
 		b.Run(g.name, func(b *testing.B) {
-			h := openSpecs(b, spec("a", g.wasm))
+			h := openSpecs(b, spec(g.name, g.wasm))
 			ctx := context.Background()
 			c := h.Acquire()
 			fillCall(c)
@@ -141,17 +142,27 @@ func BenchmarkParallel(b *testing.B) {
 	for _, g := range []struct {
 		name string
 		wasm []byte
-	}{{"hand-made", handMade()}, {"go", goGuest(b, plainGuest)}} {
+	}{{"hand-made", handMade()}, {"plain", goGuest(b, plainGuest)}} {
 		for _, n := range []int{1, 2, 64} {
 			b.Run(g.name+"/"+map[int]string{1: "1", 2: "2", 64: "64"}[n], func(b *testing.B) {
-				h := openSpecs(b, spec("a", g.wasm))
+				h := openSpecs(b, spec(g.name, g.wasm))
 				ask := func() {
 					c := h.Acquire()
 					fillCall(c)
 					c.AskSelectVersion(context.Background())
 					c.Release()
 				}
+				var wg sync.WaitGroup
+				for range 64 { // start all instances
+					wg.Go(func() {
+						for range 100 {
+							ask()
+						}
+					})
+				}
+				wg.Wait()
 				b.ReportAllocs()
+				b.ResetTimer()
 				if n == 1 {
 					for b.Loop() {
 						ask()
@@ -164,7 +175,7 @@ func BenchmarkParallel(b *testing.B) {
 						}
 					})
 				}
-				if f := failuresOf(h, "a", "select_version"); len(f) > 0 {
+				if f := failuresOf(h, g.name, "select_version"); len(f) > 0 {
 					b.Errorf("failures: %v", f)
 				}
 			})
@@ -176,7 +187,7 @@ func BenchmarkParallel(b *testing.B) {
 func BenchmarkOpen(b *testing.B) {
 	for _, c := range []struct{ name, dir string }{{"cold", ""}, {"cached", scratch + "/cache"}} {
 		b.Run(c.name, func(b *testing.B) {
-			s := spec("a", goGuest(b, plainGuest))
+			s := spec("plain", goGuest(b, plainGuest))
 			for b.Loop() {
 				h, err := plugin.Open(b.Context(), plugin.Options{Specs: []plugin.Spec{s}, Cache: c.dir})
 				if err != nil {

@@ -23,6 +23,7 @@ type Call struct {
 	request []byte // the question as the guests get it
 	answers []byte // copies of all verdicts; their strings lie in here
 	secrets []string
+	private bool // answers hold what only one person may see
 	fuel    uint64
 
 	entitleAnswer  entitleAnswer
@@ -46,6 +47,10 @@ func (c *Call) Release() {
 	c.SignIn = abi.SignInRequest{Fields: emptied(c.SignIn.Fields)}
 	c.Exchange = abi.ExchangeRequest{}
 	c.secrets = emptied(c.secrets)
+	if c.private {
+		clear(c.answers)
+		c.private = false
+	}
 	c.request, c.answers = small(c.request), small(c.answers)
 	c.entitlements, c.selections = emptied(c.entitlements), emptied(c.selections)
 	c.fuel = 0
@@ -78,7 +83,7 @@ type verdict interface {
 func (c *Call) ask(ctx context.Context, p *plugin, q question, most uint32, v verdict) (answered bool, failure *Failure) {
 	answered, f := c.try(ctx, p, q, most, v)
 	if f != nil {
-		f.reason = q.redact(f.reason)
+		f.reason = sanitize(q.redact(f.reason))
 		return false, p.failed(q.hook, f)
 	}
 	return answered, nil

@@ -192,8 +192,10 @@ func (c *Call) guarded() []string {
 	return c.secrets
 }
 
-// forget clears a question that holds passwords or tokens.
+// forget clears a question that holds passwords or tokens; Release does the
+// same with the answers.
 func (c *Call) forget() {
+	c.private = true
 	clear(c.request)
 	c.secrets = emptied(c.secrets)
 }

@@ -63,13 +63,14 @@ const (
 )
 
 // newCacheDir finds the place of a module by all that the result depends on.
-func newCacheDir(root string, original, metered []byte, pages uint32) *cacheDir {
+// The plugin's name keeps two plugins of one module from writing at a time.
+func newCacheDir(root, plugin string, original, metered []byte, pages uint32) *cacheDir {
 	h := sha256.New()
 	for _, b := range [...][]byte{original, metered} {
 		sum := sha256.Sum256(b)
 		h.Write(sum[:])
 	}
-	fmt.Fprintf(h, "%d pages, wazero %s, %s", pages, engineVersion(), runtime.GOARCH)
+	fmt.Fprintf(h, "%s, %d pages, wazero %s, %s", plugin, pages, engineVersion(), runtime.GOARCH)
 	c := &cacheDir{path: filepath.Join(root, hex.EncodeToString(h.Sum(nil)[:16]))}
 	have, err := c.sum()
 	want, _ := os.ReadFile(filepath.Join(c.path, sumFile))
@@ -168,7 +169,7 @@ func pruneCache(root string, now time.Time) {
 func (l *loader) compile(ctx context.Context, g *generation, original, metered []byte) error {
 	var dir *cacheDir
 	if l.cache != "" {
-		dir = newCacheDir(l.cache, original, metered, g.pages())
+		dir = newCacheDir(l.cache, g.spec.Name, original, metered, g.pages())
 	}
 	if dir == nil || !dir.intact {
 		if err := validate(original, g.pages()); err != nil {

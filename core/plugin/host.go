@@ -187,7 +187,7 @@ func (p *plugin) info(g *generation) Info {
 		Allow: append([]string{}, g.spec.Allow...), Slots: len(g.all), Restarts: g.restarts.Load(),
 	}
 	if f := p.last.Load(); f != nil {
-		info.LastFailure = sanitize(f.Error())
+		info.LastFailure = f.Error()
 	}
 	for i := range g.all {
 		s := &g.all[i]

@@ -193,12 +193,13 @@ func TestFuelIsAHardLimit(t *testing.T) {
 	}
 }
 
+// Two hosts that are asked the same in the same order, from their start.
 func TestAnswersAndFuelAreReproducible(t *testing.T) {
 	var fuels []uint64
 	var reasons []string
 	for range 2 {
 		s := spec("full", goGuest(t, fullGuest))
-		s.Allow = []string{"log", "kv", "password"}
+		s.Allow, s.Instances = []string{"log", "kv", "password"}, 1
 		h := open(t, plugin.Options{Specs: []plugin.Spec{s}, KV: (&store{}).open, Timeless: true})
 		for _, account := range []string{"random", "time", "bucket", "kv:get", "log"} {
 			c := h.Acquire()

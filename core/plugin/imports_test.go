@@ -139,15 +139,15 @@ func TestKVValuesArrive(t *testing.T) {
 	h := open(t, plugin.Options{Specs: []plugin.Spec{s}, KV: kv.open})
 	for _, c := range []struct{ account, want string }{
 		{"kv:get", " souk: not found"},
-		{"kv:swap", "<nil>"},
+		{"kv:swap", "good"},
 		{"kv:swap", "souk: the value is another"},
-		{"kv:get", "first <nil>"},
-		{"kv:put", "<nil>"},
-		{"kv:get", "value <nil>"},
-		{"kv:delete", "<nil>"},
+		{"kv:get", "first good"},
+		{"kv:put", "good"},
+		{"kv:get", "value good"},
+		{"kv:delete", "good"},
 		{"kv:get", " souk: not found"},
-		{"kv:add", "5 <nil>"},
-		{"kv:add", "10 <nil>"},
+		{"kv:add", "5 good"},
+		{"kv:add", "10 good"},
 		{"kv:large", "souk: refused by the host"},
 		{"kv:longkey", "souk: refused by the host"},
 	} {

@@ -28,12 +28,6 @@ var (
 	ErrKVRefused  = errors.New("kv: refused") // for example an Add to what is no counter
 )
 
-// Bounds of the kv.
-const (
-	maxKVKey   = 256
-	maxKVValue = 64 << 10
-)
-
 func kvCode(err error) uint64 {
 	switch {
 	case err == nil:
@@ -52,7 +46,7 @@ func kvCode(err error) uint64 {
 func (in *instance) kvKey(at, n uint64) ([]byte, bool) {
 	in.charge(priceKV)
 	key, ok := in.bytes(at, n)
-	if !ok || len(key) == 0 || len(key) > maxKVKey || in.asked.hook == 0 || in.kv == nil {
+	if !ok || len(key) == 0 || len(key) > abi.MaxKVKey || in.asked.hook == 0 || in.kv == nil {
 		return nil, false
 	}
 	return bytes.Clone(key), true
@@ -60,7 +54,7 @@ func (in *instance) kvKey(at, n uint64) ([]byte, bool) {
 
 func (in *instance) kvValue(at, n uint64) ([]byte, bool) {
 	value, ok := in.bytes(at, n)
-	if !ok || len(value) > maxKVValue {
+	if !ok || len(value) > abi.MaxKVValue {
 		return nil, false
 	}
 	in.charge(uint64(len(value)) / priceByte)

@@ -176,7 +176,7 @@ func TestConfigureRefusesInGo(t *testing.T) {
 	s := spec("plain", goGuest(t, plainGuest))
 	s.Config = map[string]any{"grnt": "pro"}
 	_, err := plugin.Open(t.Context(), plugin.Options{Specs: []plugin.Spec{s}, Cache: scratch + "/cache"})
-	if want := `plugin plain: config: json: unknown field "grnt"`; err == nil || err.Error() != want {
+	if want := `plugin plain: config: grnt: there is no such key`; err == nil || err.Error() != want {
 		t.Errorf("Open: %v, want %s", err, want)
 	}
 }

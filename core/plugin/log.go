@@ -89,7 +89,7 @@ func (l *pluginLog) failure(f *Failure) {
 	attrs := []slog.Attr{
 		slog.String("hook", f.Hook.String()),
 		slog.String("kind", f.Kind.String()),
-		slog.String("reason", sanitize(f.Reason)),
+		slog.String("reason", f.Reason),
 	}
 	if dropped > 0 {
 		attrs = append(attrs, slog.Int("unlogged", dropped))

@@ -27,15 +27,15 @@ type argonParams struct {
 var argonNew = argonParams{memory: 19456, passes: 2, threads: 1}
 
 const (
-	saltBytes   = 16
-	keyBytes    = 32
-	maxPassword = 1 << 10
+	saltBytes = 16
+	keyBytes  = 32
 
 	// Bounds of a stored hash: it comes from a guest, and its parameters say
 	// how much work the host does.
 	maxArgonMemory  = 64 << 10  // KiB
 	maxArgonWork    = 256 << 10 // KiB times passes
 	maxArgonThreads = 4
+	maxHash         = 1 << 10 // bytes of its string
 )
 
 // passwords bounds how many are worked on at a time, of the whole process: each
@@ -61,8 +61,8 @@ func derive(ctx context.Context, password string, salt []byte, p argonParams, si
 // HashPassword returns the argon2id hash of a password in the PHC string
 // format. At most GOMAXPROCS are worked on at a time; ctx bounds the wait.
 func HashPassword(ctx context.Context, password string) (string, error) {
-	if len(password) > maxPassword {
-		return "", fmt.Errorf("the password has more than %d bytes", maxPassword)
+	if len(password) > abi.MaxPassword {
+		return "", fmt.Errorf("the password has more than %d bytes", abi.MaxPassword)
 	}
 	salt := make([]byte, saltBytes)
 	rand.Read(salt)
@@ -83,7 +83,7 @@ func VerifyPassword(ctx context.Context, password, hash string) bool {
 
 func verifyPassword(ctx context.Context, password, hash string) (bool, error) {
 	p, salt, want, err := parseHash(hash)
-	if err != nil || len(password) > maxPassword {
+	if err != nil || len(password) > abi.MaxPassword {
 		_, err := derive(ctx, "", make([]byte, saltBytes), argonNew, keyBytes)
 		return false, err
 	}
@@ -97,6 +97,9 @@ func verifyPassword(ctx context.Context, password, hash string) (bool, error) {
 var errHash = errors.New("no argon2id hash within bounds")
 
 func parseHash(hash string) (p argonParams, salt, key []byte, err error) {
+	if len(hash) > maxHash {
+		return p, nil, nil, errHash
+	}
 	parts := strings.Split(hash, "$")
 	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" || parts[2] != fmt.Sprintf("v=%d", argon2.Version) {
 		return p, nil, nil, errHash
@@ -128,7 +131,7 @@ func (in *instance) passwordAllowed() bool {
 func hostPasswordHash(in *instance, stack []uint64) {
 	in.charge(pricePasswd)
 	password, ok := in.bytes(stack[0], stack[1])
-	if !ok || len(password) > maxPassword || !in.space(stack[2], stack[3]) || !in.passwordAllowed() {
+	if !ok || len(password) > abi.MaxPassword || !in.space(stack[2], stack[3]) || !in.passwordAllowed() {
 		stack[0] = code(abi.CodeRefused)
 		return
 	}
@@ -149,9 +152,12 @@ func hostPasswordVerify(in *instance, stack []uint64) {
 	in.charge(pricePasswd)
 	password, ok1 := in.bytes(stack[0], stack[1])
 	hash, ok2 := in.bytes(stack[2], stack[3])
-	if !ok1 || !ok2 || len(password) > maxPassword || len(hash) > maxPassword || !in.passwordAllowed() {
+	if !ok1 || !ok2 || len(password) > abi.MaxPassword || !in.passwordAllowed() {
 		stack[0] = code(abi.CodeRefused)
 		return
+	}
+	if len(hash) > maxHash {
+		hash = nil // as good as none
 	}
 	var same bool
 	err := in.outside(func(ctx context.Context) (err error) {

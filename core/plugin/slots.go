@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,6 +48,9 @@ const barging = time.Millisecond
 
 type hint struct{ at uint32 }
 
+// yields is how often one lets others run before it waits in earnest.
+const yields = 8
+
 func newSlots(n int) *slots {
 	return &slots{all: make([]slot, n), freed: make(chan struct{}, n), handed: make(chan *slot)}
 }
@@ -90,6 +94,14 @@ func (s *slots) wait(ctx context.Context, h *hint, patience time.Duration) *slot
 		return nil
 	}
 	defer s.waiting.Add(-1)
+	// Questions are short: most often a slot is only taken because who has it
+	// isn't running, and waits for its turn like us.
+	for range yields {
+		runtime.Gosched()
+		if sl := s.find(h); sl != nil {
+			return sl
+		}
+	}
 	timer := time.NewTimer(barging)
 	defer timer.Stop()
 	var handed chan *slot // nil: nothing comes

@@ -50,7 +50,11 @@ func writePage(r *fasthttp.RequestCtx, p *oauth.Page) error {
 		Lang   string
 		Style  template.CSS
 		Fields []field
+		// What policy has not said itself: who asks, and for which account.
+		NameClient, NameHint bool
 	}{Page: p, Lang: "en", Style: template.CSS(pageStyle)}
+	view.NameClient = p.Client != "" && !strings.Contains(p.Title, p.Client)
+	view.NameHint = p.LoginHint != "" && p.Transaction != "" && !strings.Contains(p.Message, p.LoginHint)
 	focused := false
 	for _, f := range p.Fields {
 		in := inputs[f.Kind]
@@ -58,6 +62,9 @@ func writePage(r *fasthttp.RequestCtx, p *oauth.Page) error {
 		v.Name = oauth.FieldPrefix + f.Name
 		if !focused && v.Input != "" && v.Input != "hidden" && f.Value == "" {
 			v.Focus, focused = true, true
+		}
+		if v.Input != "hidden" && f.Value == p.LoginHint {
+			view.NameHint = false
 		}
 		view.Fields = append(view.Fields, v)
 	}

@@ -85,7 +85,9 @@ type Write struct {
 //
 // It must be pure: it may run more than once, and even after the caller's
 // context has ended. So it must not write to variables that the caller goes on
-// to read; what it decided comes back in the Item.
+// to read; what it decided comes back in the Item. It runs where everyone's writes
+// wait: it must be quick, and it must return (a panic is caught, runtime.Goexit and
+// so a test's Fatal can't be).
 type UpdateFunc func(cur *Item) (*Write, error)
 
 // Engine holds records. All methods may be called at the same time.

@@ -110,7 +110,7 @@ func (kv *KV) Swap(ctx context.Context, key, old, val []byte) error {
 }
 
 // Add adds to a counter and returns the sum. An absent counter is 0; the expiry
-// stays.
+// stays. A counter is 8 bytes, little endian as all that guests read.
 func (kv *KV) Add(ctx context.Context, key []byte, delta int64) (int64, error) {
 	it, err := kv.write(ctx, key, 8, func(cur *Item) (*Write, error) {
 		var before int64
@@ -126,7 +126,7 @@ func (kv *KV) Add(ctx context.Context, key []byte, delta int64) (int64, error) {
 		if delta > 0 && sum < before || delta < 0 && sum > before {
 			return nil, fmt.Errorf("%w: %d and %d are more than 64 bits", ErrNotCounter, before, delta)
 		}
-		return &Write{Value: binary.BigEndian.AppendUint64(nil, uint64(sum)), Expires: expires}, nil
+		return &Write{Value: binary.LittleEndian.AppendUint64(nil, uint64(sum)), Expires: expires}, nil
 	})
 	if err != nil {
 		return 0, err
@@ -138,7 +138,7 @@ func counter(b []byte) (int64, error) {
 	if len(b) != 8 {
 		return 0, fmt.Errorf("%w: the value has %d bytes", ErrNotCounter, len(b))
 	}
-	return int64(binary.BigEndian.Uint64(b)), nil
+	return int64(binary.LittleEndian.Uint64(b)), nil
 }
 
 // List returns up to limit entries whose keys begin with prefix and come behind

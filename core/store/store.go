@@ -48,8 +48,8 @@ func New(e Engine, now func() time.Time) *Store {
 }
 
 // Open makes a Store after checking that this program understands what the engine
-// holds; an empty engine is given the present format. It loads the revocations
-// and, if the engine is shared, follows it until Close.
+// holds; an empty engine is given the present format, so a copy is loaded before.
+// Open reads the revocations and, if the engine is shared, follows it until Close.
 func Open(ctx context.Context, e Engine, c Config) (*Store, error) {
 	s := newStore(e, c)
 	if err := s.checkFormat(ctx); err != nil {

@@ -98,7 +98,7 @@ func TestModulesNameNoMachine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	paths := append(strings.Fields(string(out)), root, os.TempDir()+"/", "/work/", "/home/", "/root/", "/Users/", "/usr/local/")
+	paths := append(strings.Fields(string(out)), root, os.TempDir()+"/", "/home/", "/root/", "/Users/", "/usr/local/")
 	for _, name := range names {
 		module, err := os.ReadFile(filepath.Join("..", name, name+".wasm"))
 		if err != nil {

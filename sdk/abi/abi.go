@@ -48,6 +48,9 @@ const (
 	MaxVerdict       = 64 << 10  // bytes of a verdict
 	MaxSignInVerdict = 256 << 10 // bytes of a verdict of sign_in, which may carry a page
 	MaxStrings       = 1 << 20   // bytes of all strings of a message together; one that several fields share counts each time
+	MaxKVKey         = 256       // bytes of a key of the kv, which is not empty
+	MaxKVValue       = 64 << 10  // bytes of a value of the kv
+	MaxPassword      = 1 << 10   // bytes of a password that is hashed or verified
 )
 
 // Hook is one of the questions that policy answers. Its name is the name of

@@ -48,13 +48,21 @@ func Log(level abi.Level, line string) {
 	native.log = append(native.log, fmt.Sprintf("%d %s", level, line))
 }
 
+// refused reports whether the host would refuse a key, or a value to be stored.
+func refused(key string, value []byte) bool {
+	return key == "" || len(key) > abi.MaxKVKey || len(value) > abi.MaxKVValue
+}
+
 // KVGet returns the value of a key in the plugin's own part of the store.
 func KVGet(key string) ([]byte, error) {
 	native.Lock()
 	defer native.Unlock()
+	if refused(key, nil) {
+		return nil, ErrRefused
+	}
 	v, ok := native.kv[key]
 	if !ok {
-		return nil, code(int32(abi.CodeNotFound))
+		return nil, ErrNotFound
 	}
 	return append([]byte(nil), v...), nil
 }
@@ -67,21 +75,27 @@ func KVPut(key string, value []byte, ttl time.Duration) error {
 	}
 	native.Lock()
 	defer native.Unlock()
-	put(key, value)
-	return nil
+	return put(key, value)
 }
 
-func put(key string, value []byte) {
+func put(key string, value []byte) error {
+	if refused(key, value) {
+		return ErrRefused
+	}
 	if native.kv == nil {
 		native.kv = map[string][]byte{}
 	}
 	native.kv[key] = append([]byte{}, value...)
+	return nil
 }
 
 // KVDelete removes a key; removing none is no error.
 func KVDelete(key string) error {
 	native.Lock()
 	defer native.Unlock()
+	if refused(key, nil) {
+		return ErrRefused
+	}
 	delete(native.kv, key)
 	return nil
 }
@@ -93,10 +107,9 @@ func KVSwap(key string, old, value []byte) error {
 	defer native.Unlock()
 	present, ok := native.kv[key]
 	if ok != (len(old) > 0) || string(present) != string(old) {
-		return code(int32(abi.CodeConflict))
+		return ErrConflict
 	}
-	put(key, value)
-	return nil
+	return put(key, value)
 }
 
 // KVAdd adds to a counter, which begins at 0, and returns the sum.
@@ -106,23 +119,27 @@ func KVAdd(key string, delta int64) (int64, error) {
 	var sum [8]byte
 	v, ok := native.kv[key]
 	if ok && len(v) != len(sum) {
-		return 0, ErrFailed // it is no counter
+		return 0, ErrRefused // it is no counter
 	}
 	copy(sum[:], v)
 	n := int64(binary.LittleEndian.Uint64(sum[:])) + delta
 	binary.LittleEndian.PutUint64(sum[:], uint64(n))
-	put(key, sum[:])
-	return n, nil
+	return n, put(key, sum[:])
 }
 
 // PasswordHash returns a hash of a password.
 func PasswordHash(password string) (string, error) {
+	if len(password) > abi.MaxPassword {
+		return "", ErrRefused
+	}
 	sum := sha256.Sum256([]byte(password))
 	return "test$" + hex.EncodeToString(sum[:]), nil
 }
 
-// PasswordVerify reports whether a password has this hash.
-func PasswordVerify(password, hash string) bool {
-	h, _ := PasswordHash(password)
-	return h == hash
+// PasswordVerify reports whether a password has this hash. An empty hash never
+// matches. The error says that the host did not look: the password is longer
+// than abi.MaxPassword, or, in a plugin, the host is too busy.
+func PasswordVerify(password, hash string) (bool, error) {
+	h, err := PasswordHash(password)
+	return err == nil && h == hash, err
 }

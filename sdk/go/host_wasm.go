@@ -18,6 +18,22 @@ func textAt(s string) (unsafe.Pointer, uint32) {
 	return unsafe.Pointer(unsafe.StringData(s)), uint32(len(s))
 }
 
+// code turns a host function's negative result into an error.
+func code(n int32) error {
+	switch abi.Code(n) {
+	case abi.CodeNotFound:
+		return ErrNotFound
+	case abi.CodeRefused:
+		return ErrRefused
+	case abi.CodeConflict:
+		return ErrConflict
+	}
+	if n < 0 {
+		return ErrFailed
+	}
+	return nil
+}
+
 // Bucket places a key among abi.Buckets buckets: the first 8 bytes of
 // SHA-256(salt ‖ 0x00 ‖ key) as a big-endian number, modulo abi.Buckets. The
 // host computes it.
@@ -36,7 +52,7 @@ func Log(level abi.Level, line string) {
 // fill calls a host function that copies a value out, again with more space if
 // the value needs it.
 func fill(call func(out unsafe.Pointer, capacity uint32) int32) ([]byte, error) {
-	for _, size := range [...]int{512, 16 << 10, abi.MaxRequest} {
+	for _, size := range [...]int{512, abi.MaxKVValue} {
 		b := make([]byte, size)
 		n := call(bytesAt(b))
 		if abi.Code(n) == abi.CodeDoesNotFit || int(n) > size {
@@ -101,9 +117,11 @@ func PasswordHash(password string) (string, error) {
 }
 
 // PasswordVerify reports whether a password has this hash. An empty hash never
-// matches and takes as long as a real one.
-func PasswordVerify(password, hash string) bool {
+// matches and takes as long as a real one. The error says that the host did not
+// look: the password is longer than abi.MaxPassword, or the host is too busy.
+func PasswordVerify(password, hash string) (bool, error) {
 	p, pn := textAt(password)
 	h, hn := textAt(hash)
-	return hostPasswordVerify(p, pn, h, hn) == 1
+	n := hostPasswordVerify(p, pn, h, hn)
+	return n == 1, code(n)
 }

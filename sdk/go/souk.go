@@ -32,8 +32,6 @@ import (
 	"io"
 	"math"
 	"time"
-
-	"github.com/souk-market/souk/sdk/abi"
 )
 
 // Errors of the host functions.
@@ -43,22 +41,6 @@ var (
 	ErrConflict = errors.New("souk: the value is another")
 	ErrFailed   = errors.New("souk: the host could not do it")
 )
-
-// code turns a host function's negative result into an error.
-func code(n int32) error {
-	switch abi.Code(n) {
-	case abi.CodeNotFound:
-		return ErrNotFound
-	case abi.CodeRefused:
-		return ErrRefused
-	case abi.CodeConflict:
-		return ErrConflict
-	}
-	if n < 0 {
-		return ErrFailed
-	}
-	return nil
-}
 
 // seconds counts a time to live as the host takes it. Rounding down would turn
 // less than a second into for ever.

@@ -86,8 +86,30 @@ func TestKVAdd(t *testing.T) {
 		}
 	}
 	must(t, souk.KVPut("text", []byte("nine bytes"), 0))
-	if _, err := souk.KVAdd("text", 1); !errors.Is(err, souk.ErrFailed) {
-		t.Errorf("KVAdd to a value that is no counter = %v, want %v", err, souk.ErrFailed)
+	if _, err := souk.KVAdd("text", 1); !errors.Is(err, souk.ErrRefused) {
+		t.Errorf("KVAdd to a value that is no counter = %v, want %v", err, souk.ErrRefused)
+	}
+}
+
+func TestKVBounds(t *testing.T) {
+	souk.Reset()
+	longest := strings.Repeat("k", abi.MaxKVKey)
+	must(t, souk.KVPut(longest, make([]byte, abi.MaxKVValue), 0))
+	if v, err := souk.KVGet(longest); err != nil || len(v) != abi.MaxKVValue {
+		t.Errorf("KVGet of the longest key gives %d bytes, %v", len(v), err)
+	}
+	if err := souk.KVPut("k", make([]byte, abi.MaxKVValue+1), 0); !errors.Is(err, souk.ErrRefused) {
+		t.Errorf("KVPut of a value that is too long = %v, want %v", err, souk.ErrRefused)
+	}
+	for _, key := range []string{"", longest + "k"} {
+		_, get := souk.KVGet(key)
+		_, add := souk.KVAdd(key, 1)
+		for name, err := range map[string]error{"KVGet": get, "KVAdd": add, "KVPut": souk.KVPut(key, nil, 0),
+			"KVSwap": souk.KVSwap(key, nil, nil), "KVDelete": souk.KVDelete(key)} {
+			if !errors.Is(err, souk.ErrRefused) {
+				t.Errorf("%s of a key of %d bytes = %v, want %v", name, len(key), err, souk.ErrRefused)
+			}
+		}
 	}
 }
 
@@ -101,9 +123,16 @@ func TestPasswords(t *testing.T) {
 		password, hash string
 		want           bool
 	}{{"wonderland", hash, true}, {"Wonderland", hash, false}, {"", hash, false}, {"", "", false}, {"wonderland", "", false}} {
-		if got := souk.PasswordVerify(test.password, test.hash); got != test.want {
-			t.Errorf("PasswordVerify(%q, %q) = %v, want %v", test.password, test.hash, got, test.want)
+		if got, err := souk.PasswordVerify(test.password, test.hash); got != test.want || err != nil {
+			t.Errorf("PasswordVerify(%q, %q) = %v, %v, want %v", test.password, test.hash, got, err, test.want)
 		}
+	}
+	long := strings.Repeat("x", abi.MaxPassword+1)
+	if _, err := souk.PasswordHash(long); !errors.Is(err, souk.ErrRefused) {
+		t.Errorf("PasswordHash of a password that is too long = %v, want %v", err, souk.ErrRefused)
+	}
+	if ok, err := souk.PasswordVerify(long, hash); ok || !errors.Is(err, souk.ErrRefused) {
+		t.Errorf("PasswordVerify of a password that is too long = %v, %v, want %v", ok, err, souk.ErrRefused)
 	}
 }
 

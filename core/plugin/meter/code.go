@@ -3,15 +3,16 @@ package meter
 import "fmt"
 
 const (
-	// covered is the most instructions that one check pays for: a path with more meets another check.
-	covered = 256
+	// covered is the most ordinary instructions that one check pays for: a path with more meets another check. Fewer
+	// would mean more checks, more would be paid and jumped over.
+	covered = 128
 	// kept is how much of that is still good when control comes back from a call or a loop. What was paid and not yet
 	// used in all the callers is work that a deep recursion can do on its way back without a check.
 	kept = 64
-	// perUnit is how many of them cost one unit.
+	// perUnit is how many instructions cost one unit.
 	perUnit = 16
 	// outside is what an instruction counts that leaves compiled code.
-	outside = 128
+	outside = 512
 )
 
 // body reads one function and notes where its code has to change. The instructions themselves are copied.
@@ -23,11 +24,13 @@ const (
 type body struct {
 	*rewriter
 	reader
-	function int // its index in the original
-	locals   uint32
-	frames   []frame
-	regions  []region
-	edits    []edit
+	locals  uint32 // parameters included
+	entry   int    // weight of the locals, parameters and results
+	blocks  int
+	frames  []frame
+	regions []region
+	checks  []check
+	edits   []edit
 }
 
 // frame is a block that is open.
@@ -41,9 +44,18 @@ type frame struct {
 // region is a region whose end was not seen yet. Only the last of them is being read; the credit of those around it
 // waits.
 type region struct {
-	check  int // place in edits
+	check  int // its last one
 	credit int
 	weight int // of all its instructions so far
+}
+
+// check is a check whose price waits for the region's end: it pays for most instructions, or for as many as there are
+// behind it.
+type check struct {
+	edit   int
+	most   int
+	before int // weight of the region in front of it
+	last   int // check of the region before it, or -1
 }
 
 // edit replaces the bytes between from and to by an instruction with an index, or, if op is zero, inserts a check.
@@ -56,25 +68,19 @@ type edit struct {
 // read goes through the function whose content without the size is b.
 func (f *body) read(function int, b []byte) error {
 	f.reader = reader{buf: b}
-	f.function = function
-	f.frames, f.regions, f.edits = f.frames[:0], f.regions[:0], f.edits[:0]
+	f.blocks = 0
+	f.frames, f.regions, f.checks, f.edits = f.frames[:0], f.regions[:0], f.checks[:0], f.edits[:0]
 
 	signature := f.types[f.funcs[function]]
 	declared := f.readLocals()
 	f.locals = uint32(len(signature.params) + declared)
+	f.entry = declared + signature.values()
 	f.enter(opBlock)
 	for len(f.frames) > 0 && f.err == nil {
 		f.instruction()
 	}
-	if err := f.done(); err != nil {
-		return err
-	}
-	f.edits[0].arg = units(int(f.edits[0].arg) + declared + signature.values())
-	return nil
+	return f.done()
 }
-
-// units is the price of a check that covers weight instructions.
-func units(weight int) uint32 { return uint32(1 + weight/perUnit) }
 
 func (f *body) readLocals() int {
 	declared := 0
@@ -87,27 +93,50 @@ func (f *body) readLocals() int {
 		}
 		declared += int(n)
 	}
+	if f.allLocals += declared; f.allLocals > f.bounds.AllLocals {
+		f.failf("more than %d locals in all functions", f.bounds.AllLocals)
+	}
 	return declared
 }
 
 // enter begins a region with a check here.
 func (f *body) enter(op byte) {
-	f.regions = append(f.regions, region{check: len(f.edits), credit: covered})
-	f.edits = append(f.edits, edit{from: f.pos, to: f.pos})
+	f.regions = append(f.regions, region{check: -1})
 	f.frames = append(f.frames, frame{op: op, region: len(f.regions) - 1, least: covered})
+	f.insert(f.pos, covered)
+}
+
+// leave ends the last region, when it is known what its checks have to pay for.
+func (f *body) leave() {
+	r := f.regions[len(f.regions)-1]
+	f.regions = f.regions[:len(f.regions)-1]
+	for i := r.check; i >= 0; i = f.checks[i].last {
+		c := f.checks[i]
+		weight := min(c.most, r.weight-c.before)
+		if c.edit == 0 {
+			weight += f.entry
+		}
+		f.edits[c.edit].arg = uint32(1 + weight/perUnit)
+	}
+}
+
+// insert puts a check at a place in the last region, which pays for that many instructions behind it.
+func (f *body) insert(at, most int) {
+	r := &f.regions[len(f.regions)-1]
+	f.checks = append(f.checks, check{edit: len(f.edits), most: most, before: r.weight, last: r.check})
+	f.edits = append(f.edits, edit{from: at, to: at})
+	r.check, r.credit = len(f.checks)-1, most
 	f.stats.Checks++
 }
 
 // spend counts an instruction that begins at the given place.
 func (f *body) spend(at, weight int) {
 	r := &f.regions[len(f.regions)-1]
-	r.weight += weight
 	if r.credit < weight {
-		r.credit = max(covered, weight)
-		f.edits = append(f.edits, edit{from: at, to: at, arg: units(r.credit)})
-		f.stats.Checks++
+		f.insert(at, covered+weight-1)
 	}
 	r.credit -= weight
+	r.weight += weight
 }
 
 // resume counts what may have happened since the region's last check in a call or a loop.
@@ -124,6 +153,10 @@ func (f *body) replace(from int, op byte, index uint32) {
 // open begins a block.
 func (f *body) open(at int, op byte) {
 	f.spend(at, 1+f.blockType())
+	if f.blocks++; f.blocks > f.bounds.Blocks {
+		f.failf("more than %d blocks", f.bounds.Blocks)
+		return
+	}
 	if op == opLoop {
 		f.enter(op)
 		f.stats.Loops++
@@ -156,11 +189,10 @@ func (f *body) close(at int) {
 	r := &f.regions[b.region]
 	switch {
 	case b.op == opLoop:
-		f.edits[r.check].arg = units(min(r.weight, covered))
-		f.regions = f.regions[:b.region]
+		f.leave()
 		f.resume()
 	case len(f.frames) == 0:
-		f.edits[r.check].arg = uint32(min(r.weight, covered))
+		f.leave()
 	case b.op == opIf:
 		r.credit = min(r.credit, b.least, b.start)
 	default:

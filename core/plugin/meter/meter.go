@@ -14,21 +14,21 @@
 // panics, which ends the call. It should add and not set: what a check took below zero was used.
 //
 // There is a check at the entry of every function, at the head of every loop and, so that long straight code has no
-// stretch without one, wherever a path may have met 256 instructions since the last. The counter starts at
-// zero, so the first check of a new instance calls refill, also when that check is in the start function.
+// stretch without one, wherever a path may have met 128 instructions since the last. The counter starts at zero, so the
+// first check of a new instance calls refill, also when that check is in the start function.
 //
 // # The unit of fuel
 //
-// A check costs one unit and one more for each sixteen instructions that it covers. At a function's entry these are
-// the body's instructions outside of loops, whichever branch is taken, with a declared local, parameter or result
-// counted as an instruction; at a loop's head the instructions of the loop outside of loops within. A call that leaves
-// the guest counts as 128 of them. Beyond that
+// A check costs one unit and one more for each sixteen instructions that it covers: the next 128 of its function or
+// loop, or as many as are left. Loops within are not counted, they have checks of their own; branches not taken are.
+// At an entry a declared local, a parameter and a result count as an instruction, and at a block the values that it
+// takes and leaves. A call that leaves the guest counts as 512. Beyond that
 //   - memory.fill, memory.copy and memory.init cost one unit and one per 64 bytes, paid before they run, and above
 //     64 KiB they run and pay in pieces of that size;
 //   - table.fill, table.copy, table.init and table.grow cost one unit and one per 8 elements, paid before they run;
 //   - memory.grow costs 1024, whatever it adds: memory can grow only up to the limit, and only once.
 //
-// A unit takes some nanoseconds.
+// A unit takes a nanosecond or a few.
 package meter
 
 import (
@@ -58,7 +58,7 @@ type Limits struct {
 	TableSize   uint32 // elements of one table, likewise; 65536
 	Tables      int    // 16
 	Types       int    // 100000
-	Values      int    // parameters of one function type, and its results; 1000
+	Values      int    // parameters of one function type, and its results; 100
 	Imports     int    // 10000
 	Functions   int    // imported ones included; 500000
 	Globals     int    // imported ones included; 100000
@@ -66,6 +66,8 @@ type Limits struct {
 	Segments    int    // of data, and of elements; 100000
 	Elements    int    // of all element segments together; 1000000
 	Locals      int    // declared in one function; 50000
+	AllLocals   int    // declared in all functions together; 1000000
+	Blocks      int    // in one function, whose square the engine's compiler takes in time; 10000
 }
 
 func (l Limits) withDefaults() Limits {
@@ -74,7 +76,7 @@ func (l Limits) withDefaults() Limits {
 		TableSize:   or(l.TableSize, 1<<16),
 		Tables:      or(l.Tables, 16),
 		Types:       or(l.Types, 100_000),
-		Values:      or(l.Values, 1000),
+		Values:      or(l.Values, 100),
 		Imports:     or(l.Imports, 10_000),
 		Functions:   or(l.Functions, 500_000),
 		Globals:     or(l.Globals, 100_000),
@@ -82,6 +84,8 @@ func (l Limits) withDefaults() Limits {
 		Segments:    or(l.Segments, 100_000),
 		Elements:    or(l.Elements, 1_000_000),
 		Locals:      or(l.Locals, 50_000),
+		AllLocals:   or(l.AllLocals, 1_000_000),
+		Blocks:      or(l.Blocks, 10_000),
 	}
 }
 
@@ -104,9 +108,9 @@ type Stats struct {
 // Rewrite returns the module with metering inserted; wasm itself is left alone. The instructions it knows are those of
 // WebAssembly 2.0, which wazero calls api.CoreFeaturesV2.
 //
-// Rewrite checks what metering depends on, indices and structure, but not types, so an invalid module may pass and
-// come out invalid. The original has to be validated too before the result is run. Do that after Rewrite: unlike an
-// engine, Rewrite sets nothing aside that the module only claims to need.
+// Rewrite checks what metering depends on, structure and indices, but not types: an invalid module is refused, or comes
+// out as invalid as it was. To have the original validated as well, call Rewrite first and give the engine what Strip
+// returns: an engine may set aside whatever a few hostile bytes claim to need.
 func Rewrite(wasm []byte, limits Limits) (out []byte, stats Stats, err error) {
 	limits = limits.withDefaults()
 	m, err := parse(wasm, limits)

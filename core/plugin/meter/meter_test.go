@@ -32,23 +32,23 @@ func TestFuelIsExact(t *testing.T) {
 				ops(i32Sub, localTee, 0, brIf, 0, end))
 		}, []uint64{10}, 1 + 10*(1+70/16)},
 		{"both branches are paid", func(p *program) {
-			p.function("f", ops(i32), nil, ops(localGet, 0, if_, void), repeated(100, nop), ops(else_), repeated(100, nop),
+			p.function("f", ops(i32), nil, ops(localGet, 0, if_, void), repeated(50, nop), ops(else_), repeated(50, nop),
 				ops(end))
-		}, []uint64{1}, 1 + (1+2+100+1+100+1+1)/16},
+		}, []uint64{1}, 1 + (1+2+50+1+50+1+1)/16},
 		{"a call pays for itself", func(p *program) {
 			g := p.function("", nil, nil, repeated(31, nop))
 			p.function("f", nil, nil, ops(call), u32(g), ops(call), u32(g))
 		}, nil, 1 + 2*3},
 		{"long code pays piece by piece", func(p *program) {
-			p.function("f", nil, nil, repeated(1023, nop))
-		}, nil, 4 * (1 + 256/16)},
+			p.function("f", nil, nil, repeated(128+128+43, nop))
+		}, nil, 9 + 9 + 1 + 44/16},
 		{"what is jumped over is not paid, beyond a piece", func(p *program) {
 			p.function("f", nil, nil, ops(block, void, br, 0), repeated(10_000, nop), ops(end))
-		}, nil, 17},
-		{"a call out of the guest counts as 128", func(p *program) {
+		}, nil, 9},
+		{"a call out of the guest counts as 512", func(p *program) {
 			f := p.imported("env", "f", nil, nil)
 			p.function("f", nil, nil, ops(call), u32(f))
-		}, nil, 1 + 129/16},
+		}, nil, 9 + 1 + 513/16},
 		{"memory.fill of 1000 bytes", func(p *program) {
 			p.memory(1)
 			p.function("f", nil, nil, number(0), number(7), number(1000), ops(0xfc, 11, 0))
@@ -60,7 +60,7 @@ func TestFuelIsExact(t *testing.T) {
 		{"memory.grow", func(p *program) {
 			p.memory(1)
 			p.function("f", nil, nil, number(1), ops(memoryGrow, 0, drop))
-		}, nil, 1 + 131/16 + 1024},
+		}, nil, 9 + 1 + 514/16 + 1024},
 		{"table.fill of 80 elements", func(p *program) {
 			p.tables = [][]byte{{funcref, 0, 100}}
 			p.function("f", nil, nil, number(0), ops(refNull, funcref), number(80), ops(0xfc, 17, 0))
@@ -68,7 +68,7 @@ func TestFuelIsExact(t *testing.T) {
 		{"table.grow by more than any table has pays for the limit", func(p *program) {
 			p.tables = [][]byte{{funcref, 0, 100}}
 			p.function("f", nil, nil, ops(refNull, funcref), number(-1), ops(0xfc, 15, 0, drop))
-		}, nil, 1 + 132/16 + 1 + 65536/8},
+		}, nil, 9 + 1 + 514/16 + 1 + 65536/8},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -120,15 +120,15 @@ func TestRefillCanEndIt(t *testing.T) {
 		{"a huge br_table in a loop", func(p *program) {
 			p.function("f", nil, nil, ops(loop, void, block, void, block, void), number(1<<20),
 				ops(brTable), u32(10_000), repeated(10_000, 0), ops(1, end, br, 1, end, br, 0, end))
-		}, 20},
-		{"straight code", func(p *program) { p.function("f", nil, nil, repeated(200_000, nop)) }, 20},
+		}, 9},
+		{"straight code", func(p *program) { p.function("f", nil, nil, repeated(200_000, nop)) }, 9},
 		{"straight code in unused blocks", func(p *program) {
 			p.function("f", nil, nil, repeated(6000, block, void, nop, br, 0, nop, end))
-		}, 20},
+		}, 9},
 		{"calls out of the guest", func(p *program) {
 			f := p.imported("env", "f", nil, nil)
 			p.function("f", nil, nil, repeated(2000, call, byte(f)))
-		}, 20},
+		}, 41},
 		{"memory.fill of 8 MiB", func(p *program) {
 			p.memory(256)
 			p.function("f", nil, nil, number(100), number(7), number(mib8), ops(0xfc, 11, 0))
@@ -171,10 +171,10 @@ func TestRefillCanEndIt(t *testing.T) {
 		{"table.grow without a loop", func(p *program) {
 			p.tables = [][]byte{join(ops(funcref, 0), u32(8))}
 			p.function("f", nil, nil, repeated(200, join(ops(refNull, funcref), number(1), ops(0xfc, 15, 0, drop))...))
-		}, 30},
+		}, 41},
 		{"ref.func without a loop", func(p *program) {
 			p.function("f", nil, nil, repeated(1000, refFunc, 0, drop))
-		}, 30},
+		}, 41},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -107,9 +107,9 @@ func TestWorkNeverOutrunsFuel(t *testing.T) {
 			longest = max(longest, int64(mod.ExportedGlobal("work").Get())-done)
 		}
 		// On the way out of three loops in each of two functions, a little is kept of what each had paid.
-		most := int64(256 + 8 + 64*8)
+		most := int64(128 + 8 + 64*8)
 		if w.straight {
-			most = 256 + 8 // what was done counts eight at a time
+			most = 128 + 8 // what was done counts eight at a time
 		}
 		if longest > most {
 			t.Errorf("program %d: %d instructions without a check, want at most %d", seed, longest, most)

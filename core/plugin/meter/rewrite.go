@@ -13,6 +13,7 @@ type rewriter struct {
 	bounds Limits
 	stats  Stats
 
+	allLocals   int  // declared so far
 	importsLent bool // an imported function can be reached by call_indirect
 	helpers     []helper
 	helperIndex map[helper]uint32

@@ -117,7 +117,7 @@ func TestFunctionsKeepTheirMeaning(t *testing.T) {
 	}
 	through("active", 0, 0)
 	through("passive", 0, 2, 0x41, 2, 0x41, 0, 0x41, 2, 0xfc, 12, 1, 0)
-	through("passive, second", 0, 3)
+	through("passive, second", 0, 4, 0x41, 3, 0x41, 0, 0x41, 2, 0xfc, 12, 1, 0)
 	through("active in a table", 1, 0)
 	through("declared", 0, 5, 0x41, 5, refFunc, 5, 0x26, 0)
 	through("active expressions", 0, 1)
@@ -235,7 +235,7 @@ func TestRewriteLeavesItsInputAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (meter.Stats{Functions: 2, Checks: 5}); stats != want {
+	if want := (meter.Stats{Functions: 2, Checks: 9}); stats != want {
 		t.Errorf("stats are %+v, want %+v", stats, want)
 	}
 	second, _, err := meter.Rewrite(wasm, meter.Limits{})

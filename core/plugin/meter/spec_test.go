@@ -19,7 +19,7 @@ import (
 )
 
 // specLimits let through what the tests of the specification do at the edges of the format.
-var specLimits = meter.Limits{MemoryPages: 65536, TableSize: 1 << 27, Tables: 1000}
+var specLimits = meter.Limits{MemoryPages: 65536, TableSize: 1 << 27, Tables: 1000, Values: 1000}
 
 // wazeroDir is where the engine's sources are, with the tests of the specification assembled.
 func wazeroDir(t testing.TB) string {

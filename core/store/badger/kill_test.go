@@ -24,6 +24,7 @@ import (
 
 const (
 	writerDir     = "SOUK_TEST_WRITER_DIR" // environment of the writer
+	writerPower   = "SOUK_TEST_WRITER_POWER"
 	writers       = 64
 	writerKeys    = 2000
 	killRounds    = 4
@@ -59,7 +60,7 @@ func counted(value []byte) (uint64, error) {
 // write counts up random keys and one hot key, and tells of each durable update on
 // the standard output, until it is killed.
 func write(dir string) error {
-	e, err := badger.Open(badger.Options{Dir: dir, Sync: true})
+	e, err := badger.Open(badger.Options{Dir: dir, Sync: os.Getenv(writerPower) == "true"})
 	if err != nil {
 		return err
 	}
@@ -106,19 +107,20 @@ func TestKilledWriterLosesNothing(t *testing.T) {
 	acked := map[uint32]uint64{} // the highest count acknowledged, by key
 	total := uint64(0)
 	for round := range killRounds {
-		n := killWriter(t, dir, 500+random.IntN(5000), acked)
+		power := round%2 == 0 // either durability survives this
+		n := killWriter(t, dir, power, 500+random.IntN(5000), acked)
 		total += n
-		t.Logf("round %d: killed after %d acknowledged updates", round, n)
+		t.Logf("round %d: killed after %d acknowledged updates, power %v", round, n, power)
 		checkCounts(t, dir, acked, total, uint64(writers*(round+1)))
 	}
 }
 
 // killWriter kills the writer after so many acknowledgements and returns how many
 // there were in the end.
-func killWriter(t *testing.T, dir string, after int, acked map[uint32]uint64) (total uint64) {
+func killWriter(t *testing.T, dir string, power bool, after int, acked map[uint32]uint64) (total uint64) {
 	t.Helper()
 	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), writerDir+"="+dir)
+	child.Env = append(os.Environ(), writerDir+"="+dir, writerPower+"="+fmt.Sprint(power))
 	var stderr bytes.Buffer
 	child.Stderr = &stderr
 	stdout, err := child.StdoutPipe()

@@ -171,6 +171,8 @@ func TestSubmitTellsNothing(t *testing.T) {
 		{"without a password yet", "new@example.com", secret},
 		{"no address", "alice", secret},
 		{"longer than any address", long, secret},
+		{"the longest address that has a key", long[300-abi.MaxKVKey+len(policy.Prefix)+len("@example.com"):], secret},
+		{"longer than any password", "alice@example.com", strings.Repeat("x", 2000)},
 		{"a record that can't be read", "broken@example.com", secret},
 		{"a key of the store", "../person/alice@example.com", secret},
 	} {

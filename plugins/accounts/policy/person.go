@@ -13,9 +13,9 @@ import (
 // lower-cased email address follows.
 const Prefix = "person/"
 
-// maxEmail is the longest address that mail can be sent to (RFC 5321 §4.5.3.1.3,
-// without the angle brackets). A longer one is nobody's.
-const maxEmail = 254
+// maxEmail is the longest address that the store has a key for. A longer one is
+// nobody's, and asking for it would count as a failure of the plugin.
+const maxEmail = abi.MaxKVKey - len(Prefix)
 
 // Person is the record of one person, as JSON. The operator's command line
 // writes it.
@@ -66,10 +66,14 @@ func verify(email, password string) (string, Person, error) {
 	if err != nil {
 		return "", person, err
 	}
-	if ok := souk.PasswordVerify(password, person.Password); !ok || person.Disabled {
+	ok, err := souk.PasswordVerify(password, person.Password)
+	if errors.Is(err, souk.ErrRefused) {
+		err = nil // the password is longer than any
+	}
+	if !ok || person.Disabled {
 		account = ""
 	}
-	return account, person, nil
+	return account, person, err
 }
 
 // find looks an account up under its address and, if that is unknown, with the

@@ -5,30 +5,33 @@
 package main
 
 import (
-	"errors"
-
 	"github.com/souk-market/souk/sdk/abi"
 	souk "github.com/souk-market/souk/sdk/go"
 	"github.com/souk-market/souk/sdk/go/entitle"
 	"github.com/souk-market/souk/sdk/go/selectversion"
+	"github.com/souk-market/souk/sdk/go/value"
 )
 
-var config struct {
-	Grant string `json:"grant"`
-}
+var grant string // that an account needs; "" = any
 
 func init() {
-	souk.Configure(func(json []byte) error {
-		if err := souk.Decode(json, &config); err != nil {
-			return err
-		}
-		if config.Grant == "nonsense" {
-			return errors.New("grant: \"nonsense\" is none")
-		}
-		return nil
-	})
+	souk.Configure(configure)
 	entitle.Handle(decide)
 	selectversion.Handle(choose)
+}
+
+func configure(json []byte) error {
+	config, err := value.Parse(json)
+	if err != nil {
+		return err
+	}
+	return config.Table(func(key string, v value.Value) (err error) {
+		if key != "grant" {
+			return v.Unknown()
+		}
+		grant, err = v.Text()
+		return err
+	})
 }
 
 func main() {}
@@ -36,8 +39,8 @@ func main() {}
 func decide(r *abi.EntitleRequest, v *abi.EntitleVerdict) error {
 	for range r.Apps {
 		d := abi.EntitleDecision{Decision: abi.Deny, Code: 7, Reason: "no subscription"}
-		for _, grant := range r.Grants {
-			if config.Grant == "" || grant == config.Grant {
+		for _, held := range r.Grants {
+			if grant == "" || held == grant {
 				d = abi.EntitleDecision{}
 			}
 		}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"encoding/json"
+	"html"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/souk-market/souk/core"
+	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/plugins"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"souk": main})
+}
+
+// TestScripts runs the binary as an operator does. Beside the usual commands a
+// script has:
+//
+//	ready FILE                          waits for a ready file, and sets PUBLIC and SOUK_ADMIN
+//	signin [!] URL EMAIL PASSWORD       signs in on the page, or is refused there
+//	setfrom NAME FILE                   sets a variable to the text of a file
+//	clash FILE URL                      writes a config whose admin address is that of the URL
+func TestScripts(t *testing.T) {
+	t.Setenv("SOUK_ADMIN_TOKEN", "")
+	cache := compiled(t)
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			if err := os.Symlink(cache, filepath.Join(env.WorkDir, "cache")); err != nil {
+				return err
+			}
+			return os.WriteFile(filepath.Join(env.WorkDir, "accounts.wasm"), plugins.Accounts, 0o600)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "signin": signIn, "setfrom": setFrom, "clash": clash},
+	})
+}
+
+// compiled makes a cache of compiled plugins, which takes most of the time here.
+func compiled(t *testing.T) (cache string) {
+	c := core.DefaultConfig()
+	c.Plugins.Cache = t.TempDir()
+	spec := plugin.DefaultSpec()
+	spec.Name, spec.Wasm, spec.Hooks, spec.Allow = "accounts", plugins.Accounts, []string{"sign_in"}, []string{"kv", "password", "log"}
+	c.Plugin = []plugin.Spec{spec}
+	if _, problems := core.Check(t.Context(), c); problems != nil {
+		t.Fatal(problems)
+	}
+	return c.Plugins.Cache
+}
+
+// bound is how long anything in a script may take.
+const bound = 3 * time.Minute
+
+func ready(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: ready FILE")
+	}
+	end := time.Now().Add(bound)
+	for {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil {
+			var at struct{ Public, Admin string }
+			ts.Check(json.Unmarshal(text, &at))
+			ts.Setenv("PUBLIC", at.Public)
+			ts.Setenv("SOUK_ADMIN", at.Admin)
+			return
+		}
+		if !os.IsNotExist(err) || time.Now().After(end) {
+			ts.Fatalf("the server is not ready: %v", err)
+		}
+		time.Sleep(5 * time.Millisecond) // between looks, not instead of them
+	}
+}
+
+func setFrom(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: setfrom NAME FILE")
+	}
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
+}
+
+func clash(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: clash FILE URL")
+	}
+	_, address, _ := strings.Cut(args[1], "://")
+	text := "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"" + address + "\"\n[store]\ndir = \"other\"\n"
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+var (
+	transaction = regexp.MustCompile(`name="transaction"[^>]* value="([^"]*)"`)
+	fieldNames  = regexp.MustCompile(`name="(field_[a-z]+)"`)
+)
+
+// signIn does what a person does in front of the sign-in page.
+func signIn(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: signin URL EMAIL PASSWORD")
+	}
+	c := &http.Client{
+		Timeout:       bound,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	authorize := args[0] + "/oauth/authorize"
+	page := read(ts, c, authorize+"?"+url.Values{
+		"client_id": {"device-1"}, "response_type": {"code"}, "redirect_uri": {"app-distribution-oauth://"}, "scope": {"all"},
+		"code_challenge": {"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"}, "code_challenge_method": {"S256"}, "state": {"s"},
+	}.Encode())
+	sealed := transaction.FindStringSubmatch(page)
+	if sealed == nil || len(fieldNames.FindAllString(page, -1)) != 2 {
+		ts.Fatalf("the sign-in page has no form with two fields: %s", page)
+	}
+	res, err := c.PostForm(authorize, url.Values{
+		"transaction": {html.UnescapeString(sealed[1])}, "field_email": {args[1]}, "field_password": {args[2]},
+	})
+	ts.Check(err)
+	ts.Check(res.Body.Close())
+	if in := strings.Contains(res.Header.Get("Location"), "code="); in == neg {
+		ts.Fatalf("sign-in of %s: status %d, signed in = %v", args[1], res.StatusCode, in)
+	}
+}
+
+func read(ts *testscript.TestScript, c *http.Client, from string) string {
+	res, err := c.Get(from)
+	ts.Check(err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	ts.Check(err)
+	return string(text)
+}

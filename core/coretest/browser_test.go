@@ -1,0 +1,193 @@
+package coretest_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+
+	"github.com/souk-market/souk/core"
+	"github.com/souk-market/souk/core/coretest"
+	"github.com/souk-market/souk/core/oauth"
+)
+
+// browser starts a headless Chromium, or skips the test by name where there is
+// none. Where SOUK_CI is set there has to be one.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		if os.Getenv("SOUK_CI") != "" {
+			t.Fatal("SOUK_CI is set, but there is no chromium")
+		}
+		t.Skip("needs chromium")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(420, 820),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.UserDataDir(t.TempDir()))
+	ctx, cancel := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil { // starts it, without a limit: that would be its life
+		t.Fatalf("start chromium: %v", err)
+	}
+	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// seen is what a browser did while a test was not looking.
+type seen struct {
+	mu         sync.Mutex
+	redirects  []string
+	complaints []string
+	back       chan struct{} // closed at the first redirect to a device
+}
+
+func watch(t *testing.T, ctx context.Context) *seen {
+	t.Helper()
+	s := &seen{back: make(chan struct{})}
+	err := chromedp.Listen(ctx, func(event any) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		switch e := event.(type) {
+		case *network.EventResponseReceivedExtraInfo:
+			for name, value := range e.Headers {
+				to, ok := value.(string)
+				if !ok || !strings.EqualFold(name, "Location") {
+					continue
+				}
+				if s.redirects = append(s.redirects, to); strings.HasPrefix(to, "app-distribution-oauth:") {
+					close(s.back)
+				}
+			}
+		case *log.EventEntryAdded:
+			s.complaints = append(s.complaints, e.Entry.Text)
+		}
+	})
+	if err == nil {
+		_, err = chromedp.Call(ctx, network.Enable, network.EnableParams{})
+	}
+	if err == nil {
+		_, err = chromedp.Call(ctx, log.Enable, cdp.Empty{})
+	}
+	if err != nil {
+		t.Fatalf("listen to chromium: %v", err)
+	}
+	return s
+}
+
+func (s *seen) violations() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []string
+	for _, c := range s.complaints {
+		if strings.Contains(c, "Content Security Policy") || strings.Contains(c, "Refused") {
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
+var press = chromedp.Click(chromedp.CSS(`button[value=continue]`))
+
+func typePassword(text string) chromedp.Action[chromedp.Void] {
+	return chromedp.SendKeys(chromedp.CSS(`input[type=password]`), text)
+}
+
+// TestSignInPageInABrowser signs a person in with a real browser: the page is
+// readable, the password field has the focus, a wrong password is told, and no
+// rule of the page's own policy stands in the way back to the client. Browsers
+// hold form-action also against the redirect behind a form (CSP Level 3 §6.4.1.2).
+func TestSignInPageInABrowser(t *testing.T) {
+	ctx := browser(t)
+	came := make(chan url.Values, 1)
+	client := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/callback" {
+			came <- r.URL.Query()
+		}
+	}))
+	defer client.Close()
+	s := coretest.Start(t, func(c *core.Config) {
+		c.OAuth.Clients = append(c.OAuth.Clients, oauth.ClientConfig{
+			ID: "com.example.desktop", Name: "Desktop <App>", RedirectURIs: []string{"http://127.0.0.1/callback"},
+		})
+	})
+	what := watch(t, ctx)
+	page := s.PublicURL() + "/oauth/authorize?" + url.Values{
+		"response_type": {"code"}, "client_id": {"com.example.desktop"}, "redirect_uri": {client.URL + "/callback"}, "state": {"a b&c=d"},
+		"login_hint": {coretest.Alice}, "code_challenge": {"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"}, "code_challenge_method": {"S256"},
+	}.Encode()
+	if err := chromedp.Do(ctx, chromedp.Navigate(page)); err != nil {
+		t.Fatalf("open the page: %v", err)
+	}
+	text, err := chromedp.Run(ctx, chromedp.Text(chromedp.CSS("main")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	focus, err := chromedp.Run(ctx, chromedp.Evaluate[string]("document.activeElement.name"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := chromedp.Do(ctx, typePassword("wrong"), press, chromedp.WaitVisible(`//*[contains(text(), "not right")]`)); err != nil {
+		t.Fatalf("the page with a wrong password: %v", err)
+	}
+	if !strings.Contains(text, "Desktop <App>") {
+		t.Errorf("the page says %q, want the client's name in it", text)
+	}
+	if focus != oauth.FieldPrefix+"password" {
+		t.Errorf("the focus is on %q, want the password: the account is there already", focus)
+	}
+	if err := chromedp.Do(ctx, typePassword(coretest.AlicePassword), press); err != nil {
+		t.Fatalf("the page with the right password: %v", err)
+	}
+	select {
+	case q := <-came:
+		if q.Get("code") == "" || q.Get("state") != "a b&c=d" || q.Get("iss") != s.PublicURL() {
+			t.Errorf("the client got %v, want a code, its state and the issuer", q)
+		}
+	case <-ctx.Done():
+		t.Errorf("the browser did not come back to the client; it says %v", what.violations())
+	}
+	if v := what.violations(); len(v) > 0 {
+		t.Errorf("the browser complains: %v", v)
+	}
+}
+
+// TestSignInPageLeadsBackToADevice is the same for a device, whose redirect is a
+// scheme that only it knows.
+func TestSignInPageLeadsBackToADevice(t *testing.T) {
+	ctx := browser(t)
+	s := coretest.Start(t, nil)
+	what := watch(t, ctx)
+	page := s.PublicURL() + "/oauth/authorize?login_hint=a+b@example.com&client_id=D4C1C937-D9B4-4BB6-BCD3-5E0850143EF5" +
+		"&code_challenge_method=S256&response_type=code&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM" +
+		"&state=EE01F1C6-5123-402E-909D-71E596780759&redirect_uri=app-distribution-oauth://"
+	if err := chromedp.Do(ctx, chromedp.Navigate(page), typePassword(coretest.AlicePassword)); err != nil {
+		t.Fatalf("the page: %v", err)
+	}
+	// No program takes the scheme here, so the click ends in an error page.
+	if err := chromedp.Do(ctx, press); err != nil && ctx.Err() != nil {
+		t.Fatalf("press continue: %v", err)
+	}
+	select {
+	case <-what.back:
+	case <-ctx.Done():
+		t.Errorf("the browser was not sent back to the device; it was sent to %v", what.redirects)
+	}
+	if v := what.violations(); len(v) > 0 {
+		t.Errorf("the browser complains: %v", v)
+	}
+}
