@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -34,6 +35,7 @@ func Check(ctx context.Context, c Config) (Report, []error) {
 			errs = append(errs, err)
 		}
 	}
+	errs = append(errs, c.checkSecrets()...)
 	if c.Catalog.File != "" {
 		items, err := catalog.ReadFile(c.path(c.Catalog.File), c.catalogRules())
 		var invalid catalog.Invalid
@@ -56,6 +58,23 @@ func Check(ctx context.Context, c Config) (Report, []error) {
 		errs = append(errs, err)
 	}
 	return r, errs
+}
+
+// checkSecrets reads the secrets that are there already; a missing one is made
+// by the first start.
+func (c *Config) checkSecrets() (errs []error) {
+	none := func(string) {}
+	if _, err := os.Stat(cmp.Or(c.path(c.Token.KeyFile), c.data("souk.key"))); err == nil || c.Key != "" {
+		if _, err := c.masterKey(none); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if _, err := os.Stat(cmp.Or(c.path(c.Admin.TokenFile), c.data("admin.token"))); err == nil {
+		if _, err := c.adminToken(none); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
 }
 
 // Report is what Check found.

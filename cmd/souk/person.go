@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"unicode"
+
+	"golang.org/x/term"
 )
 
 type accountAdd struct {
@@ -20,7 +22,7 @@ type accountAdd struct {
 
 // Help says more than one line does.
 func (c *accountAdd) Help() string {
-	return `The password is the first line of standard input: type it, or pipe it in
+	return `The password is asked for, or is the first line of standard input:
     souk account add alice@example.com <password.txt
 It has at least as many characters as oauth.password_min of the server says: eight
 unless that was changed. The server keeps a hash of it.`
@@ -46,7 +48,7 @@ type accountPasswd struct {
 
 // Help says more than one line does.
 func (c *accountPasswd) Help() string {
-	return `The new password is the first line of standard input: type it, or pipe it in.`
+	return `The new password is asked for, or is the first line of standard input.`
 }
 
 // Run changes a password, and adds nobody.
@@ -92,19 +94,22 @@ func (c *accountRemove) Run(std *streams) error {
 	return std.said(c.JSON, "removed %s", c.Email)
 }
 
-// password reads a password: the first line of the input. A terminal shows what
-// is typed, and so the prompt says that.
-func (s *streams) password(email string) (string, error) {
-	if f, ok := s.in.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			fmt.Fprintf(s.err, "Password for %s (it will be seen; pipe it in to keep it hidden): ", printable(email))
-		}
+// password reads a password: without an echo where somebody types it, else the
+// first line of the input.
+func (s *streams) password(email string) (line string, err error) {
+	if f, ok := s.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		fmt.Fprintf(s.err, "Password for %s: ", printable(email))
+		var typed []byte
+		typed, err = term.ReadPassword(int(f.Fd()))
+		fmt.Fprintln(s.err)
+		line = string(typed)
+	} else {
+		line, err = bufio.NewReader(io.LimitReader(s.in, 4096)).ReadString('\n')
+		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 	}
-	line, err := bufio.NewReader(io.LimitReader(s.in, 4096)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("read the password: %w", err)
 	}
-	line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 	if line == "" {
 		return "", errors.New("the password is missing: type it, or pipe it in, like \"souk account add alice@example.com <password.txt\"")
 	}

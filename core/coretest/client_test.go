@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/net/html"
 
+	"github.com/souk-market/souk/core"
 	"github.com/souk-market/souk/core/coretest"
 )
 
@@ -40,9 +41,12 @@ type commonServer struct {
 	host   lasting
 }
 
+// quick lets a server not wait for the disk: no test cuts the power.
+func quick(c *core.Config) { c.Store.Durability = core.DurabilityProcess }
+
 func shared(t testing.TB) *coretest.Server {
 	t.Helper()
-	common.once.Do(func() { common.server = coretest.Start(&common.host, nil) })
+	common.once.Do(func() { common.server = coretest.Start(&common.host, quick) })
 	if common.server == nil {
 		t.Fatal("the common server did not start")
 	}
@@ -56,11 +60,11 @@ type lasting struct {
 	dir     string
 }
 
-func (l *lasting) Helper()                       {}
-func (l *lasting) Context() context.Context      { return context.Background() }
-func (l *lasting) Cleanup(f func())              { l.cleanup = append(l.cleanup, f) }
+func (l *lasting) Helper()                        {}
+func (l *lasting) Context() context.Context       { return context.Background() }
+func (l *lasting) Cleanup(f func())               { l.cleanup = append(l.cleanup, f) }
 func (l *lasting) Errorf(format string, a ...any) { fmt.Fprintf(os.Stderr, format+"\n", a...) }
-func (l *lasting) Fatal(a ...any)                { panic(fmt.Sprint(a...)) }
+func (l *lasting) Fatal(a ...any)                 { panic(fmt.Sprint(a...)) }
 func (l *lasting) Fatalf(format string, a ...any) { panic(fmt.Sprintf(format, a...)) }
 
 func (l *lasting) TempDir() string {
@@ -83,8 +87,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// browser follows no redirect and keeps no cookie, like a device.
-var browser = &http.Client{
+// agent follows no redirect and keeps no cookie, like a device.
+var agent = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	Transport:     &http.Transport{MaxIdleConnsPerHost: 32, IdleConnTimeout: 5 * time.Second},
 	Timeout:       time.Minute,
@@ -101,7 +105,7 @@ type answer struct {
 // own failure or may be kept.
 func send(t testing.TB, req *http.Request) answer {
 	t.Helper()
-	res, err := browser.Do(req)
+	res, err := agent.Do(req)
 	if err != nil {
 		t.Errorf("%s %s: %v", req.Method, req.URL.Path, err)
 		return answer{header: http.Header{}}

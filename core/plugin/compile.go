@@ -55,6 +55,7 @@ func validate(wasm []byte, pages uint32) error {
 type cacheDir struct {
 	path   string
 	intact bool // as an earlier start left it
+	valid  bool // an earlier start of this very engine validated the module
 }
 
 const (
@@ -70,24 +71,28 @@ func newCacheDir(root, plugin string, original, metered []byte, pages uint32) *c
 		sum := sha256.Sum256(b)
 		h.Write(sum[:])
 	}
-	fmt.Fprintf(h, "%s, %d pages, wazero %s, %s", plugin, pages, engineVersion(), runtime.GOARCH)
+	engine := engineVersion()
+	fmt.Fprintf(h, "%s, %d pages, %s, %s", plugin, pages, engine, runtime.GOARCH)
 	c := &cacheDir{path: filepath.Join(root, hex.EncodeToString(h.Sum(nil)[:16]))}
 	have, err := c.sum()
 	want, _ := os.ReadFile(filepath.Join(c.path, sumFile))
 	c.intact = err == nil && have == string(want)
+	c.valid = c.intact && engine != ""
 	return c
 }
 
+// engineVersion is "" where the program doesn't know what it was built from.
 func engineVersion() string {
 	info, ok := debug.ReadBuildInfo()
-	if ok {
-		for _, m := range info.Deps {
-			if m.Path == "github.com/tetratelabs/wazero" {
-				return m.Version + " " + m.Sum
-			}
+	if !ok {
+		return ""
+	}
+	for _, m := range info.Deps {
+		if m.Path == "github.com/tetratelabs/wazero" && m.Replace == nil {
+			return m.Path + " " + m.Version
 		}
 	}
-	return "unknown"
+	return ""
 }
 
 // sum is over names and contents of all files.
@@ -171,7 +176,7 @@ func (l *loader) compile(ctx context.Context, g *generation, original, metered [
 	if l.cache != "" {
 		dir = newCacheDir(l.cache, g.spec.Name, original, metered, g.pages())
 	}
-	if dir == nil || !dir.intact {
+	if dir == nil || !dir.valid {
 		if err := validate(original, g.pages()); err != nil {
 			return fmt.Errorf("the module is invalid: %s", firstLine(err))
 		}

@@ -150,6 +150,17 @@ func TestGarbageCollectionIsNotHeldUp(t *testing.T) {
 	wantFailure(t, h, "loop", "entitle", plugin.KindDeadline, 1)
 }
 
+func TestDeadline(t *testing.T) {
+	s := spec("loop", newGuest().hook("entitle", "loop br 0 end unreachable").wasm())
+	s.Fuel, s.Deadline = 1<<40, 1_000_000 // 1 ms
+	h := openSpecs(t, s)
+	entitle(t, h, 1, abi.Head{})
+	wantFailure(t, h, "loop", "entitle", plugin.KindDeadline, 1)
+	if have, want := h.Plugins()[0].LastFailure, "plugin loop: entitle: deadline: its deadline is over: 1ms"; have != want {
+		t.Errorf("the last failure is %q, want %q", have, want)
+	}
+}
+
 func TestMemoryEndsAtTheLimit(t *testing.T) {
 	// Grows until it is refused, and answers with the size as its error code.
 	g := newGuest().hook("entitle", `

@@ -13,11 +13,11 @@ import (
 // Prices of host functions, in fuel: a guest must not buy time from the host
 // that it hasn't got itself. A unit is about 4 ns.
 const (
-	priceCall   = 32   // of any host function
-	priceLine   = 400  // of a line of the log
-	priceKV     = 1000 // of one access to the kv
-	priceByte   = 4    // bytes a unit, where the host looks at each
-	pricePasswd = 1000 // the work itself is limited by number, not by fuel
+	priceCall     = 32   // of any host function
+	priceLine     = 400  // of a line of the log
+	priceKV       = 1000 // of one access to the kv
+	priceByte     = 4    // bytes a unit, where the host looks at each
+	pricePassword = 1000 // the work itself is limited by number, not by fuel
 )
 
 // bucketBytes are the most that key and salt of a bucket may have together.

@@ -129,7 +129,7 @@ func (in *instance) passwordAllowed() bool {
 
 // password_hash(password, plen, out, cap) -> length
 func hostPasswordHash(in *instance, stack []uint64) {
-	in.charge(pricePasswd)
+	in.charge(pricePassword)
 	password, ok := in.bytes(stack[0], stack[1])
 	if !ok || len(password) > abi.MaxPassword || !in.space(stack[2], stack[3]) || !in.passwordAllowed() {
 		stack[0] = code(abi.CodeRefused)
@@ -149,7 +149,7 @@ func hostPasswordHash(in *instance, stack []uint64) {
 
 // password_verify(password, plen, hash, hlen) -> 1 or 0
 func hostPasswordVerify(in *instance, stack []uint64) {
-	in.charge(pricePasswd)
+	in.charge(pricePassword)
 	password, ok1 := in.bytes(stack[0], stack[1])
 	hash, ok2 := in.bytes(stack[2], stack[3])
 	if !ok1 || !ok2 || len(password) > abi.MaxPassword || !in.passwordAllowed() {

@@ -3,6 +3,7 @@ package plugin_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -120,11 +121,7 @@ func TestCloseWaitsForQuestions(t *testing.T) {
 }
 
 func TestAFailedRestartIsAFailure(t *testing.T) {
-	// Traps, and can't be started a second time: the store says so.
-	g := newGuest().imported("souk", "log", "iii", "").fn("_initialize", "", "", "", "loop br 0 end")
-	s := spec("a", g.hook("entitle", "unreachable").fn("_initialize", "", "", "", "").wasm())
-	s.Allow = []string{"log"}
-	h := openSpecs(t, s)
+	h := openSpecs(t, policy("a", "entitle", []byte("trap"), ""))
 	entitle(t, h, 1, abi.Head{})
 	plugin.BreakStart(h)
 	if got := entitle(t, h, 1, abi.Head{})[0]; got.Decision != deny || !got.Failed {
@@ -132,5 +129,22 @@ func TestAFailedRestartIsAFailure(t *testing.T) {
 	}
 	if have := failuresOf(h, "a", "entitle"); have["trap"] != 1 || have["unavailable"] != 1 {
 		t.Errorf("failures = %v, want a trap and an unavailable", have)
+	}
+}
+
+func TestThrownAwayInstancesAreFreed(t *testing.T) {
+	h := openSpecs(t, policy("a", "entitle", []byte("trap"), ""))
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	for range 300 { // of more than 1 MiB each
+		entitle(t, h, 1, abi.Head{})
+	}
+	if after := heap(); after > before+32<<20 {
+		t.Errorf("the heap grew from %d to %d MiB", before>>20, after>>20)
 	}
 }

@@ -270,7 +270,7 @@ func (d *device) signIn(ctx context.Context, m *metadata) error {
 	}
 	scheme, _, _ := strings.Cut(redirect, ":")
 	if back.Scheme != scheme {
-		return fmt.Errorf("the page led to %s:, not back to %s:", back.Scheme, scheme)
+		return fmt.Errorf("the page led to the scheme %s, not back to %s", back.Scheme, scheme)
 	}
 	q := back.Query()
 	switch {
