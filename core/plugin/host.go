@@ -93,7 +93,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 			h.plugins = append(h.plugins, p)
 		}
 		if failed == nil && errs[i] != nil {
-			failed = fmt.Errorf("plugin %s: %w", o.Specs[i].Name, errs[i])
+			failed = fmt.Errorf("plugin[%d] %s: %w", i, o.Specs[i].Name, errs[i])
 		}
 	}
 	if failed != nil {

@@ -183,6 +183,23 @@ func TestGoGuestSeesNothingOfTheHost(t *testing.T) {
 	}
 }
 
+// The collector of a Go guest looks at the clock, which is the requests'.
+func TestGoGuestCollectsGarbage(t *testing.T) {
+	s := spec("full", goGuest(t, fullGuest))
+	s.Allow, s.Instances = []string{"log", "kv", "password"}, 1
+	h := open(t, plugin.Options{Specs: []plugin.Spec{s}, KV: (&store{}).open, Timeless: true})
+	for _, ms := range []uint64{0, 1_790_000_000_000, 1_780_000_000_000} {
+		for range 200 {
+			if got := entitle(t, h, 1, abi.Head{Account: "alloc", NowMS: ms})[0]; got.Failed {
+				t.Fatalf("at %d ms: %s", ms, h.Plugins()[0].LastFailure)
+			}
+		}
+	}
+	if p := h.Plugins()[0]; p.Memory > 8<<20 {
+		t.Errorf("the instance has %d bytes after 120 MB of garbage, want some megabytes", p.Memory)
+	}
+}
+
 func TestGoGuestFailures(t *testing.T) {
 	for _, c := range []struct {
 		account string

@@ -83,6 +83,9 @@ type instance struct {
 	hostLeft time.Duration // of the host's deadline
 
 	slept     uint64 // ns
+	timed     bool   // ahead is set
+	ahead     uint64 // ns by which the steady clock is ahead of the wall clock
+	steady    uint64 // ns of the steady clock when it was last read, in any call
 	seeded    bool
 	rng       rand.ChaCha8
 	output    []byte // of fd_write, until its line is complete
@@ -219,7 +222,7 @@ func (in *instance) ask(caller context.Context, q question, msg []byte, most uin
 		in.limit = 0
 	}
 	in.hostLeft = in.spec.HostDeadline.Std()
-	in.slept, in.seeded, in.complaint = 0, false, ""
+	in.slept, in.timed, in.seeded, in.complaint = 0, false, false, ""
 
 	defer in.rescue(&f)
 	if err := in.room(uint32(len(msg))); err != nil {

@@ -144,7 +144,7 @@ func (l *loader) read(s *Spec) ([]byte, error) {
 		}
 		f, err := os.Open(path)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("file %s doesn't exist", path)
+			return nil, fmt.Errorf("file %s doesn't exist: name the plugin's .wasm file", path)
 		} else if err != nil {
 			return nil, err
 		}

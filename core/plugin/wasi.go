@@ -28,6 +28,8 @@ const (
 	// startMS is the time while an instance starts: 2000-01-01. It isn't 0,
 	// which Go takes for a broken clock.
 	startMS = 946_684_800_000
+	// wallClock is the number of the clock that counts from 1970.
+	wallClock = 0
 	// maxVectors bounds the lists of fd_write and poll_oneoff.
 	maxVectors = 1024
 )
@@ -117,19 +119,29 @@ func wasiClockRes(in *instance, stack []uint64) {
 	stack[0] = wasiCode(in.mem.WriteUint64Le(uint32(stack[1]), 1_000_000))
 }
 
-// clock_time_get(clock, precision, out): all clocks say the same.
+// clock_time_get(clock, precision, out)
 func wasiClockTime(in *instance, stack []uint64) {
 	in.charge(priceCall)
-	stack[0] = wasiCode(in.mem.WriteUint64Le(uint32(stack[2]), in.clock()))
+	stack[0] = wasiCode(in.mem.WriteUint64Le(uint32(stack[2]), in.clock(uint32(stack[0]))))
 }
 
-// clock is the time of the request in ns, and later only by what was slept.
-func (in *instance) clock() uint64 {
-	now := in.asked.nowMS
+// clock returns ns. The wall clock says the time of the request, and later only
+// by what was slept. The others do the same but never go back, though the next
+// request may be an older one, and are never 0: the collector of a Go guest
+// stumbles over both.
+func (in *instance) clock(id uint32) uint64 {
+	now := in.asked.nowMS * 1_000_000
 	if in.asked.hook == 0 {
-		now = startMS
+		now = startMS * 1_000_000
 	}
-	return now*1_000_000 + in.slept
+	if id == wallClock {
+		return now + in.slept
+	}
+	if !in.timed {
+		in.ahead, in.timed = max(in.steady, now, 1)-now, true
+	}
+	in.steady = now + in.ahead + in.slept
+	return in.steady
 }
 
 // random_get(out, n)
@@ -235,24 +247,24 @@ func wasiPoll(in *instance, stack []uint64) {
 		stack[0] = wasiFault
 		return
 	}
-	now, until := in.clock(), in.clock()
+	var ahead uint64
 	for i := range count {
 		var e [event]byte // the two lists may overlap
 		s := subs[i*subscription:]
 		copy(e[:8], s[:8]) // the guest's own mark
 		e[10] = s[8]
 		if s[8] == 0 { // a clock
-			due := binary.LittleEndian.Uint64(s[24:])
-			if absolute := s[40]&1 == 1; !absolute {
-				due += now
+			wait := binary.LittleEndian.Uint64(s[24:])
+			if absolute := s[40]&1 == 1; absolute {
+				wait -= min(wait, in.clock(binary.LittleEndian.Uint32(s[16:])))
 			}
-			until = max(until, due)
+			ahead = max(ahead, wait)
 		} else {
 			binary.LittleEndian.PutUint16(e[8:], wasiBadFD)
 		}
 		copy(events[i*event:], e[:])
 	}
-	if ahead := until - now; ahead < 1<<62 {
+	if ahead < 1<<60 { // longer than 36 years is a mistake
 		in.slept += ahead
 	}
 	stack[0] = wasiCode(in.mem.WriteUint32Le(uint32(stack[3]), uint32(count)))

@@ -51,6 +51,11 @@ func decide(r *abi.EntitleRequest, v *abi.EntitleVerdict) error {
 		souk.Log(abi.LevelWarn, "a line\x1b[31m with colour")
 		os.Stdout.WriteString("standard output\n")
 		os.Stderr.WriteString("standard error, no newline")
+	case r.Account == "alloc":
+		for range 100 {
+			kept[next%len(kept)] = make([]byte, 2000)
+			next++
+		}
 	case r.Account == "panic":
 		panic("the guest's own panic")
 	case r.Account == "exit":
@@ -68,6 +73,12 @@ func decide(r *abi.EntitleRequest, v *abi.EntitleVerdict) error {
 	}
 	return nil
 }
+
+// kept is some garbage, so that the guest's own collector runs.
+var (
+	kept [1000][]byte
+	next int
+)
 
 func text(err error) string {
 	if err == nil {
