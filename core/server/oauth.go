@@ -28,7 +28,7 @@ func (s *Server) authorize(ctx context.Context, r *fasthttp.RequestCtx) error {
 // submit answers POST /oauth/authorize: the form of the sign-in page, or an
 // authorization request that came as a form (RFC 6749 §3.1 allows it).
 func (s *Server) submit(ctx context.Context, r *fasthttp.RequestCtx) error {
-	p, err := params(r.PostArgs())
+	p, err := form(r)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (s *Server) token(ctx context.Context, r *fasthttp.RequestCtx) error {
 	if r.QueryArgs().Len() > 0 {
 		return oauth.Errorf(oauth.InvalidRequest, "parameters belong in the body, not in the query")
 	}
-	p, err := params(r.PostArgs())
+	p, err := form(r)
 	if err != nil {
 		return err
 	}
@@ -70,6 +70,14 @@ func (s *Server) token(ctx context.Context, r *fasthttp.RequestCtx) error {
 		return err
 	}
 	return writeJSON(r, res)
+}
+
+// form reads the parameters in a body. The route has looked at the media type,
+// which fasthttp's own reader takes in lower case only.
+func form(r *fasthttp.RequestCtx) (oauth.Params, error) {
+	var args fasthttp.Args
+	args.ParseBytes(r.Request.Body())
+	return params(&args)
 }
 
 // params copies the parameters out of the request, which fasthttp uses again.
