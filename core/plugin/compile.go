@@ -18,6 +18,8 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/souk-market/souk/core/plugin/meter"
 )
 
 // runtimeConfig is what guests run with: WebAssembly 2.0 as the meter knows it.
@@ -177,7 +179,12 @@ func (l *loader) compile(ctx context.Context, g *generation, original, metered [
 		dir = newCacheDir(l.cache, g.spec.Name, original, metered, g.pages())
 	}
 	if dir == nil || !dir.valid {
-		if err := validate(original, g.pages()); err != nil {
+		// Without its custom sections: the engine believes their counts.
+		stripped, err := meter.Strip(original)
+		if err == nil {
+			err = validate(stripped, g.pages())
+		}
+		if err != nil {
 			return fmt.Errorf("the module is invalid: %s", firstLine(err))
 		}
 	}

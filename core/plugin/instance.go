@@ -15,9 +15,9 @@ import (
 	"github.com/souk-market/souk/sdk/abi"
 )
 
-// sliceFuel is what a guest gets at a time: some 75 µs, after which the host
+// sliceFuel is what a guest gets at a time: 35 to 75 µs, after which the host
 // looks at the clock and the garbage collector gets its turn.
-const sliceFuel = 20_000
+const sliceFuel = 50_000
 
 var (
 	errFuel     = errors.New("its fuel is used up")

@@ -49,7 +49,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"another major version", allowing().without("souk_abi_1").fn("souk_abi_2", "", "", "", "").wasm(), nil,
 			"plugin[1] bad: the module speaks version 2 of the contract and this host speaks 1: export souk_abi_1"},
 		{"a marker of another type", allowing().fn("souk_abi_1", "", "i", "", "i32.const 1").wasm(), nil,
-			`plugin bad: the module exports "souk_abi_1" as () -> (i32): it has to be () -> ()`},
+			`plugin[1] bad: the module exports "souk_abi_1" as () -> (i32): it has to be () -> ()`},
 		{"a newer minor version", allowing().fn("souk_needs_minor_7", "", "", "", "").wasm(), nil,
 			"plugin[1] bad: the module needs minor version 7 of the contract and this host has 0: use a newer host"},
 		{"a minor version that is no number", allowing().fn("souk_needs_minor_x", "", "", "", "").wasm(), nil,
@@ -176,7 +176,7 @@ func TestConfigureRefusesInGo(t *testing.T) {
 	s := spec("plain", goGuest(t, plainGuest))
 	s.Config = map[string]any{"grnt": "pro"}
 	_, err := plugin.Open(t.Context(), plugin.Options{Specs: []plugin.Spec{s}, Cache: scratch + "/cache"})
-	if want := `plugin plain: config: grnt: there is no such key`; err == nil || err.Error() != want {
+	if want := `plugin[0] plain: config: grnt: there is no such key`; err == nil || err.Error() != want {
 		t.Errorf("Open: %v, want %s", err, want)
 	}
 }

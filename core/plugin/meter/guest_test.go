@@ -15,40 +15,38 @@ import (
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 )
 
-// guestSource does a little of everything that guests do: strings, maps, sorting, JSON, and recursion.
+// guestSource does a little of everything that guests do: strings, maps, sorting, and recursion.
 const guestSource = `package main
 
 import (
-	"encoding/json"
-	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 )
 
 type offer struct {
-	Version string            ` + "`json:\"version\"`" + `
-	Price   int               ` + "`json:\"price\"`" + `
-	Labels  map[string]string ` + "`json:\"labels\"`" + `
+	version string
+	price   int
 }
 
 //go:wasmexport work
 func work(n int32) int64 {
 	var offers []offer
+	byVersion := make(map[string]int)
 	for i := range int(n) {
-		offers = append(offers, offer{fmt.Sprintf("%d.%d", i%7, i), i * i % 101, map[string]string{"a": strings.Repeat("x", i%50)}})
+		version := strconv.Itoa(i%7) + "." + strconv.Itoa(i) + strings.Repeat("x", i%50)
+		offers = append(offers, offer{version, i * i % 101})
+		byVersion[version] += i
 	}
-	sort.Slice(offers, func(i, j int) bool { return offers[i].Price < offers[j].Price })
-	b, err := json.Marshal(offers)
-	if err != nil {
-		panic(err)
-	}
-	var back []offer
-	if err := json.Unmarshal(b, &back); err != nil {
-		panic(err)
-	}
+	sort.Slice(offers, func(i, j int) bool { return offers[i].price < offers[j].price })
 	sum := int64(fibonacci(int(n) % 20))
-	for i, o := range back {
-		sum = sum*31 + int64(o.Price*i+len(o.Labels["a"])) + int64(o.Version[0])
+	for i, o := range offers {
+		major, rest, _ := strings.Cut(o.version, ".")
+		m, err := strconv.Atoi(major)
+		if err != nil {
+			panic(err)
+		}
+		sum = sum*31 + int64(o.price*i+len(rest)+m+byVersion[o.version])
 	}
 	return sum
 }
@@ -62,10 +60,13 @@ func sum(n int32) int32 {
 	return s
 }
 
+var b, c []byte
+
 //go:wasmexport fill
 func fill(n int32) int32 {
-	b := make([]byte, n)
-	c := make([]byte, n)
+	if int(n) > len(b) {
+		b, c = make([]byte, n), make([]byte, n)
+	}
 	for i := range b {
 		b[i] = byte(i)
 	}
@@ -149,6 +150,7 @@ func started(t testing.TB, r wazero.Runtime, c wazero.CompiledModule) api.Module
 }
 
 func TestGoGuest(t *testing.T) {
+	t.Parallel()
 	wasm := builtGuest(t)
 	h := &host{slice: 20_000}
 	r := wasiRuntime(t, h)
@@ -208,6 +210,26 @@ func BenchmarkRewrite(b *testing.B) {
 	}
 }
 
+// BenchmarkLoop has the least that a loop can do, and the least that a bulk operation can.
+func BenchmarkLoop(b *testing.B) {
+	p := newProgram()
+	p.memory(1)
+	p.function("loop", ops(i32), nil, countdown)
+	p.function("fill", ops(i32), nil, ops(loop, void), number(0), number(1), number(16), ops(0xfc, 11, 0, localGet, 0),
+		number(1), ops(i32Sub, localTee, 0, brIf, 0, end))
+	original, metered := plain(b, p.wasm()), start(b, &host{slice: 20_000}, p)
+	for _, export := range []string{"loop", "fill"} {
+		for what, mod := range map[string]api.Module{"plain": original, "metered": metered} {
+			b.Run(export+"/"+what, func(b *testing.B) {
+				f := mod.ExportedFunction(export)
+				for b.Loop() {
+					f.Call(b.Context(), 10_000)
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkCall has the same calls of a Go guest without and with metering, and says what a unit takes.
 func BenchmarkCall(b *testing.B) {
 	wasm := builtGuest(b)
@@ -217,24 +239,30 @@ func BenchmarkCall(b *testing.B) {
 	}
 	h := &host{slice: 20_000}
 	r := wasiRuntime(b, h)
-	original, metered := started(b, r, compiled(b, r, wasm)), started(b, r, compiled(b, r, out))
+	original, metered := compiled(b, r, wasm), compiled(b, r, out)
 	for _, call := range []struct {
 		function string
 		arg      uint64
 	}{{"work", 20}, {"sum", 10_000}, {"fill", 100_000}} {
 		b.Run(call.function+"/plain", func(b *testing.B) {
-			f := original.ExportedFunction(call.function)
+			f := started(b, r, original).ExportedFunction(call.function)
 			for b.Loop() {
-				f.Call(b.Context(), call.arg)
+				if _, err := f.Call(b.Context(), call.arg); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 		b.Run(call.function+"/metered", func(b *testing.B) {
-			f := metered.ExportedFunction(call.function)
-			before := h.used(metered)
+			h.given = 0
+			mod := started(b, r, metered)
+			f := mod.ExportedFunction(call.function)
+			before := h.used(mod)
 			for b.Loop() {
-				f.Call(b.Context(), call.arg)
+				if _, err := f.Call(b.Context(), call.arg); err != nil {
+					b.Fatal(err)
+				}
 			}
-			used := float64(h.used(metered) - before)
+			used := float64(h.used(mod) - before)
 			b.ReportMetric(used/float64(b.N), "units/op")
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/used, "ns/unit")
 		})

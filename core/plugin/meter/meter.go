@@ -22,11 +22,12 @@
 // A check costs one unit and one more for each sixteen instructions that it covers: the next 128 of its function or
 // loop, or as many as are left. Loops within are not counted, they have checks of their own; branches not taken are.
 // At an entry a declared local, a parameter and a result count as an instruction, and at a block the values that it
-// takes and leaves. A call that leaves the guest counts as 512. Beyond that
+// takes and leaves. An instruction that leaves compiled code, above all a call of an imported function, counts as 512.
+// Beyond that
 //   - memory.fill, memory.copy and memory.init cost one unit and one per 64 bytes, paid before they run, and above
 //     64 KiB they run and pay in pieces of that size;
 //   - table.fill, table.copy, table.init and table.grow cost one unit and one per 8 elements, paid before they run;
-//   - memory.grow costs 1024, whatever it adds: memory can grow only up to the limit, and only once.
+//   - memory.grow costs 1024 more, whatever it adds: memory can grow only up to the limit, and only once.
 //
 // A unit takes a nanosecond or a few.
 package meter

@@ -11,6 +11,20 @@ import (
 // countdown is a loop that turns as often as its parameter says.
 var countdown = join(ops(loop, void, localGet, 0), number(1), ops(i32Sub, localTee, 0, brIf, 0, end))
 
+// lending is a call through a table, after something was done to the program.
+func lending(change func(p *program)) func(p *program) {
+	return func(p *program) {
+		p.imported("env", "f", nil, nil)
+		g := p.function("", nil, nil)
+		p.tables = [][]byte{{funcref, 0, 2}}
+		p.elements = [][]byte{{0, i32Const, 0, end, 1, byte(g)}}
+		p.function("f", nil, nil, number(0), ops(callIndirect, 0, 0))
+		if change != nil {
+			change(p)
+		}
+	}
+}
+
 func TestFuelIsExact(t *testing.T) {
 	tests := []struct {
 		name string
@@ -49,6 +63,17 @@ func TestFuelIsExact(t *testing.T) {
 			f := p.imported("env", "f", nil, nil)
 			p.function("f", nil, nil, ops(call), u32(f))
 		}, nil, 9 + 1 + 513/16},
+		{"a call through a table", lending(nil), nil, 1 + 1},
+		{"a call through a table that an imported function is in", lending(func(p *program) {
+			p.elements = append(p.elements, []byte{0, i32Const, 1, end, 1, 0})
+		}), nil, 9 + 1 + 514/16 + 1},
+		{"likewise by an expression", lending(func(p *program) {
+			p.elements = append(p.elements, []byte{4, i32Const, 1, end, 1, refFunc, 0, end})
+		}), nil, 9 + 1 + 514/16 + 1},
+		{"likewise by a global", lending(func(p *program) {
+			p.globals = [][]byte{{funcref, 0, refFunc, 0, end}}
+		}), nil, 9 + 1 + 514/16 + 1},
+		{"likewise by an export", lending(func(p *program) { p.export("g", 0, 0) }), nil, 9 + 1 + 514/16 + 1},
 		{"memory.fill of 1000 bytes", func(p *program) {
 			p.memory(1)
 			p.function("f", nil, nil, number(0), number(7), number(1000), ops(0xfc, 11, 0))
@@ -57,6 +82,15 @@ func TestFuelIsExact(t *testing.T) {
 			p.memory(64)
 			p.function("f", nil, nil, number(0), number(1<<20), number(1<<20+1), ops(0xfc, 10, 0, 0))
 		}, nil, 1 + 16*1025 + 1},
+		{"memory.fill up to the end", func(p *program) {
+			p.memory(4)
+			p.function("f", nil, nil, number(0), number(7), number(4<<16), ops(0xfc, 11, 0))
+		}, nil, 1 + 4*1025},
+		{"memory.init of all there is, up to the end", func(p *program) {
+			p.memory(3)
+			p.segment(make([]byte, 2<<16))
+			p.function("f", nil, nil, number(1<<16), number(0), number(2<<16), ops(0xfc, 8, 0, 0))
+		}, nil, 1 + 2*1025},
 		{"memory.grow", func(p *program) {
 			p.memory(1)
 			p.function("f", nil, nil, number(1), ops(memoryGrow, 0, drop))

@@ -40,6 +40,9 @@ func TestRefused(t *testing.T) {
 		{"a constant from a global that is not imported", func(p *program) {
 			p.globals = append(p.globals, []byte{i32, 1, globalGet, 0, end})
 		}, "global: imported global 0 does not exist"},
+		{"an offset from a global that is not imported", func(p *program) {
+			p.data = [][]byte{{0, globalGet, 0, end, 0}}
+		}, "data: segment 0: imported global 0 does not exist"},
 		{"arithmetic in a constant", func(p *program) {
 			p.globals = append(p.globals, []byte{i32, 1, i32Const, 0, i32Const, 0, i32Add, end})
 		}, "global: a constant of more than one instruction: extended constant expressions are not enabled"},

@@ -1,7 +1,8 @@
 package meter
 
-// Strip returns the module without its custom sections. They have no part in whether a module is valid, and some hold
-// counts that an engine trusts. What Strip returns of a module that Rewrite took is safe to have validated.
+// Strip returns the module without its custom sections, if it keeps to the default limits. Custom sections have no part
+// in whether a module is valid, and some hold counts that an engine trusts. What Strip returns of a module that Rewrite
+// took is safe to have validated.
 func Strip(wasm []byte) ([]byte, error) {
 	m, err := parse(wasm, Limits{}.withDefaults())
 	if err != nil {
