@@ -15,6 +15,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/souk-market/souk/core/admin"
+	"github.com/souk-market/souk/core/catalog"
 	"github.com/souk-market/souk/core/market"
 	"github.com/souk-market/souk/core/oauth"
 	"github.com/souk-market/souk/core/plugin"
@@ -222,6 +223,9 @@ func (c *Config) Validate() error {
 	return nil
 }
 
+// Validate names the first key of [token] with an impossible value.
+func (c *TokenConfig) Validate() error { return c.Lives.Validate() }
+
 // Validate names the first key of [store] with an impossible value.
 func (c *StoreConfig) Validate() error {
 	switch {
@@ -256,3 +260,9 @@ func (c *Config) path(p string) string {
 
 // data is a path in the data directory.
 func (c *Config) data(name string) string { return filepath.Join(c.path(c.Store.Dir), name) }
+
+// catalogRules are the rules for the operator's URLs: http is for trying things
+// out on this machine.
+func (c *Config) catalogRules() catalog.Rules {
+	return catalog.Rules{LoopbackHTTP: !strings.HasPrefix(c.Server.PublicURL, "https://")}
+}

@@ -7,12 +7,10 @@ package core
 import (
 	"context"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/souk-market/souk/core/admin"
@@ -88,15 +86,6 @@ func Open(ctx context.Context, c Config) (_ *Host, err error) {
 // closing notes what Close has to do.
 func (h *Host) closing(f func()) { h.undo = append(h.undo, f) }
 
-func (h *Host) listen(key, address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, listenError(address, err))
-	}
-	h.closing(func() { _ = l.Close() }) // a listener that was served is closed already
-	return l, nil
-}
-
 func (h *Host) openStore(ctx context.Context) error {
 	c := &h.config
 	dir := c.path(c.Store.Dir)
@@ -170,6 +159,10 @@ func (h *Host) openRules(ctx context.Context) error {
 	if h.InstallKey, err = token.PublicPEM(key); err != nil {
 		return err
 	}
+	keyID, err := c.installKeyID(key)
+	if err != nil {
+		return err
+	}
 	clients, err := oauth.NewClients(c.OAuth.Clients)
 	if err != nil {
 		return err
@@ -182,15 +175,10 @@ func (h *Host) openRules(ctx context.Context) error {
 	h.Market = &market.Market{
 		Config: c.Market, Catalog: h.Catalog, Store: h.Store, Plugins: h.Plugins,
 		Signer: &token.InstallSigner{
-			Issuer: c.Market.ItemID, KeyID: c.Market.InstallKeyID, Key: key, Life: c.Market.InstallLife.Std(), Now: c.clock(), Rand: c.Rand,
+			Issuer: c.Market.ItemID, KeyID: keyID, Key: key, Life: c.Market.InstallLife.Std(), Now: c.clock(), Rand: c.Rand,
 		},
-		Client: func(key [16]byte) string {
-			if client, ok := clients.Registered(key); ok {
-				return client.ID
-			}
-			return hex.EncodeToString(key[:])
-		},
-		Now: c.clock(), Rand: c.Rand, Log: c.Log,
+		Client: clients.Policy,
+		Now:    c.clock(), Rand: c.Rand, Log: c.Log,
 	}
 	return nil
 }
@@ -226,32 +214,6 @@ func (h *Host) ready(ctx context.Context) error {
 	return h.Catalog.Err()
 }
 
-// PublicURL is how devices reach the server.
-func (h *Host) PublicURL() string {
-	if u := h.config.Server.PublicURL; u != "" {
-		return u
-	}
-	scheme := "http"
-	if h.cert != nil {
-		scheme = "https"
-	}
-	return scheme + "://" + reachable(h.public)
-}
-
-// AdminURL is how the operator reaches the admin API.
-func (h *Host) AdminURL() string { return "http://" + reachable(h.admins) }
-
-// reachable is an address that a listener can be reached at from this machine.
-func reachable(l net.Listener) string {
-	a := l.Addr().String()
-	if host, port, err := net.SplitHostPort(a); err == nil {
-		if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-			return net.JoinHostPort("127.0.0.1", port)
-		}
-	}
-	return a
-}
-
 // stopWithin bounds how long a stop waits for requests under way.
 const stopWithin = 10 * time.Second
 
@@ -269,7 +231,13 @@ func (h *Host) Serve(ctx context.Context) error {
 	}
 	stop, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
-	err = errors.Join(err, h.server.Close(stop), h.admin.Close(stop))
+	// Both at once: one that has much to finish takes no time from the other.
+	closed := make(chan error, 2)
+	go func() { closed <- h.server.Close(stop) }()
+	go func() { closed <- h.admin.Close(stop) }()
+	err = errors.Join(err, <-closed, <-closed)
+	// A server that was closed before it began to serve would serve for ever.
+	_, _ = h.public.Close(), h.admins.Close()
 	for ; running > 0; running-- {
 		err = errors.Join(err, <-failed)
 	}
@@ -283,21 +251,4 @@ func (h *Host) Close() error {
 	}
 	h.undo = nil
 	return nil
-}
-
-// certificate reads the files of [tls]; nil = plain HTTP.
-func (c *Config) certificate() (*tls.Certificate, error) {
-	if c.TLS.Cert == "" {
-		return nil, nil
-	}
-	for _, f := range [...]struct{ key, file string }{{"tls.cert", c.TLS.Cert}, {"tls.key", c.TLS.Key}} {
-		if _, err := os.Stat(c.path(f.file)); err != nil {
-			return nil, fmt.Errorf("%s: %s can't be read: name a PEM file (%w)", f.key, f.file, err)
-		}
-	}
-	cert, err := tls.LoadX509KeyPair(c.path(c.TLS.Cert), c.path(c.TLS.Key))
-	if err != nil {
-		return nil, fmt.Errorf("tls.cert: %s and %s don't make a certificate with its key: %s", c.TLS.Cert, c.TLS.Key, strings.TrimPrefix(err.Error(), "tls: "))
-	}
-	return &cert, nil
 }

@@ -1,10 +1,13 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
@@ -12,6 +15,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/souk-market/souk/core/store"
@@ -56,9 +60,10 @@ func (c *Config) openRing(ctx context.Context, s *store.Store, created func(stri
 	if err != nil && !empty {
 		return nil, fmt.Errorf("read the key ring: %w", err)
 	}
-	if !empty && c.Key == "" && c.Token.KeyFile == "" {
-		if _, err := os.Stat(c.data("souk.key")); errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("token.key_file: the store has a key ring, but %s is gone: put it back, or set SOUK_KEY", c.data("souk.key"))
+	if !empty && c.Key == "" {
+		file := cmp.Or(c.path(c.Token.KeyFile), c.data("souk.key"))
+		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("token.key_file: the store has a key ring, but its key %s is gone: put it back, or set SOUK_KEY", file)
 		}
 	}
 	master, err := c.masterKey(created)
@@ -97,6 +102,21 @@ func (c *Config) firstRing(master [32]byte) ([]byte, error) {
 		return nil, err
 	}
 	return token.SealKeys(master, c.Rand, []token.Key{key})
+}
+
+// installKeyID is the id that App Store Connect gave to the key. Without one the
+// key names itself, which is good for trying things out: Apple doesn't know it.
+func (c *Config) installKeyID(key *ecdsa.PrivateKey) (string, error) {
+	if id := c.Market.InstallKeyID; id != "" {
+		return id, nil
+	}
+	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(public)
+	c.Log.Warn("market.install_key_id is empty: devices will not take the install verification tokens. Register the public key at App Store Connect, and write its id there")
+	return hex.EncodeToString(sum[:16]), nil
 }
 
 // installKey is the key that signs install verification tokens.
@@ -155,5 +175,38 @@ func writeSecret(file, text string) error {
 	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}
-	return os.Rename(tmp.Name(), file)
+	if err := os.Rename(tmp.Name(), file); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(file))
+}
+
+// syncDir makes a new name in a directory survive a power loss: what is encrypted
+// under a key must not be durable before the key is.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	if err := d.Sync(); err != nil && runtime.GOOS != "windows" { // which has no such thing
+		return errors.Join(err, d.Close())
+	}
+	return d.Close()
+}
+
+// adminToken is the secret of the admin API, made at the first start.
+func (c *Config) adminToken(created func(string)) (string, error) {
+	file := c.path(c.Admin.TokenFile)
+	if file == "" {
+		file = c.data("admin.token")
+	}
+	t, err := secretFile(file, created, func() (string, error) { return token.NewOpaque(c.Rand) })
+	if err != nil {
+		return "", fmt.Errorf("admin.token_file: %w", err)
+	}
+	t = strings.TrimSpace(t)
+	if b, err := base64.RawURLEncoding.DecodeString(t); err != nil || len(b) < 16 {
+		return "", fmt.Errorf("admin.token_file: %s holds no token: remove it, and the next start makes one", file)
+	}
+	return t, nil
 }

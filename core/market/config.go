@@ -22,7 +22,8 @@ type Config struct {
 	// data directory, made at the first start; register its public half at App
 	// Store Connect.
 	InstallKey string `toml:"install_key"`
-	// InstallKeyID is the id that App Store Connect gave to that key.
+	// InstallKeyID is the id that App Store Connect gave to that key. Empty = made
+	// of the key, for trying things out.
 	InstallKeyID string `toml:"install_key_id"`
 	// InstallLife is how long an install verification token is good.
 	InstallLife unit.Duration `toml:"install_life"`
@@ -82,6 +83,9 @@ const (
 func (c *Config) Validate() error {
 	if n, err := strconv.ParseUint(c.ItemID, 10, 64); err != nil || strconv.FormatUint(n, 10) != c.ItemID || n == 0 {
 		return fmt.Errorf("market.item_id: %q is no appleItemId: write its digits", c.ItemID)
+	}
+	if c.InstallKey != "" && c.InstallKeyID == "" {
+		return fmt.Errorf("market.install_key_id: is empty while market.install_key is set: write the id that App Store Connect gave to the key")
 	}
 	if len(c.Name) == 0 || len(c.Name) > 100 {
 		return fmt.Errorf("market.name: has %d bytes: use 1 to 100, it stands on the sign-in page", len(c.Name))

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -81,7 +82,35 @@ func (a *Answer) Token(o Offer) []byte { return a.tokens[o.from:o.to] }
 
 // Reset empties the answer.
 func (a *Answer) Reset() {
+	clear(a.Offers)
+	clear(a.Failures)
 	a.Offers, a.Failures, a.tokens = a.Offers[:0], a.Failures[:0], a.tokens[:0]
+}
+
+// Once leaves out every app but the first of the same id, so that a request
+// can't ask for the same signature a thousand times over.
+func (q *Request) Once() {
+	const few = 16 // below, looking is quicker than a map
+	var seen map[uint64]bool
+	if len(q.Apps) > few {
+		seen = make(map[uint64]bool, len(q.Apps))
+	}
+	kept := q.Apps[:0]
+	for _, app := range q.Apps {
+		again := false
+		switch {
+		case app.Item == 0: // no id: it will be a failure
+		case seen != nil:
+			again = seen[app.Item]
+			seen[app.Item] = true
+		default:
+			again = slices.ContainsFunc(kept, func(k App) bool { return k.Item == app.Item })
+		}
+		if !again {
+			kept = append(kept, app)
+		}
+	}
+	q.Apps = kept
 }
 
 // NeedsSignIn reports whether apps can't be asked for without a token: one of
@@ -121,7 +150,8 @@ func (m *Market) begin() *work {
 }
 
 func (m *Market) end(w *work) {
-	clear(w.candidates[:cap(w.candidates)]) // no old snapshot is kept alive
+	clear(w.candidates) // no old snapshot is kept alive
+	clear(w.picks)
 	w.picks, w.candidates, w.account = w.picks[:0], w.candidates[:0], store.Account{}
 	m.scratch.Put(w)
 }

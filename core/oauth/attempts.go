@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"hash/maphash"
-	"math"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -10,33 +9,38 @@ import (
 )
 
 // Attempts counts attempts at passwords, by account and by address. Each key has
-// a leaky bucket: it fills by one an attempt and empties evenly over the window.
+// a leaky bucket: an attempt fills it by one, and over the window a full one
+// empties evenly.
 //
-// The buckets are a table of fixed size that keys are hashed into, twice, so
-// that nobody can make the server forget an account by trying many others. Two
-// keys seldom share both cells; the emptier cell counts, so that sharing one
-// costs nothing.
+// The buckets are tables of fixed size that keys are hashed into, twice, so that
+// nobody can make the server forget an account by trying many others. Two keys
+// seldom share both cells; the emptier cell counts, so that sharing one costs
+// nothing.
 type Attempts struct {
-	account, address float64 // capacities
-	window           time.Duration
-	now              func() time.Time
-	seed             maphash.Seed
-	cells            []atomic.Uint64 // level in 1/1024 attempts <<32 | ms since began, wrapping
-	began            time.Time
+	accounts, addresses buckets
+	now                 func() time.Time
 }
 
-const (
-	attemptCells = 1 << 17 // a power of two; 1 MiB
-	maxLevel     = 1 << 21 // what a cell can hold
-)
+// buckets is one table. A cell holds when its bucket will be empty, which says
+// how full it is at any time without a fraction to lose (the generic cell rate
+// algorithm, ITU-T I.371).
+type buckets struct {
+	capacity int
+	each     time.Duration // what one attempt fills, as the time until it has drained
+	seed     maphash.Seed
+	cells    []atomic.Int64 // ns since 1970
+}
+
+const attemptCells = 1 << 16 // a power of two; half a MiB a table
 
 // NewAttempts makes the counters of a server.
 func NewAttempts(c Config, now func() time.Time) *Attempts {
-	return &Attempts{
-		account: float64(c.AttemptsAccount), address: float64(c.AttemptsAddress),
-		window: c.AttemptsWindow.Std(), now: now,
-		seed: maphash.MakeSeed(), cells: make([]atomic.Uint64, attemptCells), began: now(),
-	}
+	window := c.AttemptsWindow.Std()
+	return &Attempts{newBuckets(c.AttemptsAccount, window), newBuckets(c.AttemptsAddress, window), now}
+}
+
+func newBuckets(capacity int, window time.Duration) buckets {
+	return buckets{capacity, window / time.Duration(capacity), maphash.MakeSeed(), make([]atomic.Int64, attemptCells)}
 }
 
 // Take counts one attempt. Above a limit it is not counted, and wait says when
@@ -46,82 +50,82 @@ func NewAttempts(c Config, now func() time.Time) *Attempts {
 // It counts first and takes back what was too much: many attempts at the same
 // moment must not all see the room for one.
 func (a *Attempts) Take(account, address string) (failed int, wait time.Duration, ok bool) {
-	byAccount, byAddress := a.keys(account, address)
-	level := a.add(byAddress, 1)
-	if level > a.address {
-		a.add(byAddress, -1)
-		return 0, a.until(level, a.address), false
+	now := a.now().UnixNano()
+	byAddress := a.addresses.find(network(address))
+	if _, wait := a.addresses.take(byAddress, now); wait > 0 {
+		return 0, wait, false
 	}
 	if account == "" {
 		return 0, 0, true
 	}
-	if level = a.add(byAccount, 1); level > a.account {
-		a.add(byAccount, -1)
-		a.add(byAddress, -1)
-		return int(a.account), a.until(level, a.account), false
+	failed, wait = a.accounts.take(a.accounts.find(strings.ToLower(account)), now)
+	if wait > 0 {
+		a.addresses.add(byAddress, -a.addresses.each, now)
+		return failed, wait, false
 	}
-	return int(math.Ceil(level)) - 1, 0, true
+	return failed, 0, true
 }
 
 // Forget takes a successful attempt back: the account begins anew, and the
 // address gets back the one that it took.
 func (a *Attempts) Forget(account, address string) {
-	byAccount, byAddress := a.keys(account, address)
+	now := a.now().UnixNano()
+	a.addresses.add(a.addresses.find(network(address)), -a.addresses.each, now)
 	if account != "" {
-		a.add(byAccount, -a.account)
+		cells := a.accounts.find(strings.ToLower(account))
+		a.accounts.add(cells, -a.accounts.add(cells, 0, now), now)
 	}
-	a.add(byAddress, -1)
 }
 
-func (a *Attempts) until(level, capacity float64) time.Duration {
-	return time.Duration((level - capacity) / capacity * float64(a.window))
-}
-
-// cell is one of the two places of a key, with the capacity it drains by.
-type cell struct {
-	at       [2]*atomic.Uint64
-	capacity float64
-}
-
-func (a *Attempts) keys(account, address string) (byAccount, byAddress cell) {
-	// Of IPv6 one person has a whole /64.
-	if ip, err := netip.ParseAddr(address); err == nil && ip.Is6() && !ip.Is4In6() {
-		if p, err := ip.WithZone("").Prefix(64); err == nil {
-			address = p.String()
-		}
+// network is what counts as one address: of IPv6 a person has a whole /64.
+func network(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil || !ip.Is6() || ip.Is4In6() {
+		return address
 	}
-	return a.cell("account\x00"+strings.ToLower(account), a.account), a.cell("address\x00"+address, a.address)
+	prefix, err := ip.WithZone("").Prefix(64)
+	if err != nil {
+		return address
+	}
+	return prefix.String()
 }
 
-func (a *Attempts) cell(key string, capacity float64) cell {
-	h := maphash.String(a.seed, key)
+// find returns the cells of a key.
+func (b *buckets) find(key string) [2]*atomic.Int64 {
 	const mask = attemptCells - 1
-	return cell{[2]*atomic.Uint64{&a.cells[h&mask], &a.cells[h>>32&mask]}, capacity}
+	h := maphash.String(b.seed, key)
+	one, two := h&mask, h>>32&mask
+	if one == two {
+		two = (two + 1) & mask
+	}
+	return [2]*atomic.Int64{&b.cells[one], &b.cells[two]}
 }
 
-// drained is the level of one place now.
-func (a *Attempts) drained(v uint64, capacity float64) float64 {
-	level := float64(v>>32) / 1024
-	passed := time.Duration(a.clock()-uint32(v)) * time.Millisecond
-	return max(0, level-float64(passed)/float64(a.window)*capacity)
+// take fills a bucket by one attempt if there is room, else says when there will
+// be. before is the number of attempts that were in it.
+func (b *buckets) take(cells [2]*atomic.Int64, now int64) (before int, wait time.Duration) {
+	full := b.each * time.Duration(b.capacity)
+	filled := b.add(cells, b.each, now)
+	if filled > full {
+		b.add(cells, -b.each, now)
+		return b.capacity, filled - full
+	}
+	return int((filled - 1) / b.each), 0
 }
 
-// clock counts ms since the start and wraps after 49 days: a bucket that is
-// nearly that old may be taken for a fresh one once, which only refuses too much.
-func (a *Attempts) clock() uint32 { return uint32(a.now().Sub(a.began).Milliseconds()) }
-
-// add changes both places and returns the level of the emptier one.
-func (a *Attempts) add(c cell, n float64) float64 {
-	lowest := math.MaxFloat64
-	for _, at := range c.at {
+// add changes both cells and returns how full the emptier one is.
+func (b *buckets) add(cells [2]*atomic.Int64, by time.Duration, now int64) (filled time.Duration) {
+	for i, c := range cells {
 		for {
-			v := at.Load()
-			level := min(maxLevel, max(0, a.drained(v, c.capacity)+n))
-			if at.CompareAndSwap(v, uint64(level*1024)<<32|uint64(a.clock())) {
-				lowest = min(lowest, level)
+			old := c.Load()
+			empty := max(now, max(now, old)+int64(by))
+			if c.CompareAndSwap(old, empty) {
+				if d := time.Duration(empty - now); i == 0 || d < filled {
+					filled = d
+				}
 				break
 			}
 		}
 	}
-	return lowest
+	return filled
 }

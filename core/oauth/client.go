@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -35,6 +36,16 @@ type Client struct {
 
 // Key is the client's place in tokens and records.
 func (c *Client) Key() [16]byte { return token.ClientID(c.ID) }
+
+// Policy is the client as policy sees it: a registered one by its id, a device by
+// 32 hexadecimal digits that stay the same.
+func (c *Client) Policy() string {
+	if !c.Device {
+		return c.ID
+	}
+	key := c.Key()
+	return hex.EncodeToString(key[:])
+}
 
 func (c *Client) class() byte {
 	if c.Device {
@@ -182,8 +193,10 @@ func (c *Clients) ByID(id string) (*Client, bool) {
 	return &Client{ID: id, Device: true}, true
 }
 
-// Registered finds a registered client by its place in tokens and records.
-func (c *Clients) Registered(key [16]byte) (*Client, bool) {
-	client, ok := c.byKey[key]
-	return client, ok
+// Policy is the client of a token as policy sees it; see [Client.Policy].
+func (c *Clients) Policy(key [16]byte) string {
+	if client, ok := c.byKey[key]; ok {
+		return client.ID
+	}
+	return hex.EncodeToString(key[:])
 }

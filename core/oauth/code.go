@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/souk-market/souk/core/store"
@@ -94,10 +95,13 @@ func (g *codeGrant) spend(ctx context.Context, s *Server, c *tokenCall) error {
 	if g.forged {
 		f.State = store.Revoked
 	}
-	created, err := s.create(ctx, g.code.Family, f)
+	created, _, err := s.Store.CreateFamily(ctx, g.code.Family, f, s.familyExpiry(f, now))
 	switch {
+	case errors.Is(err, store.ErrUnknown):
+		// It may be spent. To ask again would look like a thief, so nobody is told to.
+		return Errorf(ServerError, "the code may be spent: sign in again").because(err)
 	case err != nil:
-		return err
+		return storeError(err)
 	case !created:
 		if err := s.revoke(ctx, g.code.Family, "code redeemed twice"); err != nil {
 			return err
@@ -113,10 +117,10 @@ func (g *codeGrant) spend(ctx context.Context, s *Server, c *tokenCall) error {
 // revoke ends a family. The access tokens go first: if the process dies between
 // the two, what is left is a refresh token, and using it ends here again.
 func (s *Server) revoke(ctx context.Context, id [16]byte, why string) error {
-	if err := s.bar(ctx, id); err != nil {
+	now := s.Now()
+	if err := s.bar(ctx, id, now); err != nil {
 		return err
 	}
-	now := s.Now()
 	_, err := s.Store.UpdateFamily(ctx, id, func(f store.Family) (store.Family, time.Time, bool, error) {
 		if f.State == store.Revoked {
 			return f, time.Time{}, false, nil
@@ -131,10 +135,14 @@ func (s *Server) revoke(ctx context.Context, id [16]byte, why string) error {
 	return nil
 }
 
-// bar refuses the access tokens of a family until the last of them is out of date.
-func (s *Server) bar(ctx context.Context, id [16]byte) error {
-	longest := max(s.Lives.AccessDevice.Std(), s.Lives.AccessApp.Std())
-	if err := s.Store.Revoke(ctx, id, s.Now().Add(longest+time.Minute)); err != nil {
+// bar refuses the access tokens of a family until the last of them, which was
+// issued by then, is out of date.
+func (s *Server) bar(ctx context.Context, id [16]byte, issued time.Time) error {
+	until := issued.Add(max(s.Lives.AccessDevice.Std(), s.Lives.AccessApp.Std()) + time.Minute)
+	if !until.After(s.Now()) {
+		return nil
+	}
+	if err := s.Store.Revoke(ctx, id, until); err != nil {
 		return storeError(err)
 	}
 	return nil

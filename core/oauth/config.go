@@ -107,6 +107,9 @@ func (l *Lives) Validate() error {
 			return fmt.Errorf("token.%s: %v is out of range: use %v to %v", r.key, r.value, unit.Duration(r.min), unit.Duration(r.max))
 		}
 	}
+	if a := l.RefreshAbsolute; a != 0 && (a < l.AccessDevice || a < l.AccessApp || a < l.Code) {
+		return fmt.Errorf("token.refresh_absolute: %v is shorter than an access token's life, or a code's: a spent code would be forgotten too early", a)
+	}
 	if l.AccessDevice > l.RefreshIdle || l.AccessApp > l.RefreshIdle {
 		return fmt.Errorf("token.refresh_idle: %v is shorter than an access token's life: a sign-in would end before its token", l.RefreshIdle)
 	}

@@ -76,7 +76,7 @@ func (g *exchangeGrant) decide(ctx context.Context, s *Server, c *tokenCall) err
 	call := s.Plugins.Acquire()
 	defer call.Release()
 	call.Exchange = abi.ExchangeRequest{
-		Head:         abi.Head{NowMS: uint64(s.Now().UnixMilli()), Purpose: abi.PurposeExchange, Seed: s.seed(), Client: c.client.ID},
+		Head:         abi.Head{NowMS: uint64(s.Now().UnixMilli()), Purpose: abi.PurposeExchange, Seed: s.seed(), Client: c.client.Policy()},
 		SubjectToken: c.params["subject_token"], SubjectTokenType: c.params["subject_token_type"],
 	}
 	answer, name, err := call.AskExchange(ctx)
@@ -114,9 +114,9 @@ func (g *exchangeGrant) spend(ctx context.Context, s *Server, c *tokenCall) erro
 	if c.family, err = s.found(ctx, bound.Account, c.client, s.Now()); err != nil {
 		return err
 	}
-	switch created, err := s.create(ctx, c.familyID, c.family); {
+	switch created, _, err := s.Store.CreateFamily(ctx, c.familyID, c.family, s.familyExpiry(c.family, c.family.Created)); {
 	case err != nil:
-		return err
+		return storeError(err)
 	case !created: // 128 random bits twice: the source of randomness is broken
 		return Errorf(ServerError, "no token can be issued at the moment").because(errors.New("the new family's id is taken"))
 	}

@@ -69,7 +69,7 @@ func (g *refreshGrant) spend(ctx context.Context, s *Server, c *tokenCall) error
 		return storeError(err)
 	case f.State != store.Active:
 		// Also when it was revoked earlier: the process may have died in between.
-		if err := s.bar(ctx, id); err != nil {
+		if err := s.bar(ctx, id, f.RotatedAt); err != nil {
 			return err
 		}
 		if f.Generation != g.token.Generation {

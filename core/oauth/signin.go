@@ -1,16 +1,19 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/store"
@@ -49,6 +52,7 @@ type transaction struct {
 	State     string            `json:"s,omitempty"`
 	Challenge string            `json:"h"`
 	Hint      string            `json:"l,omitempty"`
+	Account   string            `json:"a,omitempty"` // what was typed on an earlier page: attempts count for it
 	Plugin    string            `json:"p"`           // the one that showed the page: no other sees the answer
 	Memory    string            `json:"m,omitempty"` // what that plugin wants back
 	Fields    map[string]string `json:"f,omitempty"` // name → kind of the page's fields
@@ -84,11 +88,9 @@ func (s *Server) Submit(ctx context.Context, p Params, v Visitor) (*Step, error)
 		_, _ = s.ask(ctx, a, t, v, abi.SignInCancel, nil, 0)
 		return nil, a.refuse(s, Errorf(AccessDenied, "the person cancelled"))
 	}
-	fields, account := t.submitted(p)
-	if account == "" {
-		account = t.Hint
-	}
-	failed, wait, ok := s.Attempts.Take(account, v.Address)
+	fields, typed := t.submitted(p)
+	t.Account = cmp.Or(typed, t.Account, t.Hint)
+	failed, wait, ok := s.Attempts.Take(t.Account, v.Address)
 	if !ok {
 		s.log().Warn("sign-in refused: too many attempts", "client", t.ClientID, "address", v.Address)
 		return &Step{Page: &Page{
@@ -98,7 +100,7 @@ func (s *Server) Submit(ctx context.Context, p Params, v Visitor) (*Step, error)
 	}
 	step, err := s.ask(ctx, a, t, v, abi.SignInSubmit, fields, failed)
 	if err == nil && step.Redirect != "" {
-		s.Attempts.Forget(account, v.Address)
+		s.Attempts.Forget(t.Account, v.Address)
 	}
 	return step, err
 }
@@ -127,14 +129,13 @@ func (s *Server) resume(sealed string) (*transaction, *authorization, error) {
 // submitted picks the page's own fields out of a form, and the account that the
 // person typed.
 func (t *transaction) submitted(p Params) (fields []abi.SubmittedField, account string) {
-	for name, kind := range t.Fields {
+	for _, name := range slices.Sorted(maps.Keys(t.Fields)) {
 		value := p[FieldPrefix+name]
-		if kind == "email" || kind == "username" {
-			account = LoginHint(value)
+		if kind := t.Fields[name]; kind == "email" || kind == "username" {
+			account = cmp.Or(account, LoginHint(value))
 		}
 		fields = append(fields, abi.SubmittedField{Name: name, Value: value})
 	}
-	slices.SortFunc(fields, func(a, b abi.SubmittedField) int { return strings.Compare(a.Name, b.Name) })
 	return fields, account
 }
 
@@ -144,7 +145,7 @@ func (s *Server) ask(ctx context.Context, a *authorization, t *transaction, v Vi
 	defer call.Release()
 	call.SignIn = abi.SignInRequest{
 		Head: abi.Head{
-			NowMS: uint64(s.Now().UnixMilli()), Purpose: abi.PurposeSignIn, Seed: s.seed(), Client: a.client.ID,
+			NowMS: uint64(s.Now().UnixMilli()), Purpose: abi.PurposeSignIn, Seed: s.seed(), Client: a.client.Policy(),
 		},
 		Method: m, Attempts: uint32(failed), LoginHint: a.hint, ClientName: s.name(a.client),
 		Locale: v.Locale, Address: v.Address, State: t.Memory, Fields: fields,
@@ -255,7 +256,7 @@ func ValidAccount(account string) bool {
 	if account == "" || len(account) > maxAccount || strings.TrimSpace(account) != account {
 		return false
 	}
-	return !strings.ContainsFunc(account, func(r rune) bool { return !unicode.IsPrint(r) })
+	return utf8.ValidString(account) && !strings.ContainsFunc(account, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 func (s *Server) name(c *Client) string {

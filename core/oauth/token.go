@@ -149,15 +149,6 @@ func (s *Server) found(ctx context.Context, account string, c *Client, now time.
 	}, nil
 }
 
-// create writes a new family under an id that nobody has.
-func (s *Server) create(ctx context.Context, id [16]byte, f store.Family) (created bool, err error) {
-	created, _, err = s.Store.CreateFamily(ctx, id, f, s.familyExpiry(f, f.Created))
-	if err != nil {
-		return false, storeError(err)
-	}
-	return created, nil
-}
-
 // familyExpiry is when a family is forgotten: it was idle too long, or is too old.
 func (s *Server) familyExpiry(f store.Family, now time.Time) time.Time {
 	at := now.Add(s.Lives.RefreshIdle.Std())
@@ -181,6 +172,9 @@ func (s *Server) respond(c *tokenCall) *TokenResponse {
 	f, ring := &c.family, s.Ring()
 	issued := f.RotatedAt
 	expires := issued.Add(s.accessLife(f))
+	if end := s.Lives.RefreshAbsolute.Std(); end > 0 && f.Created.Add(end).Before(expires) {
+		expires = f.Created.Add(end) // no token outlives its sign-in
+	}
 	access := ring.AppendAccess(nil, &token.Access{
 		KID: f.KID, Audience: f.Audience, IssuedAt: uint32(issued.Unix()), Expires: uint32(expires.Unix()),
 		Subject: f.Subject, Family: c.familyID, Client: f.Client, Scope: f.Scope, Epoch: f.Epoch,
@@ -199,8 +193,9 @@ func (s *Server) newFamilyID() (id [16]byte, err error) {
 	return id, nil
 }
 
-// storeError turns a failure of the store into an answer. An outcome that is not
-// known is the client's to repeat: every write here gives the same answer twice.
+// storeError turns a failure of the store into an answer. Where the outcome is
+// not known the client may ask again: a refresh and an exchange give the same
+// answer twice. A code does not, see codeGrant.spend.
 func storeError(err error) error {
 	var e *Error
 	if errors.As(err, &e) {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,8 +49,11 @@ type Limits struct {
 	WriteTimeout unit.Duration `toml:"write_timeout"`
 	// IdleTimeout is how long a connection may wait for its next request.
 	IdleTimeout unit.Duration `toml:"idle_timeout"`
-	// Connections is the most connections at a time, ConnectionsPerAddress the
-	// most of one address; 0 = no limit.
+	// Connections is the most connections at a time; 0 = no limit. Each may hold a
+	// head and a body in memory, and takes one of the files that the process may
+	// have open.
+	// ConnectionsPerAddress is the most of one address (of IPv6 the /64; a proxy
+	// of [server] has no limit); 0 = no limit.
 	Connections           int `toml:"connections"`
 	ConnectionsPerAddress int `toml:"connections_per_address"`
 	// Request is how long the server may work on one request that is not an
@@ -63,16 +67,16 @@ func DefaultConfig() Config { return Config{Listen: "127.0.0.1:8080", Proxies: [
 // DefaultLimits returns the defaults of [limits].
 func DefaultLimits() Limits {
 	return Limits{
-		Header: 16 << 10, Body: 256 << 10, Apps: 1000,
+		Header: 16 << 10, Body: 128 << 10, Apps: 1000,
 		ReadTimeout: unit.Duration(10 * time.Second), WriteTimeout: unit.Duration(10 * time.Second),
 		IdleTimeout: unit.Duration(75 * time.Second), Request: unit.Duration(10 * time.Second),
-		Connections: 100_000, ConnectionsPerAddress: 0,
+		Connections: 20_000, ConnectionsPerAddress: 0,
 	}
 }
 
 // Validate names the first key of [server] with an impossible value.
 func (c *Config) Validate() error {
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+	if _, port, err := net.SplitHostPort(c.Listen); err != nil || !validPort(port) {
 		return fmt.Errorf("server.listen: %q is no address: write host:port, like \"127.0.0.1:8080\"", c.Listen)
 	}
 	if c.PublicURL != "" {
@@ -88,6 +92,11 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("server.territory_header: %q is no header name", c.TerritoryHeader)
 	}
 	return nil
+}
+
+func validPort(port string) bool {
+	_, err := strconv.ParseUint(port, 10, 16)
+	return err == nil
 }
 
 func (c *Config) proxies() ([]netip.Prefix, error) {

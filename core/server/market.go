@@ -61,6 +61,7 @@ func (s *Server) apps(ctx context.Context, r *fasthttp.RequestCtx,
 	if err := parseApps(r.Request.Body(), s.limits.Apps, &x.request); err != nil {
 		return err
 	}
+	x.request.Once()
 	if x.request.Access == nil && s.market.NeedsSignIn(x.request.Apps) {
 		return &problem{status: 401, sentence: "sign in first", challenge: "Bearer"}
 	}

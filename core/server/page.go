@@ -99,6 +99,9 @@ func redirectSource(uri string) string {
 	}
 	host, _, _ := strings.Cut(strings.TrimPrefix(rest, "//"), "/")
 	host, _, _ = strings.Cut(host, "?")
+	if strings.HasPrefix(host, "[") {
+		return scheme + ":" // CSP has no source for an IPv6 address
+	}
 	return scheme + "://" + host
 }
 

@@ -19,7 +19,7 @@ type route struct {
 	path    string
 	handler func(*Server, context.Context, *fasthttp.RequestCtx) error
 	accepts string // the media type that the body must have; empty = no body is read
-	body    int    // the most bytes of the body
+	body    int    // the most bytes of the body; 0 = what [limits] allows
 	refuse  func(*fasthttp.RequestCtx, error) bool
 	quick   bool // without a deadline of its own: it waits for nothing but policy
 }
@@ -36,9 +36,9 @@ var routes = []route{
 	{method: "GET", path: "/oauth/authorize", handler: (*Server).authorize, refuse: refuseOnPage},
 	{method: "POST", path: "/oauth/authorize", handler: (*Server).submit, refuse: refuseOnPage, accepts: formType, body: 64 << 10},
 	{method: "POST", path: "/oauth/token", handler: (*Server).token, refuse: refuseToken, accepts: formType, body: 16 << 10},
-	{method: "POST", path: "/restore", handler: (*Server).restore, accepts: jsonType, body: 256 << 10},
-	{method: "POST", path: "/updates", handler: (*Server).updates, accepts: jsonType, body: 256 << 10, quick: true},
-	{method: "POST", path: "/install-token", handler: (*Server).installToken, accepts: jsonType, body: 256 << 10},
+	{method: "POST", path: "/restore", handler: (*Server).restore, accepts: jsonType},
+	{method: "POST", path: "/updates", handler: (*Server).updates, accepts: jsonType, quick: true},
+	{method: "POST", path: "/install-token", handler: (*Server).installToken, accepts: jsonType},
 }
 
 // byPath finds the routes of a path.
@@ -94,7 +94,7 @@ func (s *Server) find(r *fasthttp.RequestCtx) (*route, bool) {
 			writeProblem(r, 415, "the body has to be "+rt.accepts)
 			return nil, false
 		}
-		if n := len(r.Request.Body()); n > rt.body {
+		if n := len(r.Request.Body()); rt.body > 0 && n > rt.body {
 			writeProblem(r, 413, fmt.Sprintf("the body has %d bytes, at most %d are taken here", n, rt.body))
 			return nil, false
 		}

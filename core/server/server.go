@@ -68,7 +68,6 @@ func New(o Options) (*Server, error) {
 		WriteTimeout:                 o.Limits.WriteTimeout.Std(),
 		IdleTimeout:                  o.Limits.IdleTimeout.Std(),
 		Concurrency:                  concurrency(o.Limits.Connections),
-		MaxConnsPerIP:                o.Limits.ConnectionsPerAddress,
 		NoDefaultServerHeader:        true,
 		NoDefaultDate:                false,
 		DisablePreParseMultipartForm: true,
@@ -93,6 +92,9 @@ func (quiet) Printf(string, ...any) {}
 
 // Serve answers on a listener until Close. With a certificate it speaks TLS.
 func (s *Server) Serve(l net.Listener, cert *tls.Certificate) error {
+	if n := s.limits.ConnectionsPerAddress; n > 0 {
+		l = newPerAddress(l, n, s.trusted)
+	}
 	if cert != nil {
 		l = tls.NewListener(l, &tls.Config{
 			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*cert}, NextProtos: []string{"http/1.1"},
@@ -101,8 +103,8 @@ func (s *Server) Serve(l net.Listener, cert *tls.Certificate) error {
 	return s.http.Serve(l)
 }
 
-// Close stops to accept, lets the requests under way finish until ctx ends, and
-// then cuts off what is left.
+// Close stops to accept and lets the requests under way finish until ctx ends.
+// What is left then fails: the floors below are closed next.
 func (s *Server) Close(ctx context.Context) error {
 	err := s.http.ShutdownWithContext(ctx)
 	s.stop()
@@ -137,7 +139,12 @@ func (s *Server) address(r *fasthttp.RequestCtx) string {
 	if !s.trusted(remote) {
 		return remote.String()
 	}
-	hops := strings.Split(string(r.Request.Header.Peek("X-Forwarded-For")), ",")
+	// A proxy may merge its line with the client's or add one of its own: all lines
+	// count as one, in their order (RFC 9110 §5.3).
+	var hops []string
+	for _, line := range r.Request.Header.PeekAll("X-Forwarded-For") {
+		hops = append(hops, strings.Split(string(line), ",")...)
+	}
 	for i := len(hops) - 1; i >= 0; i-- {
 		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
 		if err != nil {
@@ -168,10 +175,11 @@ func (s *Server) territoryOf(r *fasthttp.RequestCtx) string {
 	if !ok || !s.trusted(remote.Unmap()) {
 		return ""
 	}
-	t := string(r.Request.Header.Peek(s.territory))
-	if len(t) != 3 {
+	lines := r.Request.Header.PeekAll(s.territory)
+	if len(lines) != 1 || len(lines[0]) != 3 { // two: one of them may be the client's
 		return ""
 	}
+	t := string(lines[0])
 	for i := range 3 {
 		if t[i] < 'A' || t[i] > 'Z' {
 			return ""

@@ -12,7 +12,7 @@ type Head struct {
 	Flags        uint16   // none yet; unknown bits are ignored
 	Seed         uint64   // random, the same for all questions of one request: a guest has no other randomness
 	Account      string   // the account, empty when nobody is signed in
-	Client       string   // the OAuth client
+	Client       string   // the OAuth client: a registered one by its id, a device by 32 hexadecimal digits that stay the same
 	Platform     Platform // of the device
 	OS           uint32   // version of the device's system: major<<16 | minor<<8 | patch
 	Territory    string   // ISO 3166-1 alpha-3, or empty: never guessed

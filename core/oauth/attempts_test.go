@@ -1,0 +1,169 @@
+package oauth_test
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/souk-market/souk/core/oauth"
+)
+
+// stopwatch is a time that stands until it is moved on.
+type stopwatch struct{ at atomic.Int64 }
+
+func (s *stopwatch) now() time.Time          { return time.Unix(1_900_000_000, s.at.Load()) }
+func (s *stopwatch) advance(d time.Duration) { s.at.Add(int64(d)) }
+
+func attempts(account, address int) (*oauth.Attempts, *stopwatch) {
+	s := new(stopwatch)
+	c := oauth.DefaultConfig() // a window of 15 minutes
+	c.AttemptsAccount, c.AttemptsAddress = account, address
+	return oauth.NewAttempts(c, s.now), s
+}
+
+func TestAttemptsOfAnAccount(t *testing.T) {
+	a, clock := attempts(3, 100)
+	take := func(what, account string, wantFailed int, want bool) {
+		t.Helper()
+		failed, wait, ok := a.Take(account, "192.0.2.1")
+		if ok != want || failed != wantFailed || ok != (wait == 0) {
+			t.Errorf("%s: Take = %d, %v, %v, want %d and %v", what, failed, wait, ok, wantFailed, want)
+		}
+	}
+	take("first", "alice", 0, true)
+	take("second", "alice", 1, true)
+	take("third, in capitals", "ALICE", 2, true)
+	take("fourth", "alice", 3, false)
+	take("fifth: one that is refused is not counted", "alice", 3, false)
+	take("another account", "bob", 0, true)
+	take("no account", "", 0, true)
+	clock.advance(4 * time.Minute)
+	take("before a third of the window", "alice", 3, false)
+	clock.advance(time.Minute + time.Second)
+	take("after a third of the window", "alice", 2, true)
+	take("one more", "alice", 3, false)
+	clock.advance(15 * time.Minute)
+	take("after the window", "alice", 0, true)
+	a.Forget("alice", "192.0.2.1")
+	take("after a success", "alice", 0, true)
+}
+
+func TestWaitIsWhenTheNextAttemptIsTaken(t *testing.T) {
+	a, clock := attempts(3, 100)
+	for range 3 {
+		a.Take("alice", "192.0.2.1")
+	}
+	clock.advance(time.Minute)
+	_, wait, ok := a.Take("alice", "192.0.2.1")
+	if ok || wait < 3*time.Minute || wait > 5*time.Minute {
+		t.Fatalf("a fourth attempt after a minute: Take = %v, %v, want a wait of about four minutes", wait, ok)
+	}
+	clock.advance(wait - 2*time.Second)
+	if _, _, ok := a.Take("alice", "192.0.2.1"); ok {
+		t.Error("two seconds before the wait is over an attempt was taken")
+	}
+	clock.advance(4 * time.Second)
+	if _, _, ok := a.Take("alice", "192.0.2.1"); !ok {
+		t.Error("after the wait no attempt was taken")
+	}
+}
+
+// Of IPv6 one person has a whole /64.
+func TestAttemptsOfAnAddress(t *testing.T) {
+	for _, test := range []struct {
+		name, first, second string
+		same                bool
+	}{
+		{"IPv4", "192.0.2.1", "192.0.2.1", true},
+		{"IPv4, the neighbour", "192.0.2.1", "192.0.2.2", false},
+		{"IPv6 of one network", "2001:db8::1", "2001:db8::ffff:1", true},
+		{"IPv6 of one network, spelt differently", "2001:DB8:0:0::1", "2001:db8::2", true},
+		{"IPv6 of two networks", "2001:db8::1", "2001:db8:0:1::1", false},
+		{"IPv6 with a zone", "fe80::1%eth0", "fe80::2%eth1", true},
+		{"IPv4 in IPv6's clothes", "::ffff:192.0.2.1", "::ffff:192.0.2.2", false},
+		{"no address", "", "", true},
+	} {
+		a, _ := attempts(100, 1)
+		a.Take("alice", test.first)
+		if _, _, ok := a.Take("bob", test.second); ok == test.same {
+			t.Errorf("%s: after an attempt from %s one from %s was taken = %v", test.name, test.first, test.second, ok)
+		}
+		a.Forget("alice", test.first)
+		if _, _, ok := a.Take("bob", test.second); !ok {
+			t.Errorf("%s: after a success no attempt from %s was taken", test.name, test.second)
+		}
+	}
+}
+
+// What is refused at the address costs the account nothing: or else anybody could
+// lock somebody else out for free.
+func TestRefusedAddressCostsTheAccountNothing(t *testing.T) {
+	a, _ := attempts(2, 1)
+	a.Take("mallory", "192.0.2.66")
+	for range 10 {
+		if _, _, ok := a.Take("alice", "192.0.2.66"); ok {
+			t.Fatal("an address above its limit was let through")
+		}
+	}
+	if failed, _, ok := a.Take("alice", "192.0.2.1"); !ok || failed != 0 {
+		t.Errorf("after that alice's own attempt is number %d and taken = %v, want the first and taken", failed+1, ok)
+	}
+}
+
+func TestAttemptsAtTheSameMoment(t *testing.T) {
+	a, _ := attempts(5, 1000)
+	var taken atomic.Int64
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for range 64 {
+		wg.Go(func() {
+			<-start
+			if _, _, ok := a.Take("alice", "192.0.2.1"); ok {
+				taken.Add(1)
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	// Some may give way to each other, but none too many gets through.
+	if n := taken.Load(); n < 1 || n > 5 {
+		t.Errorf("of 64 attempts at the same moment %d were taken, want at most 5", n)
+	}
+}
+
+// The table has a fixed size: whoever tries very many accounts can neither fill
+// the memory nor make the server forget the account in question.
+func TestManyAccountsMakeNothingForgotten(t *testing.T) {
+	a, clock := attempts(3, 1_000_000)
+	for range 3 {
+		a.Take("alice", "192.0.2.1")
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range oauth.AttemptCells {
+		a.Take(fmt.Sprint("nobody-", i), fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255))
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 1<<20 {
+		t.Errorf("%d accounts made the memory grow by %d bytes, want a table of fixed size", oauth.AttemptCells, grown)
+	}
+	if _, _, ok := a.Take("alice", "192.0.2.1"); ok {
+		t.Error("after many other accounts a fourth attempt at alice was taken")
+	}
+	runtime.KeepAlive(a)
+	clock.advance(15 * time.Minute)
+	refused := 0
+	for i := range 1000 {
+		if _, _, ok := a.Take(fmt.Sprint("somebody-", i), "192.0.2.1"); !ok {
+			refused++
+		}
+	}
+	if refused > 0 {
+		t.Errorf("after the window %d of 1000 accounts were refused, want none", refused)
+	}
+}

@@ -1,0 +1,81 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/core/store"
+)
+
+// pluginOptions are what the plugins are opened with; without a store their kv
+// refuses.
+func (c *Config) pluginOptions(s *store.Store) plugin.Options {
+	cache := c.path(c.Plugins.Cache)
+	if cache == "" && s != nil {
+		cache = c.data("cache")
+	}
+	return plugin.Options{
+		Specs: c.Plugin, Dir: c.Dir, Cache: cache, Log: c.Log, Now: c.clock(), MaxModule: int64(c.Plugins.MaxModule),
+		KV: func(name string) (plugin.KV, error) {
+			if s == nil {
+				return noKV{}, nil
+			}
+			kv, err := s.PluginKV(name, c.kvQuota())
+			return pluginKV{kv}, err
+		},
+	}
+}
+
+func (c *Config) kvQuota() store.KVQuota {
+	return store.KVQuota{Bytes: int64(c.Plugins.KVBytes), Keys: c.Plugins.KVKeys}
+}
+
+// pluginKV hands a plugin its part of the store.
+type pluginKV struct{ *store.KV }
+
+func (kv pluginKV) Get(ctx context.Context, key []byte) ([]byte, error) {
+	v, err := kv.KV.Get(ctx, key)
+	return v, kvError(err)
+}
+
+func (kv pluginKV) Put(ctx context.Context, key, val []byte, ttl time.Duration) error {
+	return kvError(kv.KV.Put(ctx, key, val, ttl))
+}
+
+func (kv pluginKV) Delete(ctx context.Context, key []byte) error {
+	return kvError(kv.KV.Delete(ctx, key))
+}
+
+func (kv pluginKV) Swap(ctx context.Context, key, old, val []byte) error {
+	return kvError(kv.KV.Swap(ctx, key, old, val))
+}
+
+func (kv pluginKV) Add(ctx context.Context, key []byte, delta int64) (int64, error) {
+	n, err := kv.KV.Add(ctx, key, delta)
+	return n, kvError(err)
+}
+
+// kvError says in the host's words what the store said in its own.
+func kvError(err error) error {
+	for _, e := range [...]struct{ from, to error }{
+		{store.ErrNotFound, plugin.ErrKVNotFound}, {store.ErrConflict, plugin.ErrKVConflict},
+		{store.ErrQuota, plugin.ErrKVQuota}, {store.ErrLimit, plugin.ErrKVRefused}, {store.ErrNotCounter, plugin.ErrKVRefused},
+	} {
+		if errors.Is(err, e.from) {
+			return fmt.Errorf("%w: %w", e.to, err)
+		}
+	}
+	return err
+}
+
+// noKV is the kv of a check.
+type noKV struct{}
+
+func (noKV) Get(context.Context, []byte) ([]byte, error)              { return nil, plugin.ErrKVNotFound }
+func (noKV) Put(context.Context, []byte, []byte, time.Duration) error { return plugin.ErrKVRefused }
+func (noKV) Delete(context.Context, []byte) error                     { return plugin.ErrKVRefused }
+func (noKV) Swap(context.Context, []byte, []byte, []byte) error       { return plugin.ErrKVRefused }
+func (noKV) Add(context.Context, []byte, int64) (int64, error)        { return 0, plugin.ErrKVRefused }

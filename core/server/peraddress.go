@@ -1,0 +1,86 @@
+package server
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// perAddress is a listener that closes a connection at once when its address has
+// too many. Of IPv6 a /64 is one address, and a trusted proxy is none: it has
+// everybody's.
+type perAddress struct {
+	net.Listener
+	most   int
+	exempt func(netip.Addr) bool
+
+	mu   sync.Mutex
+	open map[netip.Prefix]int
+}
+
+func newPerAddress(l net.Listener, most int, exempt func(netip.Addr) bool) *perAddress {
+	return &perAddress{Listener: l, most: most, exempt: exempt, open: map[netip.Prefix]int{}}
+}
+
+// Accept implements net.Listener.
+func (l *perAddress) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
+		if !ok {
+			return conn, nil
+		}
+		address := tcp.AddrPort().Addr().Unmap()
+		if l.exempt(address) {
+			return conn, nil
+		}
+		if from := block(address); l.enter(from) {
+			return &countedConn{Conn: conn, leave: sync.OnceFunc(func() { l.leave(from) })}, nil
+		}
+		_ = conn.Close()
+	}
+}
+
+func block(a netip.Addr) netip.Prefix {
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	p, err := a.WithZone("").Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
+}
+
+func (l *perAddress) enter(from netip.Prefix) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[from] >= l.most {
+		return false
+	}
+	l.open[from]++
+	return true
+}
+
+func (l *perAddress) leave(from netip.Prefix) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[from]--; l.open[from] <= 0 {
+		delete(l.open, from)
+	}
+}
+
+type countedConn struct {
+	net.Conn
+	leave func()
+}
+
+// Close implements net.Conn.
+func (c *countedConn) Close() error {
+	c.leave()
+	return c.Conn.Close()
+}
