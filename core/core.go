@@ -80,7 +80,10 @@ func Open(ctx context.Context, c Config) (_ *Host, err error) {
 	if err = h.openRules(ctx); err != nil {
 		return nil, err
 	}
-	return h, h.openListeners()
+	if err = h.openListeners(); err != nil {
+		return nil, err
+	}
+	return h, nil
 }
 
 // closing notes what Close has to do.
@@ -208,10 +211,8 @@ func (h *Host) made(file string) { h.Created = append(h.Created, file) }
 
 // ready says what keeps the server from answering.
 func (h *Host) ready(ctx context.Context) error {
-	if _, err := h.Store.KeyRing(ctx); err != nil {
-		return err
-	}
-	return h.Catalog.Err()
+	_, err := h.Store.KeyRing(ctx)
+	return err
 }
 
 // stopWithin bounds how long a stop waits for requests under way.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -15,6 +16,8 @@ type accountCommands struct {
 	Show      accountShow      `cmd:"" help:"Show an account, its grants and the apps it was given."`
 	Add       accountAdd       `cmd:"" help:"Let somebody sign in with an address and a password."`
 	Passwd    accountPasswd    `cmd:"" help:"Give somebody a new password."`
+	Disable   accountDisable   `cmd:"" help:"Keep somebody from signing in, until enable. What the account holds stays, and so do sign-ins that were made before."`
+	Enable    accountEnable    `cmd:"" help:"Undo a disable."`
 	Remove    accountRemove    `cmd:"" help:"Nobody signs in with this address any more. What the account holds stays, and so do sign-ins that were made before."`
 	Grant     accountGrant     `cmd:"" help:"Give an account something more: a subscription, a purchase, a role. The next request sees it."`
 	Ungrant   accountUngrant   `cmd:"" help:"Take something away from an account."`
@@ -34,11 +37,9 @@ type account struct {
 
 // person is someone with a password, as the admin API shows one.
 type person struct {
-	Email     string   `json:"email"`
-	Name      string   `json:"name"`
-	Territory string   `json:"territory"`
-	Grants    []string `json:"grants"`
-	Disabled  bool     `json:"disabled"`
+	Email    string `json:"email"`
+	Name     string `json:"name"`
+	Disabled bool   `json:"disabled"`
 }
 
 type accountList struct{ adminFlags }
@@ -96,9 +97,9 @@ func accountRows(accounts []account, people []person) []string {
 		if p.Disabled {
 			passwords[name] = "disabled"
 		}
-		if _, known := byName[name]; !known {
-			byName[name] = account{Account: name, Name: p.Name, Territory: p.Territory, Grants: p.Grants}
-		}
+		a := byName[name]
+		a.Account, a.Name = name, cmp.Or(a.Name, p.Name) // the account learns the name at the first sign-in
+		byName[name] = a
 	}
 	var rows []string
 	for _, name := range slices.Sorted(maps.Keys(byName)) {

@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
 
 	"github.com/souk-market/souk/core"
-	"github.com/souk-market/souk/core/catalog"
 )
 
 // checkCommand looks for mistakes before a start does.
@@ -28,7 +26,7 @@ exits with 1, or says what it found and exits with 0.`
 
 // Run checks.
 func (c *checkCommand) Run(std *streams) error {
-	config, err := core.Load(c.Config)
+	config, err := load(c.Config)
 	if err != nil {
 		fmt.Fprintln(std.err, err)
 		return errReported
@@ -36,13 +34,7 @@ func (c *checkCommand) Run(std *streams) error {
 	config.Key = os.Getenv("SOUK_KEY")
 	report, problems := core.Check(context.Background(), config)
 	for _, problem := range problems {
-		invalid, ok := errors.AsType[catalog.Invalid](problem)
-		if !ok {
-			fmt.Fprintf(std.err, "%s: %v\n", c.Config, problem)
-		}
-		for _, one := range invalid {
-			fmt.Fprintf(std.err, "%s: catalog.file: %s: %s\n", c.Config, config.Catalog.File, one)
-		}
+		fmt.Fprintf(std.err, "%s: %v\n", c.Config, problem)
 	}
 	if len(problems) > 0 {
 		return errReported

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"html"
 	"io"
 	"net/http"
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the binary as an operator does. Beside the usual commands a
-// script has:
+// script has the config.toml of the repository, as shipped.toml, and
 //
 //	ready FILE                          waits for a ready file, and sets PUBLIC and SOUK_ADMIN
 //	signin [!] URL EMAIL PASSWORD       signs in on the page, or is refused there
@@ -37,10 +38,11 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
-			if err := os.Symlink(cache, filepath.Join(env.WorkDir, "cache")); err != nil {
-				return err
-			}
-			return os.WriteFile(filepath.Join(env.WorkDir, "accounts.wasm"), plugins.Accounts, 0o600)
+			shipped, err := os.ReadFile("../../config.toml")
+			return errors.Join(err,
+				os.WriteFile(filepath.Join(env.WorkDir, "shipped.toml"), shipped, 0o600),
+				os.WriteFile(filepath.Join(env.WorkDir, "accounts.wasm"), plugins.Accounts, 0o600),
+				os.Symlink(cache, filepath.Join(env.WorkDir, "cache")))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "signin": signIn, "setfrom": setFrom, "clash": clash},
 	})

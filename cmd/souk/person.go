@@ -16,8 +16,8 @@ type accountAdd struct {
 	adminFlags
 	Email     string   `arg:"" help:"The address, like alice@example.com. Capital letters make no difference."`
 	Name      string   `placeholder:"TEXT" help:"How to address the person."`
-	Territory string   `placeholder:"CODE" help:"Where the person is at home: three capital letters of ISO 3166-1, like AUT."`
-	Grant     []string `placeholder:"GRANT" help:"What the account holds from its first sign-in on, like sub:plus."`
+	Territory string   `placeholder:"CODE" help:"Where the account is at home: three capital letters of ISO 3166-1, like AUT."`
+	Grant     []string `placeholder:"GRANT" help:"What the account gets, beside what it has, like sub:plus."`
 }
 
 // Help says more than one line does.
@@ -25,7 +25,10 @@ func (c *accountAdd) Help() string {
 	return `The password is asked for, or is the first line of standard input:
     souk account add alice@example.com <password.txt
 It has at least as many characters as oauth.password_min of the server says: eight
-unless that was changed. The server keeps a hash of it.`
+unless that was changed. The server keeps a hash of it.
+
+--territory and --grant are what "souk account territory" and "souk account grant"
+do, once the person is there. A sign-in changes neither.`
 }
 
 // Run adds a person, and leaves one alone who is there already.
@@ -34,11 +37,43 @@ func (c *accountAdd) Run(std *streams) error {
 	if err != nil {
 		return err
 	}
-	body := map[string]any{"password": password, "name": c.Name, "territory": c.Territory}
-	if len(c.Grant) > 0 {
-		body["grants"] = c.Grant
+	api, err := c.client()
+	if err != nil {
+		return err
 	}
-	return c.putPerson(std, call{path: path("/api/people/%s", c.Email), body: body, match: "If-None-Match"}, "added %s", c.Email)
+	var added person
+	body := map[string]any{"password": password, "name": c.Name}
+	q := call{method: "PUT", path: path("/api/people/%s", c.Email), body: body, match: "If-None-Match"}
+	if err := api.do(q, &added); err != nil {
+		return err
+	}
+	if err := c.furnish(api); err != nil {
+		return err
+	}
+	if c.JSON {
+		return std.printJSON(added)
+	}
+	return std.said(false, "added %s", c.Email)
+}
+
+// furnish gives the account of a new person what belongs to the account. One that
+// fails does not hold up the other.
+func (c *accountAdd) furnish(api *client) error {
+	account := strings.ToLower(c.Email) // so the plugin names it
+	var errs []error
+	if c.Territory != "" {
+		q := call{method: "PUT", path: path("/api/accounts/%s/territory", account), body: map[string]string{"territory": c.Territory}}
+		if err := api.do(q, nil); err != nil {
+			errs = append(errs, fmt.Errorf("%s was added, but without the territory %s: %w: set it with \"souk account territory\"", c.Email, c.Territory, err))
+		}
+	}
+	if len(c.Grant) > 0 {
+		q := call{method: "PUT", path: path("/api/accounts/%s/grants", account), body: map[string]any{"add": c.Grant}}
+		if err := api.do(q, nil); err != nil {
+			errs = append(errs, fmt.Errorf("%s was added, but without the grants %s: %w: give them with \"souk account grant\"", c.Email, strings.Join(c.Grant, " "), err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 type accountPasswd struct {
@@ -61,6 +96,7 @@ func (c *accountPasswd) Run(std *streams) error {
 	return c.putPerson(std, call{path: path("/api/people/%s", c.Email), body: body, match: "If-Match"}, "%s has a new password", c.Email)
 }
 
+// putPerson sends a change of a person, and prints the person or a sentence.
 func (f *adminFlags) putPerson(std *streams, q call, format string, args ...any) error {
 	api, err := f.client()
 	if err != nil {
@@ -75,6 +111,28 @@ func (f *adminFlags) putPerson(std *streams, q call, format string, args ...any)
 		return std.printJSON(p)
 	}
 	return std.said(false, format, args...)
+}
+
+type accountDisable struct {
+	adminFlags
+	Email string `arg:"" help:"The address, like alice@example.com."`
+}
+
+// Run keeps somebody from signing in.
+func (c *accountDisable) Run(std *streams) error {
+	body := map[string]bool{"disabled": true}
+	return c.putPerson(std, call{path: path("/api/people/%s", c.Email), body: body, match: "If-Match"}, "%s can't sign in any more", c.Email)
+}
+
+type accountEnable struct {
+	adminFlags
+	Email string `arg:"" help:"The address, like alice@example.com."`
+}
+
+// Run lets somebody sign in again.
+func (c *accountEnable) Run(std *streams) error {
+	body := map[string]bool{"disabled": false}
+	return c.putPerson(std, call{path: path("/api/people/%s", c.Email), body: body, match: "If-Match"}, "%s can sign in", c.Email)
 }
 
 type accountRemove struct {

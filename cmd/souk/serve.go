@@ -12,13 +12,14 @@ import (
 	"syscall"
 
 	"github.com/souk-market/souk/core"
+	"github.com/souk-market/souk/core/admin"
 )
 
 // serveCommand runs the server until it is told to stop.
 type serveCommand struct {
 	Config    string `default:"config.toml" placeholder:"FILE" help:"The configuration. Relative paths in it start from its directory. Default: config.toml."`
 	ReadyFile string `placeholder:"FILE" help:"Write the addresses to this file as JSON, {\"public\": URL, \"admin\": URL}, as soon as the server answers, and remove it at the end: for supervisors and scripts."`
-	LogLevel  string `default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"What to log on standard error: debug, info, warn or error. Default: info."`
+	LogLevel  string `default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"What to log on standard error: debug, info, warn or error. Who changed what over the admin API is logged always, as AUDIT. Default: info."`
 	LogJSON   bool   `name:"log-json" help:"Log JSON, one object a line."`
 }
 
@@ -36,7 +37,7 @@ SOUK_KEY in the environment is the key that the key ring is encrypted under, in
 
 // Run serves.
 func (c *serveCommand) Run(std *streams) error {
-	config, err := core.Load(c.Config)
+	config, err := load(c.Config)
 	if err != nil {
 		return err
 	}
@@ -45,9 +46,6 @@ func (c *serveCommand) Run(std *streams) error {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := c.unready(); err != nil { // one of a server that was killed
-		return err
-	}
 	host, err := core.Open(ctx, config)
 	if err != nil {
 		return err
@@ -57,7 +55,9 @@ func (c *serveCommand) Run(std *streams) error {
 	for _, file := range host.Created {
 		fmt.Fprintf(std.out, "created  %s\n", file)
 	}
-	if err := c.ready(host); err != nil {
+	// A ready file that is there by now is that of a server that was killed: one that
+	// runs has the store.
+	if err := errors.Join(c.unready(), c.ready(host)); err != nil {
 		return errors.Join(err, host.Close())
 	}
 	// A second signal ends the process at once.
@@ -69,11 +69,19 @@ func (c *serveCommand) Run(std *streams) error {
 func (c *serveCommand) logger(std *streams) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.LogLevel)) // kong has looked at it already
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: nameAudit}
 	if c.LogJSON {
 		return slog.New(slog.NewJSONHandler(std.err, options))
 	}
 	return slog.New(slog.NewTextHandler(std.err, options))
+}
+
+// nameAudit writes the level of the audit lines as a word.
+func nameAudit(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && a.Key == slog.LevelKey && a.Value.Any() == admin.LevelAudit {
+		a.Value = slog.StringValue("AUDIT")
+	}
+	return a
 }
 
 // ready writes the ready file. It is there whole or not at all: whoever waits for

@@ -48,7 +48,7 @@ func TestGrantsAreSeenAtOnce(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		`msg=audit actor=admin action=account.grants`, `account=alice+test@example.com old=[] new="[app:7 sub:plus]"`,
+		`level=ERROR+4 msg=audit actor=admin action=account.grants`, `account=alice+test@example.com old=[] new="[app:7 sub:plus]"`,
 		`old="[app:7 sub:plus]" new="[app:7 role:tester]"`,
 	} {
 		if !strings.Contains(b.log.String(), want) {
@@ -150,6 +150,8 @@ func TestBulkGrants(t *testing.T) {
 
 	b.refused(400, "POST", "/api/grants", `{}`, "accounts: is missing")
 	b.refused(400, "POST", "/api/grants", `{"accounts":{"a":["x"],"a":["y"]}}`, "accounts.a: is given twice")
+	a = b.ask(200, "POST", "/api/grants", `{"accounts":{"case":["x"],"Case":["y"]}}`)
+	b.same("accounts that differ in capital letters", a.get("changed"), 2.0)
 	many := make([]string, 1001)
 	for i := range many {
 		many[i] = fmt.Sprintf(`"u%d@example.com":["g"]`, i)

@@ -9,6 +9,10 @@ import (
 	"github.com/souk-market/souk/core/store"
 )
 
+// LevelAudit is the level of the lines that say who changed what: above all
+// others, so that no choice of a level to log loses them.
+const LevelAudit = slog.Level(12)
+
 // audit leaves a line that says what was changed: what it was and what it is.
 // Nothing secret may be among the attributes. A write whose outcome is not known
 // gets its line too, for it may have happened.
@@ -23,5 +27,5 @@ func (s *Server) audit(ctx context.Context, err error, action string, attrs ...s
 	if err != nil {
 		line = append(line, slog.String("outcome", "unknown"))
 	}
-	s.log.LogAttrs(ctx, slog.LevelInfo, "audit", line...)
+	s.log.LogAttrs(ctx, LevelAudit, "audit", line...)
 }

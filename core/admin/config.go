@@ -9,7 +9,8 @@ import (
 // Config is the section [admin].
 type Config struct {
 	// Listen is the address of the admin listener. It speaks plain HTTP: keep it on
-	// this machine, or put a proxy with TLS in front of it.
+	// this machine, or put a proxy with TLS in front of it. The proxy has to send
+	// "Host: localhost": a name that is not the listener's own is refused.
 	Listen string `toml:"listen"`
 	// TokenFile holds the token that opens the API. Empty = admin.token in the data
 	// directory, made at the first start and readable by its owner alone.

@@ -2,9 +2,11 @@ package admin_test
 
 import (
 	"bufio"
+	"io"
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/souk-market/souk/core/admin"
 )
@@ -101,6 +103,30 @@ func TestWhatIsNotHTTP(t *testing.T) {
 	}
 }
 
+// TestABodyWithoutATokenIsNotRead sends heads only: the answer has to come before
+// a body does.
+func TestABodyWithoutATokenIsNotRead(t *testing.T) {
+	b := newBench(t)
+	for name, c := range map[string]struct{ headers, begins, status string }{
+		"with its length": {"Content-Length: 10485760\r\n", "", "401"},
+		"in chunks":       {"Transfer-Encoding: chunked\r\n", "a00000\r\n", "413"},
+		"a wrong token":   {"Content-Length: 10485760\r\nAuthorization: Bearer wrong\r\n", "", "401"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
+			b.must(err)
+			defer conn.Close()
+			b.must(conn.SetDeadline(time.Now().Add(10 * time.Second)))
+			_, err = conn.Write([]byte("POST /api/import HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + c.headers + "\r\n" + c.begins))
+			b.must(err)
+			answer, err := io.ReadAll(conn) // and the connection ends
+			if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 "+c.status) {
+				t.Errorf("answered %q, %v, want status %s", answer, err, c.status)
+			}
+		})
+	}
+}
+
 func TestBodies(t *testing.T) {
 	b := newBench(t)
 	const path = "/api/accounts/alice@example.com/grants"
@@ -115,6 +141,9 @@ func TestBodies(t *testing.T) {
 		{`{"grants":"sub:plus"}`, "grants: found a JSON string, want a list"},
 		{`{"grants":[1]}`, "grants: found a JSON number, want a string"},
 		{`{"grants":["a"],"grants":["b"]}`, "grants: is given twice"},
+		{`{"grants":["a"],"Grants":["b"]}`, "Grants: there is no such key"},
+		{`{"GRANTS":["a"]}`, "GRANTS: there is no such key"},
+		{`{"grantſ":["a"]}`, "grantſ: there is no such key"}, // folds to an s
 		{`{}`, "grants: is missing"},
 		{`{"grants":null}`, "grants: is missing"},
 		{`{"grants":[],"add":["a"]}`, "grants: is the whole list"},

@@ -30,9 +30,6 @@ func (s *Server) check(ctx context.Context) error {
 	if err := s.catalog.Err(); err != nil {
 		return fmt.Errorf("the catalogue can't be followed: %w", err)
 	}
-	if s.plugins == nil {
-		return errors.New("the plugins are not loaded")
-	}
 	if s.ready != nil {
 		return s.ready(ctx)
 	}

@@ -18,30 +18,25 @@ import (
 // address in lower case follows. Key and value are what that plugin reads.
 const personPrefix = "person/"
 
-// person is the record of someone who signs in with a password.
+// person is the record of someone who signs in with a password. What the account
+// may have, and where it is at home, stands in the account's own record.
 type person struct {
-	Email     string   `json:"email"` // as the operator has written it
-	Name      string   `json:"name"`
-	Territory string   `json:"territory"`
-	Grants    []string `json:"grants"`   // what the account holds from the next sign-in on; empty = as before
-	Password  string   `json:"password"` // argon2id hash in PHC format
-	Disabled  bool     `json:"disabled"`
+	Email    string `json:"email"` // as the operator has written it
+	Name     string `json:"name"`
+	Password string `json:"password"` // argon2id hash in PHC format
+	Disabled bool   `json:"disabled"`
 }
 
 // personView is a person as the operator sees one: without the hash.
 type personView struct {
-	Email      string   `json:"email"`
-	Name       string   `json:"name"`
-	Territory  string   `json:"territory"`
-	Grants     []string `json:"grants"`
-	Disabled   bool     `json:"disabled"`
-	Unreadable bool     `json:"unreadable,omitempty"` // the record is damaged: write it again
+	Email      string `json:"email"`
+	Name       string `json:"name"`
+	Disabled   bool   `json:"disabled"`
+	Unreadable bool   `json:"unreadable,omitempty"` // the record is damaged: write it again
 }
 
 func (p *person) view() personView {
-	return personView{
-		Email: p.Email, Name: p.Name, Territory: p.Territory, Grants: append([]string{}, p.Grants...), Disabled: p.Disabled,
-	}
+	return personView{Email: p.Email, Name: p.Name, Disabled: p.Disabled}
 }
 
 // personPage is a page of the listing. Next is the after of the following one.
@@ -75,7 +70,7 @@ func (s *Server) listPeople(ctx context.Context, r *request) error {
 		var p person
 		if err := json.Unmarshal(entry.Value, &p); err != nil {
 			s.log.Error("person not readable", "email", email, "error", err)
-			page.People = append(page.People, personView{Email: email, Grants: []string{}, Unreadable: true})
+			page.People = append(page.People, personView{Email: email, Unreadable: true})
 			continue
 		}
 		page.People = append(page.People, p.view())
@@ -85,11 +80,9 @@ func (s *Server) listPeople(ctx context.Context, r *request) error {
 
 // personChange is the body of PUT /api/people/{email}: what is missing stays.
 type personChange struct {
-	Password  *string   `json:"password"`
-	Name      *string   `json:"name"`
-	Territory *string   `json:"territory"`
-	Grants    *[]string `json:"grants"`
-	Disabled  *bool     `json:"disabled"`
+	Password *string `json:"password"`
+	Name     *string `json:"name"`
+	Disabled *bool   `json:"disabled"`
 }
 
 const (
@@ -110,12 +103,7 @@ func (c *personChange) check(minPassword int) error {
 	if c.Name != nil && (len(*c.Name) > maxName || strings.ContainsFunc(*c.Name, func(r rune) bool { return !unicode.IsPrint(r) })) {
 		return problemf(400, "name: is longer than %d bytes, or no text in one line", maxName)
 	}
-	if c.Territory != nil {
-		if err := checkTerritory(*c.Territory); err != nil {
-			return err
-		}
-	}
-	return checkGrants("grants", deref(c.Grants))
+	return nil
 }
 
 // apply makes the change; hash is that of the password, empty if there is none.
@@ -125,12 +113,6 @@ func (c *personChange) apply(p *person, hash string) {
 	}
 	if c.Name != nil {
 		p.Name = *c.Name
-	}
-	if c.Territory != nil {
-		p.Territory = *c.Territory
-	}
-	if c.Grants != nil {
-		p.Grants = *c.Grants
 	}
 	if c.Disabled != nil {
 		p.Disabled = *c.Disabled
@@ -165,7 +147,7 @@ func (s *Server) putPerson(ctx context.Context, r *request) error {
 		if err := r.precondition(before != nil); err != nil {
 			return err
 		}
-		next := person{Grants: []string{}}
+		var next person
 		switch {
 		case before != nil:
 			next = *before
@@ -247,8 +229,7 @@ func personAttr(key string, p *person) slog.Attr {
 	if p == nil {
 		return slog.String(key, "")
 	}
-	return slog.Group(key, slog.String("name", p.Name), slog.String("territory", p.Territory),
-		slog.Any("grants", p.Grants), slog.Bool("disabled", p.Disabled))
+	return slog.Group(key, slog.String("name", p.Name), slog.Bool("disabled", p.Disabled))
 }
 
 // removePerson answers DELETE /api/people/{email}: nobody signs in with that

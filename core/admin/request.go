@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -96,8 +99,8 @@ func (r *request) page() (after string, limit int, err error) {
 	return after, limit, nil
 }
 
-// read decodes the JSON body. Unknown keys and keys that stand there twice are
-// refused: what they were meant to say would be lost.
+// read decodes the JSON body into a struct. Unknown keys and keys that stand there
+// twice are refused: what they were meant to say would be lost.
 func (r *request) read(into any) error {
 	body := r.http.Request.Body()
 	d := json.NewDecoder(bytes.NewReader(body))
@@ -113,8 +116,30 @@ func (r *request) read(into any) error {
 	if bytes.TrimSpace(body)[0] != '{' {
 		return problemf(400, "the body has to be a JSON object")
 	}
-	return unique(json.NewDecoder(bytes.NewReader(body)), "")
+	if err := unique(json.NewDecoder(bytes.NewReader(body)), ""); err != nil {
+		return err
+	}
+	return exact(body, into)
 }
+
+// exact refuses a key in other letters than the struct's. To encoding/json it is
+// the same key, and of the two the last would count.
+func exact(body []byte, into any) error {
+	var sent map[string]json.RawMessage
+	if err := json.Unmarshal(body, &sent); err != nil {
+		return explainJSON(err)
+	}
+	known := reflect.TypeOf(into).Elem()
+	for i := range known.NumField() {
+		delete(sent, known.Field(i).Tag.Get("json"))
+	}
+	if unknown := slices.Sorted(maps.Keys(sent)); len(unknown) > 0 {
+		return unknownKey(unknown[0])
+	}
+	return nil
+}
+
+func unknownKey(key string) *problem { return problemf(400, "%s: there is no such key here", key) }
 
 func explainJSON(err error) error {
 	if invalid, ok := errors.AsType[catalog.Invalid](err); ok {
@@ -127,7 +152,7 @@ func explainJSON(err error) error {
 		return problemf(400, "%s: found a JSON %s, want %s", kind.Field, kind.Value, goName(kind.Type.String()))
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return problemf(400, "%s: there is no such key here", strings.Trim(name, `"`))
+		return unknownKey(strings.Trim(name, `"`))
 	}
 	return problemf(400, "the body is not JSON: %s", strings.TrimPrefix(err.Error(), "json: "))
 }

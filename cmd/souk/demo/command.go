@@ -7,7 +7,6 @@ package demo
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -21,7 +20,7 @@ import (
 type Command struct {
 	Listen string `default:"127.0.0.1:8080" help:"Address of the public listener."`
 	Admin  string `default:"127.0.0.1:8081" help:"Address of the admin listener."`
-	Data   string `type:"path" placeholder:"DIR" help:"Keep the data in this directory; without it, it is thrown away at the end."`
+	Data   string `type:"path" placeholder:"DIR" help:"Keep the data in this directory, a new one or that of an earlier demo; without it, it is thrown away at the end."`
 	TLS    bool   `name:"tls" help:"Make a throw-away CA and walk over TLS."`
 	Once   bool   `help:"End after the walk: 0 when every step held, 1 otherwise."`
 	JSON   bool   `name:"json" help:"One JSON object a line, for machines."`
@@ -37,6 +36,7 @@ var now = time.Now
 func (c *Command) Run() (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	return c.run(ctx, os.Stdout)
 }
 
@@ -47,6 +47,9 @@ func (c *Command) run(ctx context.Context, out io.Writer) (err error) {
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	if err := claim(dir); err != nil {
+		return err
 	}
 	p := newPrinter(out, c.JSON)
 	clock := new(clock)
@@ -86,7 +89,7 @@ func (c *Command) run(ctx context.Context, out io.Writer) (err error) {
 	<-ctx.Done()
 	p.line("Stopping: requests under way are finished first.")
 	if !held {
-		return fmt.Errorf("%w", errSteps)
+		return errSteps
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -72,6 +73,30 @@ func (c *Command) config(dir string, clock *clock) (core.Config, *x509.CertPool,
 		}
 	}
 	return config, roots, nil
+}
+
+// marker is the file that tells a data directory of the demo from a real one.
+const marker = "demo"
+
+// claim makes a data directory the demo's own, and refuses that of a real server:
+// the demo's people have passwords that everybody knows.
+func claim(dir string) error {
+	mark := filepath.Join(dir, marker)
+	if _, err := os.Stat(mark); err == nil {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(dir, "store")); err == nil {
+		return fmt.Errorf("--data: %s holds the data of a server that is not a demo, which would get apps and people with public passwords: name another directory", dir)
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("--data: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
+	if err := os.WriteFile(mark, []byte("The people in this directory have public passwords: \"souk demo\" has made it.\n"), 0o600); err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
+	return nil
 }
 
 // shipped are the plugins that come with Souk.

@@ -115,8 +115,6 @@ func (p Page) submit(req *abi.SignInRequest) (abi.SignInAnswer, error) {
 		Outcome:     abi.SignInDone,
 		Account:     account,
 		DisplayName: person.Name,
-		Territory:   person.Territory,
-		Grants:      person.Grants,
 	}, nil
 }
 

@@ -27,7 +27,7 @@ func people(t testing.TB) {
 		t.Fatal(err)
 	}
 	for key, p := range map[string]policy.Person{
-		"alice@example.com":     {Email: "Alice@example.com", Name: "Alice <A>", Territory: "AUT", Grants: []string{"sub:plus", "role:tester"}, Password: hash},
+		"alice@example.com":     {Email: "Alice@example.com", Name: "Alice <A>", Password: hash},
 		"bob@example.com":       {Email: "bob@example.com", Password: hash},
 		"user+tag@example.com":  {Email: "user+tag@example.com", Name: "User", Password: hash},
 		"gone@example.com":      {Email: "gone@example.com", Name: "Gone", Password: hash, Disabled: true},
@@ -149,7 +149,7 @@ func TestSubmitSignsIn(t *testing.T) {
 			}
 		})
 	}
-	want := abi.SignInAnswer{Outcome: abi.SignInDone, Account: "alice@example.com", DisplayName: "Alice <A>", Territory: "AUT", Grants: []string{"sub:plus", "role:tester"}}
+	want := abi.SignInAnswer{Outcome: abi.SignInDone, Account: "alice@example.com", DisplayName: "Alice <A>"}
 	if got := ask(t, policy.Page{}, submit("", "alice@example.com", secret)); !reflect.DeepEqual(got, want) {
 		t.Errorf("answer = %+v, want %+v", got, want)
 	}
@@ -243,10 +243,10 @@ func TestPasswordStaysInside(t *testing.T) {
 
 func TestBrokenRecordIsLogged(t *testing.T) {
 	people(t)
-	put(t, "broken@example.com", []byte(`{"grants":[1]}`))
+	put(t, "broken@example.com", []byte(`{"name":[1]}`))
 	ask(t, policy.Page{}, submit("", "broken@example.com", secret))
 	got := souk.Logged()
-	if len(got) != 1 || !strings.Contains(got[0], "person/broken@example.com") || !strings.Contains(got[0], "grants[0]: want a text") {
+	if len(got) != 1 || !strings.Contains(got[0], "person/broken@example.com") || !strings.Contains(got[0], "name: want a text") {
 		t.Errorf("the log is %q", got)
 	}
 }
@@ -257,9 +257,24 @@ func TestRecordMayGrow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, "eve@example.com", []byte(`{"email":"eve@example.com","grants":null,"territory":null,"created":{"by":["x"]},"password":"`+hash+`"}`))
+	put(t, "eve@example.com", []byte(`{"email":"eve@example.com","name":null,"created":{"by":["x"]},"password":"`+hash+`"}`))
 	if a := ask(t, policy.Page{}, submit("", "eve@example.com", secret)); a.Outcome != abi.SignInDone {
 		t.Errorf("answer = %+v", a)
+	}
+}
+
+// TestWhatTheAccountHoldsIsLeftAlone signs in with a record of an older version,
+// which had more to say.
+func TestWhatTheAccountHoldsIsLeftAlone(t *testing.T) {
+	people(t)
+	hash, err := souk.PasswordHash(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, "eve@example.com", []byte(`{"email":"eve@example.com","territory":"AUT","grants":["sub:plus"],"password":"`+hash+`"}`))
+	want := abi.SignInAnswer{Outcome: abi.SignInDone, Account: "eve@example.com"}
+	if got := ask(t, policy.Page{}, submit("", "eve@example.com", secret)); !reflect.DeepEqual(got, want) {
+		t.Errorf("answer = %+v, want %+v", got, want)
 	}
 }
 

@@ -18,18 +18,17 @@ const Prefix = "person/"
 const maxEmail = abi.MaxKVKey - len(Prefix)
 
 // Person is the record of one person, as JSON. The operator's command line
-// writes it.
+// writes it. Grants and territory are the account's and the core's to keep: said
+// at each sign-in, they would undo what has been changed since.
 type Person struct {
-	Email     string   `json:"email"`     // as the operator has written it
-	Name      string   `json:"name"`      // how to address the person
-	Territory string   `json:"territory"` // ISO 3166-1 alpha-3, or empty
-	Grants    []string `json:"grants"`    // what the account holds from this sign-in on; empty = as before
-	Password  string   `json:"password"`  // argon2id hash in PHC format; empty = nobody can sign in
-	Disabled  bool     `json:"disabled"`  // may not sign in
+	Email    string `json:"email"`    // as the operator has written it
+	Name     string `json:"name"`     // how to address the person
+	Password string `json:"password"` // argon2id hash in PHC format; empty = nobody can sign in
+	Disabled bool   `json:"disabled"` // may not sign in
 }
 
-// parsePerson reads a record. Keys that it doesn't know are ignored: a newer
-// command line may write them.
+// parsePerson reads a record. Keys that it doesn't know are ignored: an older or a
+// newer command line may have written them.
 func parsePerson(json []byte) (Person, error) {
 	var p Person
 	root, err := value.Parse(json)
@@ -45,10 +44,6 @@ func parsePerson(json []byte) (Person, error) {
 			p.Email, err = v.Text()
 		case "name":
 			p.Name, err = v.Text()
-		case "territory":
-			p.Territory, err = v.Text()
-		case "grants":
-			p.Grants, err = v.Texts()
 		case "password":
 			p.Password, err = v.Text()
 		case "disabled":
