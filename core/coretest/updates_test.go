@@ -17,10 +17,21 @@ func TestUpdateIsOffered(t *testing.T) {
 	t.Parallel()
 	s := shared(t)
 	access := deviceOf(t, s, coretest.Alice).access
-	g := updates(t, s, access, deviceOS, notesOld, skyApp)
+	a := ask(t, s, "/updates", access, appsBody("iOS", deviceOS, notesOld, skyApp))
+	a.unkept(t, "updates")
+	g := a.apps(t, "updates")
 	g.gives(t, "an update", []app{notesNew})
 	if len(g.Updates) != 1 {
 		return
+	}
+	raw := a.object(t)["updates"].([]any)[0].(map[string]any)
+	for _, key := range []string{"appleItemId", "appleVersionId", "alternativeDistributionPackage", "bundleVersion", "shortVersionString", "installVerificationToken", "appShareURL"} {
+		if v, ok := raw[key].(string); !ok || v == "" {
+			t.Errorf("updates[0].%s is %v, want a text", key, raw[key])
+		}
+	}
+	if len(raw) != 7 {
+		t.Errorf("updates[0] is %v, want the seven documented keys", raw)
 	}
 	u := g.Updates[0]
 	if u.Bundle == nil || *u.Bundle != "7" || u.Short == nil || *u.Short != "3.2" || u.Share != "https://market.example.com/apps/notes" {
@@ -173,6 +184,9 @@ func TestMarketWithoutPlugins(t *testing.T) {
 	access := deviceOf(t, s, coretest.Alice).access
 	updates(t, s, access, deviceOS, notesOld, app{coretest.PlusItem, "1"}).gives(t, "updates", []app{notesNew, plusApp})
 	restore(t, s, access, "17.4", notesNew).gives(t, "restore", []app{notesOld})
+	for path, list := range map[string]string{"/restore": "restores", "/install-token": "installs"} {
+		ask(t, s, path, access, appsBody("iOS", deviceOS, notesOld)).apps(t, list).gives(t, path+" for an older version", []app{notesOld})
+	}
 	r := deviceSignIn("")
 	q := get(t, authorizeURL(s, r.query())).led(t, r.redirect)
 	if q.Get("error") != "access_denied" || q.Get("state") != r.state {
@@ -180,4 +194,9 @@ func TestMarketWithoutPlugins(t *testing.T) {
 	}
 	s.Must(t, http.MethodPut, "/api/apps/"+coretest.NotesItem+"/versions/"+coretest.NotesNew+"/rollout", map[string]int{"share": 0})
 	updates(t, s, access, deviceOS, notesOld).gives(t, "a version that is open to nobody", nil)
+	// Who had a version before it was halted gets it back, others don't.
+	s.Must(t, http.MethodPut, "/api/apps/"+coretest.NotesItem+"/versions/"+coretest.NotesNew+"/rollout", map[string]any{"share": 10000, "halted": true})
+	updates(t, s, access, deviceOS, notesOld).gives(t, "an update to a halted version", nil)
+	restore(t, s, access, deviceOS, notesNew).gives(t, "restore of a halted version", []app{notesNew})
+	restore(t, s, access, deviceOS, app{coretest.NotesItem, "1"}).gives(t, "restore of another version", []app{notesOld})
 }
