@@ -250,7 +250,8 @@ func TestRestoreFollowsTheCatalogue(t *testing.T) {
 	access := deviceOf(t, s, coretest.Alice).access
 	version := "/api/apps/" + coretest.NotesItem + "/versions/" + coretest.NotesNew
 	s.Must(t, http.MethodPut, version+"/rollout", map[string]bool{"halted": true})
-	restore(t, s, access, deviceOS, notesNew).gives(t, "a halted version that was asked for", []app{notesOld}) // so the rollout plugin chooses
+	restore(t, s, access, deviceOS, notesNew).gives(t, "a halted version that the device had", []app{notesNew})
+	ask(t, s, "/install-token", access, appsBody("iOS", deviceOS, notesNew)).apps(t, "installs").gives(t, "a halted version for the first time", []app{notesOld})
 	restore(t, s, access, deviceOS, app{coretest.NotesItem, "0"}).gives(t, "a halted version that was not", []app{notesOld})
 	s.Must(t, http.MethodPut, version+"/rollout", map[string]bool{"halted": false})
 	s.Must(t, http.MethodPut, version+"/withdrawn", map[string]bool{"withdrawn": true})

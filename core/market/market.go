@@ -217,6 +217,9 @@ func (m *Market) give(ctx context.Context, q *Request, a *Answer, purpose abi.Pu
 		from := len(w.candidates)
 		if e != nil {
 			w.candidates = e.AppendRestores(w.candidates, app.Version, q.Platform, q.OS)
+			if purpose == abi.PurposeInstallToken {
+				w.candidates = withoutHalted(w.candidates, from)
+			}
 		}
 		if len(w.candidates) == from {
 			a.Failures = append(a.Failures, *app)
@@ -247,6 +250,17 @@ func (m *Market) give(ctx context.Context, q *Request, a *Answer, purpose abi.Pu
 		}
 	}
 	return nil
+}
+
+// withoutHalted takes out what nobody gets for the first time.
+func withoutHalted(list []catalog.Candidate, from int) []catalog.Candidate {
+	kept := list[:from]
+	for _, c := range list[from:] {
+		if !c.Release.Halted {
+			kept = append(kept, c)
+		}
+	}
+	return kept
 }
 
 // remember notes which items the account is given, before it gets a token for

@@ -129,13 +129,13 @@ func (s *Server) visitor(r *fasthttp.RequestCtx) oauth.Visitor {
 }
 
 // refuseToken answers an error of the token endpoint (RFC 6749 §5.2).
-func refuseToken(r *fasthttp.RequestCtx, err error) bool {
+func refuseToken(r *fasthttp.RequestCtx, err error, status int) bool {
 	e := protocolError(err)
-	r.Response.SetStatusCode(e.Status())
+	r.Response.SetStatusCode(status)
 	if e.Code == oauth.InvalidClient && len(r.Request.Header.Peek("Authorization")) > 0 {
 		r.Response.Header.Set("WWW-Authenticate", `Basic realm="oauth"`)
 	}
-	if e.Status() == 503 {
+	if status == 503 {
 		retryAfter(r, 5)
 	}
 	return writeJSON(r, struct {
@@ -146,23 +146,30 @@ func refuseToken(r *fasthttp.RequestCtx, err error) bool {
 
 // refuseOnPage answers an error of the authorization endpoint: the client is told
 // through the browser if it may be, else the person is.
-func refuseOnPage(r *fasthttp.RequestCtx, err error) bool {
+func refuseOnPage(r *fasthttp.RequestCtx, err error, status int) bool {
+	if p := (*problem)(nil); errors.As(err, &p) {
+		return false // no browser sends such a request
+	}
 	e := protocolError(err)
 	if e.Redirect != "" {
 		redirect(r, e.Redirect)
 		return true
 	}
 	title := "Sign-in is not possible"
-	if e.Status() == 503 {
+	if status == 503 {
 		retryAfter(r, 5)
 	}
-	return writePage(r, &oauth.Page{Title: title, Message: sentence(e.Description), Status: e.Status()}) == nil
+	return writePage(r, &oauth.Page{Title: title, Message: sentence(e.Description), Status: status}) == nil
 }
 
 func protocolError(err error) *oauth.Error {
 	var e *oauth.Error
-	if errors.As(err, &e) {
+	var p *problem
+	switch {
+	case errors.As(err, &e):
 		return e
+	case errors.As(err, &p):
+		return oauth.Errorf(oauth.InvalidRequest, "%s", p.sentence)
 	}
 	return oauth.Errorf(oauth.ServerError, "the server made a mistake")
 }

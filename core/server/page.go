@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"html/template"
+	"strconv"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -75,7 +76,7 @@ func writePage(r *fasthttp.RequestCtx, p *oauth.Page) error {
 	r.Response.SetStatusCode(p.Status)
 	r.Response.Header.SetContentType("text/html; charset=utf-8")
 	if p.RetryAfter > 0 {
-		retryAfter(r, int(p.RetryAfter.Seconds())+1)
+		r.Response.Header.Set("Retry-After", strconv.Itoa(int(p.RetryAfter.Seconds())+1))
 	}
 	r.Response.SetBody(b.Bytes())
 	pageHeaders(r)

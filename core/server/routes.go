@@ -18,10 +18,10 @@ type route struct {
 	method  string
 	path    string
 	handler func(*Server, context.Context, *fasthttp.RequestCtx) error
-	accepts string // the media type that the body must have; empty = no body is read
-	body    int    // the most bytes of the body; 0 = what [limits] allows
-	refuse  func(*fasthttp.RequestCtx, error) bool
-	quick   bool // without a deadline of its own: it waits for nothing but policy
+	accepts string                                                   // the media type that the body must have; empty = no body is read
+	body    int                                                      // the most bytes of the body; 0 = what [limits] allows
+	refuse  func(r *fasthttp.RequestCtx, err error, status int) bool // the error's form, where it is not the usual
+	quick   bool                                                     // without a deadline of its own: it waits for nothing but policy
 }
 
 const (
@@ -61,8 +61,13 @@ func (s *Server) handle(r *fasthttp.RequestCtx) {
 			writeProblem(r, 500, "the server made a mistake")
 		}
 	}()
-	rt, ok := s.find(r)
-	if !ok {
+	rt, refused := find(r)
+	if refused != nil {
+		if rt == nil {
+			refused.write(r)
+		} else {
+			s.answer(r, rt, refused)
+		}
 		return
 	}
 	ctx, cancel := s.base, context.CancelFunc(nil)
@@ -75,34 +80,18 @@ func (s *Server) handle(r *fasthttp.RequestCtx) {
 	}
 }
 
-// find returns the route, or answers why there is none.
-func (s *Server) find(r *fasthttp.RequestCtx) (*route, bool) {
+// find returns the route, or why there is none or why it can't be taken.
+func find(r *fasthttp.RequestCtx) (*route, *problem) {
 	found := byPath[string(r.Path())] // no allocation: the compiler sees through the conversion
 	if found == nil {
-		writeProblem(r, 404, "there is nothing at this path")
-		return nil, false
+		return nil, &problem{status: 404, sentence: "there is nothing at this path"}
 	}
 	method := r.Method()
 	for _, rt := range found {
 		if rt.method != string(method) && !(rt.method == "GET" && r.IsHead()) {
 			continue
 		}
-		if rt.accepts == "" {
-			return rt, true
-		}
-		if !isType(r.Request.Header.ContentType(), rt.accepts) {
-			writeProblem(r, 415, "the body has to be "+rt.accepts)
-			return nil, false
-		}
-		if n := len(r.Request.Body()); rt.body > 0 && n > rt.body {
-			writeProblem(r, 413, fmt.Sprintf("the body has %d bytes, at most %d are taken here", n, rt.body))
-			return nil, false
-		}
-		if len(r.Request.Header.ContentEncoding()) > 0 {
-			writeProblem(r, 415, "a compressed body is not taken")
-			return nil, false
-		}
-		return rt, true
+		return rt, rt.takes(r)
 	}
 	var allow []string
 	for _, rt := range found {
@@ -110,8 +99,23 @@ func (s *Server) find(r *fasthttp.RequestCtx) (*route, bool) {
 	}
 	slices.Sort(allow)
 	r.Response.Header.Set("Allow", strings.Join(allow, ", "))
-	writeProblem(r, 405, "this path answers "+strings.Join(allow, " and "))
-	return nil, false
+	return nil, &problem{status: 405, sentence: "this path answers " + strings.Join(allow, " and ")}
+}
+
+// takes says why a body can't be taken, nil if it can.
+func (rt *route) takes(r *fasthttp.RequestCtx) *problem {
+	if rt.accepts == "" {
+		return nil
+	}
+	switch n := len(r.Request.Body()); {
+	case !isType(r.Request.Header.ContentType(), rt.accepts):
+		return &problem{status: 415, sentence: "the body has to be " + rt.accepts}
+	case len(r.Request.Header.ContentEncoding()) > 0:
+		return &problem{status: 415, sentence: "a compressed body is not taken"}
+	case rt.body > 0 && n > rt.body:
+		return &problem{status: 413, sentence: fmt.Sprintf("the body has %d bytes, at most %d are taken here", n, rt.body)}
+	}
+	return nil
 }
 
 // isType compares a media type without its parameters.
@@ -141,7 +145,7 @@ func (s *Server) answer(r *fasthttp.RequestCtx, rt *route, err error) {
 		}
 		level("request refused", "path", rt.path, "status", status, "error", err)
 	}
-	if rt.refuse != nil && rt.refuse(r, err) {
+	if rt.refuse != nil && rt.refuse(r, err, status) {
 		return
 	}
 	if problem != nil {

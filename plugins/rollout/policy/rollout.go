@@ -24,7 +24,7 @@ const (
 	CodeCritical  = 3 // critical, and such versions are not phased
 	CodeRequested = 4 // restore: the version that the device asks for
 	CodeNewest    = 5 // restore: nothing is open to the device, so the newest that it can use
-	CodeLast      = 6 // restore: none is as it should be, so the requested or else the newest
+	CodeLast      = 6 // restore: none is as it should be, so the newest
 )
 
 // The others say why none is offered: the reason of the candidate that came
@@ -62,10 +62,10 @@ func (r *Rollout) SelectVersion(req *abi.SelectVersionRequest, v *abi.SelectVers
 	r.reasons = r.reasons[:0]
 	for i := range req.Apps {
 		app := &req.Apps[i]
-		if req.Purpose == abi.PurposeRestore {
-			v.Items = append(v.Items, r.restore(&req.Head, app))
-		} else {
+		if req.Purpose == abi.PurposeUpdate {
 			v.Items = append(v.Items, r.update(&req.Head, app))
+		} else {
+			v.Items = append(v.Items, r.restore(&req.Head, app))
 		}
 	}
 }
@@ -95,9 +95,10 @@ func (r *Rollout) update(who *abi.Head, app *abi.SelectVersionApp) abi.VersionCh
 	return r.choice(abi.Hold, closest, finding{})
 }
 
-// restore gives the version that the device asks for. A device without its app
-// is worse off than one with a version that is not open to it yet, so something
-// is chosen as long as there is a candidate.
+// restore gives the version that somebody asks for: a device that had it before,
+// halted or not, or the marketplace app for a person who wants it. A device
+// without its app is worse off than one with a version that is not open to it
+// yet, so something is chosen as long as there is a candidate.
 func (r *Rollout) restore(who *abi.Head, app *abi.SelectVersionApp) abi.VersionChoice {
 	if len(app.Candidates) == 0 {
 		return r.choice(abi.Hold, finding{code: CodeNone}, finding{})
@@ -117,14 +118,14 @@ func (r *Rollout) restore(who *abi.Head, app *abi.SelectVersionApp) abi.VersionC
 		}
 	}
 	switch {
-	case requested >= 0 && app.Candidates[requested].Flags&abi.FlagHalted == 0:
+	case requested >= 0:
 		return r.choice(abi.Choice(requested), finding{code: CodeRequested}, finding{})
 	case open >= 0:
 		return r.choice(abi.Choice(open), found, finding{})
 	case newest >= 0:
 		return r.choice(abi.Choice(newest), finding{code: CodeNewest}, finding{})
 	}
-	return r.choice(abi.Choice(max(requested, 0)), finding{code: CodeLast}, finding{})
+	return r.choice(0, finding{code: CodeLast}, finding{})
 }
 
 // judge says whether a candidate is open to the device, and why (not).

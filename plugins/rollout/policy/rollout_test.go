@@ -147,8 +147,8 @@ func TestRestore(t *testing.T) {
 			[]abi.Candidate{{Version: 3, Rollout: 0, Flags: abi.FlagRequested}, {Version: 2, Rollout: full}}, 0, policy.CodeRequested},
 		{"the requested version, although its channel is not followed",
 			[]abi.Candidate{{Version: 3, Rollout: full}, {Version: 2, Rollout: full, Flags: abi.FlagRequested, Channel: "beta"}}, 1, policy.CodeRequested},
-		{"the requested version is halted: the newest open one",
-			[]abi.Candidate{{Version: 3, Rollout: 0}, {Version: 2, Rollout: full, Flags: abi.FlagRequested | abi.FlagHalted}, {Version: 1, Rollout: full}}, 2, policy.CodeOpen},
+		{"the requested version, although it is halted: the device had it before",
+			[]abi.Candidate{{Version: 3, Rollout: full}, {Version: 2, Rollout: full, Flags: abi.FlagRequested | abi.FlagHalted}, {Version: 1, Rollout: full}}, 1, policy.CodeRequested},
 		{"the requested version needs a newer system: the newest open one",
 			[]abi.Candidate{{Version: 3, Rollout: full, MinOS: abi.OS(27, 0, 0), Flags: abi.FlagRequested}, {Version: 2, Rollout: full}}, 1, policy.CodeOpen},
 		{"none is requested: the newest open one",
@@ -157,15 +157,15 @@ func TestRestore(t *testing.T) {
 			[]abi.Candidate{{Version: 2, Rollout: full}}, 0, policy.CodeOpen},
 		{"none is open to the device: the newest that is not halted",
 			[]abi.Candidate{{Version: 4, Rollout: full, Flags: abi.FlagHalted}, {Version: 3, Rollout: 0}, {Version: 2, Rollout: 0}}, 1, policy.CodeNewest},
-		{"all are halted: the requested one, which the device has run before",
-			[]abi.Candidate{{Version: 4, Rollout: full, Flags: abi.FlagHalted}, {Version: 3, Rollout: full, Flags: abi.FlagHalted | abi.FlagRequested}}, 1, policy.CodeLast},
 		{"all are halted and none is requested: the newest",
 			[]abi.Candidate{{Version: 4, Rollout: full, Flags: abi.FlagHalted}, {Version: 3, Rollout: full, Flags: abi.FlagHalted}}, 0, policy.CodeLast},
 		{"no candidate: the core decides", nil, abi.Hold, policy.CodeNone},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			for _, config := range []string{`{}`, `{"while_held":"nothing","critical":"always"}`} {
-				got := ask(t, config, device(abi.PurposeRestore), abi.SelectVersionApp{Item: 1, Installed: 5, Candidates: test.candidates})
+			for i, config := range []string{`{}`, `{"while_held":"nothing","critical":"always"}`} {
+				// A person who asks for an app is answered as a device that had it.
+				purpose := []abi.Purpose{abi.PurposeRestore, abi.PurposeInstallToken}[i]
+				got := ask(t, config, device(purpose), abi.SelectVersionApp{Item: 1, Installed: 5, Candidates: test.candidates})
 				if got.Choice != test.choice || got.Code != test.code || got.Reason == "" {
 					t.Errorf("with %s: choice = %+v, want %d with code %d and a reason", config, got, test.choice, test.code)
 				}
