@@ -15,10 +15,12 @@ type accountCommands struct {
 	List      accountList      `cmd:"" help:"List everybody who has an account or can sign in."`
 	Show      accountShow      `cmd:"" help:"Show an account, its grants and the apps it was given."`
 	Add       accountAdd       `cmd:"" help:"Let somebody sign in with an address and a password."`
-	Passwd    accountPasswd    `cmd:"" help:"Give somebody a new password."`
-	Disable   accountDisable   `cmd:"" help:"Keep somebody from signing in, until enable. What the account holds stays, and so do sign-ins that were made before."`
+	Passwd    accountPasswd    `cmd:"" help:"Give somebody a new password, and sign the account out everywhere."`
+	Disable   accountDisable   `cmd:"" help:"Keep somebody from signing in, until enable, and sign the account out everywhere. What it holds stays."`
 	Enable    accountEnable    `cmd:"" help:"Undo a disable."`
-	Remove    accountRemove    `cmd:"" help:"Nobody signs in with this address any more. What the account holds stays, and so do sign-ins that were made before."`
+	Remove    accountRemove    `cmd:"" help:"Nobody signs in with this address any more, and the account is signed out everywhere. What it holds stays."`
+	Sessions  accountSessions  `cmd:"" help:"List the sign-ins of an account."`
+	Revoke    accountRevoke    `cmd:"" help:"End one sign-in of an account, those of one device or app, or all. The next request sees it."`
 	Grant     accountGrant     `cmd:"" help:"Give an account something more: a subscription, a purchase, a role. The next request sees it."`
 	Ungrant   accountUngrant   `cmd:"" help:"Take something away from an account."`
 	Territory accountTerritory `cmd:"" help:"Say where an account is at home."`

@@ -164,6 +164,12 @@ func (s *Server) putPerson(ctx context.Context, r *request) error {
 			return err
 		}
 		s.auditPerson(ctx, nil, email, before, &next, hash != "")
+		// Who knew the old password, or may no longer sign in, is signed out.
+		if before != nil && (hash != "" || next.Disabled) {
+			if _, err := s.signOut(ctx, email); err != nil {
+				return err
+			}
+		}
 		status := 200
 		if before == nil {
 			status = 201
@@ -233,7 +239,7 @@ func personAttr(key string, p *person) slog.Attr {
 }
 
 // removePerson answers DELETE /api/people/{email}: nobody signs in with that
-// address any more. The account and what it holds stay.
+// address any more, and who has is signed out. The account and what it holds stay.
 func (s *Server) removePerson(ctx context.Context, r *request) error {
 	email, err := r.email()
 	if err != nil {
@@ -249,6 +255,9 @@ func (s *Server) removePerson(ctx context.Context, r *request) error {
 	err = s.people.Delete(ctx, []byte(personPrefix+email))
 	s.audit(ctx, err, "person.remove", slog.String("account", email), personAttr("old", before))
 	if err != nil {
+		return err
+	}
+	if _, err := s.signOut(ctx, email); err != nil {
 		return err
 	}
 	return r.done()

@@ -53,6 +53,10 @@ var routes = []route{
 	{method: "GET", path: "/api/accounts/{account}", handler: (*Server).account},
 	{method: "PUT", path: "/api/accounts/{account}/grants", handler: (*Server).putGrants, accepts: jsonBody, body: smallBody},
 	{method: "PUT", path: "/api/accounts/{account}/territory", handler: (*Server).putTerritory, accepts: jsonBody, body: smallBody},
+	{method: "GET", path: "/api/accounts/{account}/sessions", handler: (*Server).listSessions},
+	{method: "DELETE", path: "/api/accounts/{account}/sessions", handler: (*Server).revokeAccount},
+	{method: "DELETE", path: "/api/accounts/{account}/sessions/{session}", handler: (*Server).revokeSession},
+	{method: "DELETE", path: "/api/accounts/{account}/clients/{client}", handler: (*Server).revokeClient},
 	{method: "POST", path: "/api/accounts/{account}/subject-token", handler: (*Server).mintSubjectToken},
 	{method: "POST", path: "/api/grants", handler: (*Server).bulkGrants, accepts: jsonBody, body: bulkBody},
 

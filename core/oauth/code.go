@@ -20,15 +20,19 @@ type code struct {
 	ClientID  string   `json:"c"`
 	Redirect  string   `json:"r"`
 	Challenge string   `json:"h"`
+	Epoch     uint32   `json:"e"` // the account's: one who was signed out everywhere has no codes either
 	Expires   int64    `json:"x"` // unix seconds
 }
 
-func (s *Server) mintCode(a *authorization, account string) (string, error) {
+func (s *Server) mintCode(a *authorization, account store.Account) (string, error) {
 	id, err := s.newFamilyID()
 	if err != nil {
 		return "", err
 	}
-	plain, err := json.Marshal(code{id, account, a.client.ID, a.redirect, a.challenge, s.Now().Add(s.Lives.Code.Std()).Unix()})
+	plain, err := json.Marshal(code{
+		Family: id, Account: account.Account, ClientID: a.client.ID, Redirect: a.redirect, Challenge: a.challenge,
+		Epoch: account.Epoch, Expires: s.Now().Add(s.Lives.Code.Std()).Unix(),
+	})
 	if err == nil {
 		var sealed string
 		if sealed, err = s.Ring().Seal(s.Rand, token.PurposeCode, plain); err == nil {
@@ -91,6 +95,9 @@ func (g *codeGrant) spend(ctx context.Context, s *Server, c *tokenCall) error {
 	f, err := s.found(ctx, g.code.Account, c.client, now)
 	if err != nil {
 		return err
+	}
+	if f.Epoch != g.code.Epoch {
+		return Errorf(InvalidGrant, "the account was signed out since the code was issued")
 	}
 	if g.forged {
 		f.State = store.Revoked

@@ -26,7 +26,11 @@ func (s *Server) SubjectToken(ctx context.Context, account string) (string, erro
 	if err != nil {
 		return "", Errorf(ServerError, "no token can be issued at the moment").because(err)
 	}
-	if err := s.Store.PutSubjectToken(ctx, token.Hash(t), store.SubjectToken{Account: account}, s.Now().Add(SubjectTokenLife)); err != nil {
+	r, err := s.Store.Account(ctx, store.SubjectID(account))
+	if err != nil && !errors.Is(err, store.ErrNotFound) { // one who never signed in has no record, and epoch 0
+		return "", storeError(err)
+	}
+	if err := s.Store.PutSubjectToken(ctx, token.Hash(t), store.SubjectToken{Account: account, Epoch: r.Epoch}, s.Now().Add(SubjectTokenLife)); err != nil {
 		return "", storeError(err)
 	}
 	return t, nil
@@ -37,6 +41,7 @@ func (s *Server) SubjectToken(ctx context.Context, account string) (string, erro
 type exchangeGrant struct {
 	hash    [32]byte
 	account string
+	foreign bool // policy said whose it is
 }
 
 func (g *exchangeGrant) verify(ctx context.Context, s *Server, c *tokenCall) error {
@@ -67,8 +72,9 @@ func (g *exchangeGrant) verify(ctx context.Context, s *Server, c *tokenCall) err
 // decide asks policy about a token that this server neither issued nor saw
 // before. RFC 8693 §2.2.2 wants invalid_request for a bad one.
 func (g *exchangeGrant) decide(ctx context.Context, s *Server, c *tokenCall) error {
-	switch _, err := s.Store.SubjectToken(ctx, g.hash); {
+	switch t, err := s.Store.SubjectToken(ctx, g.hash); {
 	case err == nil:
+		g.account = t.Account
 		return nil
 	case !errors.Is(err, store.ErrNotFound):
 		return storeError(err)
@@ -88,7 +94,7 @@ func (g *exchangeGrant) decide(ctx context.Context, s *Server, c *tokenCall) err
 	case answer.Outcome != abi.ExchangeAccepted:
 		return Errorf(InvalidRequest, "subject_token was refused").because(errors.New("plugin " + name + ": " + strings.Clone(answer.Reason)))
 	}
-	g.account = strings.Clone(answer.Account)
+	g.account, g.foreign = strings.Clone(answer.Account), true
 	if !ValidAccount(g.account) {
 		return Errorf(ServerError, "the token can't be exchanged at the moment").
 			because(errors.New("plugin " + name + " named an account that is empty, too long or not text"))
@@ -99,7 +105,11 @@ func (g *exchangeGrant) decide(ctx context.Context, s *Server, c *tokenCall) err
 // spend binds the token to the client and creates a family of its own: a device
 // that lost the answer asks again and gets another.
 func (g *exchangeGrant) spend(ctx context.Context, s *Server, c *tokenCall) error {
-	bound, err := g.bind(ctx, s, c.client.ID)
+	var err error
+	if c.family, err = s.found(ctx, g.account, c.client, s.Now()); err != nil {
+		return err
+	}
+	bound, err := g.bind(ctx, s, c.client.ID, c.family.Epoch)
 	switch {
 	case errors.Is(err, store.ErrBound):
 		return Errorf(InvalidRequest, "subject_token was used by another client")
@@ -107,11 +117,10 @@ func (g *exchangeGrant) spend(ctx context.Context, s *Server, c *tokenCall) erro
 		return Errorf(InvalidRequest, "subject_token is not known, or has expired")
 	case err != nil:
 		return storeError(err)
+	case bound.Epoch != c.family.Epoch:
+		return Errorf(InvalidRequest, "the account was signed out since subject_token was issued")
 	}
 	if c.familyID, err = s.newFamilyID(); err != nil {
-		return err
-	}
-	if c.family, err = s.found(ctx, bound.Account, c.client, s.Now()); err != nil {
 		return err
 	}
 	switch created, _, err := s.Store.CreateFamily(ctx, c.familyID, c.family, s.familyExpiry(c.family, c.family.Created)); {
@@ -125,9 +134,9 @@ func (g *exchangeGrant) spend(ctx context.Context, s *Server, c *tokenCall) erro
 	return nil
 }
 
-func (g *exchangeGrant) bind(ctx context.Context, s *Server, client string) (store.SubjectToken, error) {
-	if g.account == "" {
+func (g *exchangeGrant) bind(ctx context.Context, s *Server, client string, epoch uint32) (store.SubjectToken, error) {
+	if !g.foreign {
 		return s.Store.BindSubjectToken(ctx, g.hash, client)
 	}
-	return s.Store.ClaimForeignToken(ctx, g.hash, g.account, client, s.Now().Add(SubjectTokenLife))
+	return s.Store.ClaimForeignToken(ctx, g.hash, g.account, client, epoch, s.Now().Add(SubjectTokenLife))
 }

@@ -77,6 +77,17 @@ func (g *refreshGrant) spend(ctx context.Context, s *Server, c *tokenCall) error
 		}
 		return Errorf(InvalidGrant, "refresh_token is revoked").because(errLate)
 	}
+	// An account that was signed out everywhere has a newer epoch; a sign-in that
+	// was under way at that moment is found out here.
+	switch account, err := s.Store.CachedAccount(ctx, f.Subject); {
+	case errors.Is(err, store.ErrNotFound), err == nil && account.Epoch != f.Epoch:
+		if err := s.revoke(ctx, id, "the account was signed out"); err != nil {
+			return err
+		}
+		return Errorf(InvalidGrant, "refresh_token is revoked: the account was signed out")
+	case err != nil:
+		return storeError(err)
+	}
 	c.familyID, c.family = id, f
 	return nil
 }

@@ -210,10 +210,11 @@ func (s *Server) signedIn(ctx context.Context, a *authorization, answer *abi.Sig
 		return nil, Errorf(ServerError, "sign-in is not possible at the moment").
 			because(errors.New("plugin " + name + " named an account that is empty, too long or not text"))
 	}
-	if err := s.keep(ctx, account, answer); err != nil {
+	record, err := s.keep(ctx, account, answer)
+	if err != nil {
 		return nil, storeError(err)
 	}
-	code, err := s.mintCode(a, account)
+	code, err := s.mintCode(a, record)
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +223,7 @@ func (s *Server) signedIn(ctx context.Context, a *authorization, answer *abi.Sig
 }
 
 // keep writes the account record; what the plugin left empty stays as it is.
-func (s *Server) keep(ctx context.Context, account string, answer *abi.SignInAnswer) error {
+func (s *Server) keep(ctx context.Context, account string, answer *abi.SignInAnswer) (store.Account, error) {
 	display, territory := strings.Clone(answer.DisplayName), strings.Clone(answer.Territory)
 	var grants []string
 	for _, g := range answer.Grants {
@@ -233,9 +234,9 @@ func (s *Server) keep(ctx context.Context, account string, answer *abi.SignInAns
 	_, err := s.Store.Account(ctx, store.SubjectID(account))
 	first := errors.Is(err, store.ErrNotFound)
 	if err != nil && !first {
-		return err
+		return store.Account{}, err
 	}
-	_, err = s.Store.UpdateAccount(ctx, account, func(r *store.Account) (bool, error) {
+	return s.Store.UpdateAccount(ctx, account, func(r *store.Account) (bool, error) {
 		change := first
 		if display != "" && display != r.DisplayName {
 			r.DisplayName, change = display, true
@@ -248,7 +249,6 @@ func (s *Server) keep(ctx context.Context, account string, answer *abi.SignInAns
 		}
 		return change, nil
 	})
-	return err
 }
 
 // ValidAccount reports whether a text can be the name of an account.

@@ -50,6 +50,14 @@ func (s *Store) CreateFamily(ctx context.Context, id [16]byte, f Family, expires
 	if err := f.check(); err != nil {
 		return false, Family{}, err
 	}
+	// The list first: a crash in between leaves an entry without a family, which
+	// Sessions passes over. The other way round it would leave a sign-in that nobody
+	// finds to end it.
+	if f.State == Active {
+		if err := s.listFamily(ctx, f.Subject, id); err != nil {
+			return false, Family{}, fmt.Errorf("list family: %w", err)
+		}
+	}
 	_, err = s.engine.Update(ctx, familyKey(id), func(cur *Item) (*Write, error) {
 		if cur != nil {
 			return nil, existsError{*cur}

@@ -12,7 +12,8 @@ import "encoding/binary"
 //	K      "ring"                     –              sealed key ring             never                  KeyRing
 //	M      "format"                   –              format of the store, 5      never                  Open
 //	P      plugin name                plugin's key   plugin's bytes              as the plugin says     KV
-//	T      SHA-256 of the token, 32   –              SubjectToken, 3 + strings   with the token         SubjectToken
+//	S      subject, 16                family id, 16  listed at, 9                never, see listFamily  Sessions
+//	T      SHA-256 of the token, 32   –              SubjectToken, 7 + strings   with the token         SubjectToken
 //	U      subject, 16                –              Account                     never                  Account
 //	X      "x"                        family id, 16  until, 9                    until                  Revocations
 //
@@ -20,7 +21,7 @@ import "encoding/binary"
 // big endian. Values that this package encodes begin with the version of their
 // format; a value of the catalogue, the key ring or a plugin is stored as it came.
 //
-// F, I, P, T and U spread over shards by their part. A, K, M and X are small and
+// F, I, P, S, T and U spread over shards by their part. A, K, M and X are small and
 // live on one shard each.
 const (
 	tableCatalog      = 'A'
@@ -29,6 +30,7 @@ const (
 	tableKeyRing      = 'K'
 	tableMeta         = 'M'
 	tablePlugin       = 'P'
+	tableSession      = 'S'
 	tableSubjectToken = 'T'
 	tableAccount      = 'U'
 	tableRevocation   = 'X'
@@ -54,6 +56,10 @@ func accountIndexKey(subject [16]byte) Key {
 func bucketOf(subject [16]byte) int { return int(subject[0]) * accountBuckets / 256 }
 
 func accountBucket(n int) string { return string([]byte{byte(n)}) }
+
+func sessionKey(subject, family [16]byte) Key {
+	return Key{Table: tableSession, Part: string(subject[:]), Sub: string(family[:])}
+}
 
 func subjectTokenKey(hash [32]byte) Key { return Key{Table: tableSubjectToken, Part: string(hash[:])} }
 

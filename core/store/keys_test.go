@@ -33,16 +33,18 @@ func TestKeyMap(t *testing.T) {
 		}
 	}
 	const bob = "\x81\xb6\x37\xd8\xfc\xd2\xc6\xda\x63\x59\xe6\x96\x31\x13\xa1\x17" // SHA-256("bob"), first half
+	family := aFamily()
 	want := map[string]string{
-		`A "cat" "\x00\x00\x00\x00\x00\x0fBA"`: `2 bytes, for good`,
-		fmt.Sprintf(`F %q ""`, id[:]):          `73 bytes, for 1h0m0s`,
-		fmt.Sprintf(`I " " %q`, bob):           `5 bytes, for good`,
-		`K "ring" ""`:                          `6 bytes, for good`,
-		`M "format" ""`:                        `5 bytes, for good`,
-		`P "rollout" "held/1000001"`:           `3 bytes, for good`,
-		fmt.Sprintf(`T %q ""`, hash[:]):        `9 bytes, for 1h0m0s`,
-		fmt.Sprintf(`U %q ""`, bob):            `13 bytes, for good`,
-		fmt.Sprintf(`X "x" %q`, id[:]):         `9 bytes, for 1h0m0s`,
+		`A "cat" "\x00\x00\x00\x00\x00\x0fBA"`:           `2 bytes, for good`,
+		fmt.Sprintf(`F %q ""`, id[:]):                    `73 bytes, for 1h0m0s`,
+		fmt.Sprintf(`I " " %q`, bob):                     `5 bytes, for good`,
+		`K "ring" ""`:                                    `6 bytes, for good`,
+		`M "format" ""`:                                  `5 bytes, for good`,
+		`P "rollout" "held/1000001"`:                     `3 bytes, for good`,
+		fmt.Sprintf(`S %q %q`, family.Subject[:], id[:]): `9 bytes, for good`,
+		fmt.Sprintf(`T %q ""`, hash[:]):                  `13 bytes, for 1h0m0s`,
+		fmt.Sprintf(`U %q ""`, bob):                      `13 bytes, for good`,
+		fmt.Sprintf(`X "x" %q`, id[:]):                   `9 bytes, for 1h0m0s`,
 	}
 	got := map[string]string{}
 	err := e.Dump(ctx, func(it store.Item) error {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -16,6 +17,7 @@ type SubjectToken struct {
 	Account string
 	Client  string // empty until bound
 	Foreign bool   // issued by someone else
+	Epoch   uint32 // the account's when the token was issued, or first seen
 }
 
 // PutSubjectToken stores a token that was just issued. A token with that hash that
@@ -50,8 +52,8 @@ func (s *Store) BindSubjectToken(ctx context.Context, hash [32]byte, client stri
 
 // ClaimForeignToken is BindSubjectToken for a token issued by someone else: the
 // first time it is seen it is stored, bound to client.
-func (s *Store) ClaimForeignToken(ctx context.Context, hash [32]byte, account, client string, expires time.Time) (SubjectToken, error) {
-	t := SubjectToken{Account: account, Client: client, Foreign: true}
+func (s *Store) ClaimForeignToken(ctx context.Context, hash [32]byte, account, client string, epoch uint32, expires time.Time) (SubjectToken, error) {
+	t := SubjectToken{Account: account, Client: client, Foreign: true, Epoch: epoch}
 	if err := t.check(); err != nil {
 		return SubjectToken{}, err
 	}
@@ -104,13 +106,14 @@ func checkText(what, s string, limit int) error {
 
 func encodeSubjectToken(t SubjectToken) []byte {
 	b := appendFlag([]byte{1}, t.Foreign)
+	b = binary.BigEndian.AppendUint32(b, t.Epoch)
 	b = appendText(b, t.Account)
 	return appendText(b, t.Client)
 }
 
 func decodeSubjectToken(b []byte) (SubjectToken, error) {
 	r := readRecord(tableSubjectToken, b, 1)
-	t := SubjectToken{Foreign: r.flag(), Account: r.text(), Client: r.text()}
+	t := SubjectToken{Foreign: r.flag(), Epoch: r.uint32(), Account: r.text(), Client: r.text()}
 	if err := r.end(); err != nil {
 		return SubjectToken{}, err
 	}
