@@ -42,6 +42,7 @@ type Host struct {
 	public, admins net.Listener
 	server         *server.Server
 	admin          *admin.Server
+	keys           *keyring
 	undo           []func() // what Close has to do, last first
 }
 
@@ -155,6 +156,17 @@ func (h *Host) openRules(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	following, stop := context.WithCancel(context.WithoutCancel(ctx))
+	followed, err := ring.follow(following)
+	if err != nil {
+		stop()
+		return err
+	}
+	h.closing(func() {
+		stop()
+		<-followed
+	})
+	h.keys = ring
 	key, err := c.installKey(h.made)
 	if err != nil {
 		return err
@@ -172,7 +184,7 @@ func (h *Host) openRules(ctx context.Context) error {
 	}
 	h.OAuth = &oauth.Server{
 		Issuer: h.PublicURL(), Market: c.Market.Name, Config: c.OAuth, Lives: c.Token.Lives, Clients: clients,
-		Store: h.Store, Ring: func() *token.Ring { return ring }, Plugins: h.Plugins,
+		Store: h.Store, Ring: ring.ring.Load, Plugins: h.Plugins,
 		Attempts: oauth.NewAttempts(c.OAuth, c.clock()), Now: c.clock(), Rand: c.Rand, Log: c.Log,
 	}
 	h.Market = &market.Market{
@@ -202,7 +214,7 @@ func (h *Host) openListeners() (err error) {
 	}
 	h.admin, err = admin.New(admin.Options{
 		Config: c.Admin, Token: secret, Store: h.Store, Catalog: h.Catalog, OAuth: h.OAuth, Plugins: h.Plugins,
-		People: people, Ready: h.ready, Log: c.Log, Now: c.clock(),
+		People: people, Keys: h.keys, Ready: h.ready, Log: c.Log, Now: c.clock(),
 	})
 	return err
 }

@@ -54,7 +54,7 @@ func parseKey(s string, key *[32]byte) bool {
 }
 
 // openRing reads the key ring, and makes one in an empty store.
-func (c *Config) openRing(ctx context.Context, s *store.Store, created func(string)) (*token.Ring, error) {
+func (c *Config) openRing(ctx context.Context, s *store.Store, created func(string)) (*keyring, error) {
 	_, err := s.KeyRing(ctx)
 	empty := errors.Is(err, store.ErrNotFound)
 	if err != nil && !empty {
@@ -85,15 +85,8 @@ func (c *Config) openRing(ctx context.Context, s *store.Store, created func(stri
 			return nil, fmt.Errorf("write the key ring: %w", err)
 		}
 	}
-	sealed, err := s.KeyRing(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read the key ring: %w", err)
-	}
-	keys, err := token.OpenKeys(master, sealed)
-	if err != nil {
-		return nil, fmt.Errorf("token.key_file: is not the key of this store's key ring: %w", err)
-	}
-	return token.NewRing(keys)
+	k := &keyring{store: s, master: master, life: c.Token.RefreshIdle.Std(), now: c.clock(), rand: c.Rand, log: c.Log}
+	return k, k.load(ctx)
 }
 
 func (c *Config) firstRing(master [32]byte) ([]byte, error) {

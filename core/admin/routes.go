@@ -64,6 +64,10 @@ var routes = []route{
 	{method: "PUT", path: "/api/people/{email}", handler: (*Server).putPerson, accepts: jsonBody, body: smallBody},
 	{method: "DELETE", path: "/api/people/{email}", handler: (*Server).removePerson},
 
+	{method: "GET", path: "/api/keys", handler: (*Server).listKeys},
+	{method: "POST", path: "/api/keys", handler: (*Server).rotateKeys},
+	{method: "POST", path: "/api/keys/{key}/retire", handler: (*Server).retireKey, accepts: jsonBody, body: smallBody},
+
 	{method: "GET", path: "/api/plugins", handler: (*Server).listPlugins},
 }
 

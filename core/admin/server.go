@@ -36,7 +36,8 @@ type Options struct {
 	Catalog *catalog.Catalog
 	OAuth   *oauth.Server
 	Plugins *plugin.Host
-	People  *store.KV                       // of oauth.accounts_plugin
+	People  *store.KV // of oauth.accounts_plugin
+	Keys    Keys
 	Ready   func(ctx context.Context) error // what else /readyz asks; nil = nothing
 	Log     *slog.Logger                    // nil = silent
 	Now     func() time.Time                // of the audit lines; nil = time.Now
@@ -51,6 +52,7 @@ type Server struct {
 	oauth   *oauth.Server
 	plugins *plugin.Host
 	people  *store.KV
+	keys    Keys
 	ready   func(ctx context.Context) error
 	log     *slog.Logger
 	now     func() time.Time
@@ -76,7 +78,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		token: sha256.Sum256([]byte(o.Token)), listen: strings.ToLower(host),
-		store: o.Store, catalog: o.Catalog, oauth: o.OAuth, plugins: o.Plugins, people: o.People,
+		store: o.Store, catalog: o.Catalog, oauth: o.OAuth, plugins: o.Plugins, people: o.People, keys: o.Keys,
 		ready: o.Ready, log: o.Log, now: o.Now,
 	}
 	if s.log == nil {
