@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -62,6 +63,7 @@ func New(o Options) (*Server, error) {
 		Name:                         "souk",
 		Handler:                      s.handle,
 		ErrorHandler:                 s.broken,
+		ExpectHandler:                s.expected,
 		ReadBufferSize:               int(o.Limits.Header),
 		MaxRequestBodySize:           int(o.Limits.Body),
 		ReadTimeout:                  o.Limits.ReadTimeout.Std(),
@@ -96,6 +98,10 @@ func (s *Server) Serve(l net.Listener, cert *tls.Certificate) error {
 		l = newPerAddress(l, n, s.trusted)
 	}
 	if cert != nil {
+		// fasthttp answers a connection beyond its limit in the loop that accepts, and
+		// under TLS would wait there for the handshake of a client that says nothing.
+		l = &capped{Listener: l, most: int64(s.http.Concurrency)}
+		s.http.Concurrency = concurrency(0)
 		l = tls.NewListener(l, &tls.Config{
 			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*cert}, NextProtos: []string{"http/1.1"},
 		})
@@ -111,8 +117,22 @@ func (s *Server) Close(ctx context.Context) error {
 	return err
 }
 
+// expected lets a body come that waits for 100 (RFC 9110 §10.1.1).
+func (s *Server) expected(r *fasthttp.RequestCtx) int {
+	s.mayWrite(r)
+	return fasthttp.StatusContinue
+}
+
+// mayWrite begins the time that an answer has to leave. fasthttp does so when a
+// handler has returned; before, the connection has the deadline of its last
+// answer, and that may be over.
+func (s *Server) mayWrite(r *fasthttp.RequestCtx) {
+	_ = r.Conn().SetWriteDeadline(time.Now().Add(s.limits.WriteTimeout.Std())) // one that is closed fails at the write
+}
+
 // broken answers a request that could not be read.
 func (s *Server) broken(r *fasthttp.RequestCtx, err error) {
+	s.mayWrite(r)
 	var small *fasthttp.ErrSmallBuffer
 	var netErr net.Error
 	switch {

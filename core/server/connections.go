@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 )
 
 // perAddress is a listener that closes a connection at once when its address has
@@ -71,6 +72,29 @@ func (l *perAddress) leave(from netip.Prefix) {
 	defer l.mu.Unlock()
 	if l.open[from]--; l.open[from] <= 0 {
 		delete(l.open, from)
+	}
+}
+
+// capped is a listener that closes a connection at once when there are too many
+// of whatever address.
+type capped struct {
+	net.Listener
+	most int64
+	open atomic.Int64
+}
+
+// Accept implements net.Listener.
+func (l *capped) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.open.Add(1) <= l.most {
+			return &countedConn{Conn: conn, leave: sync.OnceFunc(func() { l.open.Add(-1) })}, nil
+		}
+		l.open.Add(-1)
+		_ = conn.Close()
 	}
 }
 
