@@ -186,9 +186,8 @@ func wireSend(text, public string) (*http.Response, string, error) {
 		headers = append(headers, "Content-Length: "+strconv.Itoa(len(body)))
 	}
 	head := first + "\r\n" + strings.Join(append(headers, "Connection: close"), "\r\n") + "\r\n\r\n"
-	if _, err := io.WriteString(conn, head+body); err != nil {
-		return nil, "", err
-	}
+	// The server may hang up before it has read everything; its answer counts.
+	_, _ = io.WriteString(conn, head+body)
 	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {
 		return nil, "", err
