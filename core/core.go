@@ -178,7 +178,7 @@ func (h *Host) openRules(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	clients, err := oauth.NewClients(c.OAuth.Clients)
+	clients, err := oauth.NewClients(h.PublicURL(), c.OAuth.Clients)
 	if err != nil {
 		return err
 	}

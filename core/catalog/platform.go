@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,6 +53,9 @@ func knownPlatform(key string) (fix string, ok bool) {
 	}
 	return "want one of " + strings.Join(minOSPlatforms, ", "), false
 }
+
+// AnyOS is the system of a device that can't be known: whatever there is may fit.
+const AnyOS uint32 = math.MaxUint32
 
 // ParseOS reads "major[.minor[.patch]]" as major<<16 | minor<<8 | patch, so that versions
 // compare as numbers. Each part has to fit its place, and there are no leading zeros: a

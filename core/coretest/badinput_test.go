@@ -176,7 +176,6 @@ func TestNotYetServed(t *testing.T) {
 	s := shared(t)
 	access := deviceOf(t, s, coretest.Alice).access
 	for _, test := range []struct{ method, path, reason string }{
-		{"GET", "/install/" + coretest.NotesItem, "install pages: the link with package, install verification token and subject token"},
 		{"GET", "/packages/" + coretest.NotesItem + "/" + coretest.NotesNew + "/manifest.json", "hosting of distribution packages"},
 		{"GET", "/packages/" + coretest.NotesItem + "/" + coretest.NotesNew + "/signature", "hosting of distribution packages"},
 		{"GET", "/packages/" + coretest.NotesItem + "/" + coretest.NotesNew + "/variant/219750db-80c2-4c75-aecc-fa67835f384d.ipa", "hosting of distribution packages: ranges, ETag"},

@@ -7,12 +7,14 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
@@ -160,6 +162,77 @@ func TestSignInPageInABrowser(t *testing.T) {
 		}
 	case <-ctx.Done():
 		t.Errorf("the browser did not come back to the client; it says %v", what.violations())
+	}
+	if v := what.violations(); len(v) > 0 {
+		t.Errorf("the browser complains: %v", v)
+	}
+}
+
+// TestInstallPageInABrowser walks from an app's page through the sign-in and back to
+// the button, on a phone's screen and without script. SOUK_SCREENSHOTS names a
+// directory for pictures of what a person sees.
+func TestInstallPageInABrowser(t *testing.T) {
+	ctx := browser(t)
+	s := coretest.Start(t, func(c *core.Config) { c.Market.Name = "Demo Market" })
+	what := watch(t, ctx)
+	shot := func(name string) {
+		t.Helper()
+		dir := os.Getenv("SOUK_SCREENSHOTS")
+		if dir == "" {
+			return
+		}
+		png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name+".png"), png, 0o600)
+		}
+		if err != nil {
+			t.Errorf("picture of %s: %v", name, err)
+		}
+	}
+	button := func() string {
+		t.Helper()
+		href, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.querySelectorAll("a.button").length == 1 ? document.querySelector("a.button").href : "not one button"`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return href
+	}
+	open := func(item string) {
+		t.Helper()
+		if err := chromedp.Do(ctx, chromedp.Navigate(s.PublicURL()+"/install/"+item), chromedp.WaitVisible(chromedp.CSS("a.button"))); err != nil {
+			t.Fatalf("open the page: %v", err)
+		}
+	}
+	if _, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
+		t.Fatal(err)
+	}
+	open(coretest.SkyItem)
+	shot("install-open")
+	if got := button(); !strings.HasPrefix(got, "marketplace-kit://install?alternativeDistributionPackage=http%3A%2F%2F127.0.0.1") {
+		t.Errorf("the button of an open app leads to %s", got)
+	}
+	open(coretest.NotesItem)
+	shot("install-sign-in")
+	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("a.button")), chromedp.WaitVisible(chromedp.CSS("input[type=password]"))); err != nil {
+		t.Fatalf("press the button: %v", err)
+	}
+	shot("sign-in")
+	if err := chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("input[type=email]"), coretest.Alice), typePassword(coretest.AlicePassword), press,
+		chromedp.WaitVisible(chromedp.CSS("a.button"))); err != nil {
+		t.Fatalf("sign in: %v; the browser says %v", err, what.violations())
+	}
+	shot("install-signed-in")
+	if got := button(); !strings.HasPrefix(got, "marketplace-kit://install?") || !strings.Contains(got, "&token=") || !strings.Contains(got, "&account=alice%40example.com") {
+		t.Errorf("after the sign-in the button leads to %s", got)
+	}
+	at, err := chromedp.Run(ctx, chromedp.Evaluate[string]("location.href"))
+	if err != nil || at != s.PublicURL()+"/install/"+coretest.NotesItem {
+		t.Errorf("after the sign-in the browser is at %s, want the page without a code in its address: %v", at, err)
+	}
+	// Nothing hangs over the edge of a small phone.
+	wide, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("document.documentElement.scrollWidth > window.innerWidth"))
+	if err != nil || wide {
+		t.Errorf("the page is wider than the screen: %v", err)
 	}
 	if v := what.violations(); len(v) > 0 {
 		t.Errorf("the browser complains: %v", v)

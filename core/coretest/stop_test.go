@@ -123,7 +123,7 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 	_, _ = io.Copy(io.Discard, res.Body) // so that the connection is kept
 	res.Body.Close()
 
-	subject, err := h.OAuth.SubjectToken(t.Context(), coretest.Alice)
+	subject, err := h.OAuth.SubjectToken(t.Context(), coretest.Alice, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

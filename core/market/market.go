@@ -51,7 +51,7 @@ var ErrNoAccount = errors.New("market: the token's account is gone")
 type Request struct {
 	Apps      []App
 	Platform  catalog.Platform // 0 = another than ours: nothing fits
-	OS        uint32           // major<<16 | minor<<8 | patch
+	OS        uint32           // major<<16 | minor<<8 | patch, or catalog.AnyOS
 	Territory string           // as a trusted proxy says, or empty
 	Access    *token.Access    // nil = nobody is signed in
 }
@@ -198,16 +198,18 @@ func (m *Market) Updates(ctx context.Context, q *Request, a *Answer) error {
 // failure. To say "you may not" with a status would make the device ask for a
 // password again.
 func (m *Market) Restore(ctx context.Context, q *Request, a *Answer) error {
-	return m.give(ctx, q, a, abi.PurposeRestore)
+	return m.give(ctx, q, a, abi.PurposeRestore, nil)
 }
 
 // InstallTokens answers the marketplace app, which installs apps itself. An app
 // that the account never had is a first download.
 func (m *Market) InstallTokens(ctx context.Context, q *Request, a *Answer) error {
-	return m.give(ctx, q, a, abi.PurposeInstallToken)
+	return m.give(ctx, q, a, abi.PurposeInstallToken, m.remember)
 }
 
-func (m *Market) give(ctx context.Context, q *Request, a *Answer, purpose abi.Purpose) error {
+// give answers for each app. before, if any, has a last word when everything is
+// decided and nothing given.
+func (m *Market) give(ctx context.Context, q *Request, a *Answer, purpose abi.Purpose, before func(context.Context, *work) error) error {
 	w := m.begin()
 	defer m.end(w)
 	snapshot := m.Catalog.Snapshot()
@@ -233,8 +235,8 @@ func (m *Market) give(ctx context.Context, q *Request, a *Answer, purpose abi.Pu
 	if err := m.decide(ctx, q, w, purpose); err != nil {
 		return err
 	}
-	if purpose == abi.PurposeInstallToken {
-		if err := m.remember(ctx, w); err != nil {
+	if before != nil {
+		if err := before(ctx, w); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/souk-market/souk/core/catalog"
 	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/token"
 	"github.com/souk-market/souk/sdk/abi"
 )
 
@@ -32,17 +33,15 @@ func (m *Market) head(ctx context.Context, q *Request, w *work, purpose abi.Purp
 		NowMS: uint64(m.Now().UnixMilli()), Purpose: purpose, Seed: m.seed(),
 		Platform: abi.Platform(q.Platform), OS: q.OS, Territory: q.Territory,
 	}
+	if q.OS == catalog.AnyOS {
+		h.OS = 0 // to policy, not known
+	}
 	if q.Access == nil {
 		return h, nil
 	}
-	account, err := m.Store.CachedAccount(ctx, q.Access.Subject)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return h, ErrNoAccount
-	case err != nil:
-		return h, fmt.Errorf("read account: %w", err)
-	case account.Epoch != q.Access.Epoch:
-		return h, ErrNoAccount
+	account, err := m.account(ctx, q.Access)
+	if err != nil {
+		return h, err
 	}
 	w.account = account
 	h.Account, h.BucketKey, h.Grants = account.Account, account.Account, account.Grants
@@ -51,6 +50,20 @@ func (m *Market) head(ctx context.Context, q *Request, w *work, purpose abi.Purp
 		h.Territory = account.Territory
 	}
 	return h, nil
+}
+
+// account is the account of a token, or ErrNoAccount.
+func (m *Market) account(ctx context.Context, access *token.Access) (store.Account, error) {
+	account, err := m.Store.CachedAccount(ctx, access.Subject)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return account, ErrNoAccount
+	case err != nil:
+		return account, fmt.Errorf("read account: %w", err)
+	case account.Epoch != access.Epoch:
+		return account, ErrNoAccount
+	}
+	return account, nil
 }
 
 func (m *Market) entitle(ctx context.Context, w *work, head abi.Head) {

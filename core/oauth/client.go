@@ -31,6 +31,7 @@ type Client struct {
 	Name      string
 	Device    bool // not registered: a device with the built-in redirect
 	Market    bool
+	Page      bool // the install page of this server
 	redirects []string
 }
 
@@ -55,8 +56,11 @@ func (c *Client) class() byte {
 }
 
 func (c *Client) audience() byte {
-	if c.Device || c.Market {
+	switch {
+	case c.Device || c.Market:
 		return AudienceMarket
+	case c.Page:
+		return AudiencePage
 	}
 	return AudienceApp
 }
@@ -65,8 +69,11 @@ func (c *Client) audience() byte {
 // exact (RFC 9700 §2.1); only a loopback address may come with any port
 // (RFC 8252 §7.3).
 func (c *Client) Redirects(uri string) bool {
-	if c.Device {
+	switch {
+	case c.Device:
 		return isDeviceRedirect(uri)
+	case c.Page:
+		return c.isPage(uri)
 	}
 	for _, r := range c.redirects {
 		if r == uri || loopbackBesidesPort(r, uri) {
@@ -123,13 +130,17 @@ type Clients struct {
 }
 
 // NewClients checks the configured clients; an error names the key and the fix.
-func NewClients(configs []ClientConfig) (*Clients, error) {
-	all := &Clients{map[string]*Client{}, map[[16]byte]*Client{}}
+// issuer is the public URL of this server, whose install page is a client too.
+func NewClients(issuer string, configs []ClientConfig) (*Clients, error) {
+	page := &Client{ID: PageClient, Page: true, redirects: []string{issuer + PagePath}}
+	all := &Clients{map[string]*Client{PageClient: page}, map[[16]byte]*Client{page.Key(): page}}
 	for i, c := range configs {
 		at := fmt.Sprintf("oauth.client[%d]", i)
 		switch {
 		case c.ID == "" || len(c.ID) > 255 || !vschar(c.ID):
 			return nil, fmt.Errorf("%s.id: %q is no client id: use 1 to 255 printable ASCII characters", at, c.ID)
+		case c.ID == PageClient:
+			return nil, fmt.Errorf("%s.id: %q is the install page of this server: choose another", at, c.ID)
 		case all.byID[c.ID] != nil:
 			return nil, fmt.Errorf("%s.id: %q is there twice: a client id is unique", at, c.ID)
 		case len(c.RedirectURIs) == 0 || len(c.RedirectURIs) > 10:

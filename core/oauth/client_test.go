@@ -9,7 +9,7 @@ import (
 
 func clients(t *testing.T, redirects ...string) (*oauth.Clients, *oauth.Client) {
 	t.Helper()
-	all, err := oauth.NewClients([]oauth.ClientConfig{{ID: "app", RedirectURIs: redirects}})
+	all, err := oauth.NewClients("https://market.example.com", []oauth.ClientConfig{{ID: "app", RedirectURIs: redirects}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +92,29 @@ func TestDeviceRedirect(t *testing.T) {
 	}
 }
 
+// The install page of each app is a redirect URI, and nothing beside them.
+func TestPageRedirect(t *testing.T) {
+	all, _ := clients(t, "com.example.app:/back")
+	page, ok := all.ByID(oauth.PageClient)
+	if !ok || page.Device || !page.Page {
+		t.Fatal("the install page is not a client")
+	}
+	const base = "https://market.example.com/install/"
+	for uri, want := range map[string]bool{
+		base + "1000002": true, base + "1": true, base: false, base + "1/": false, base + "1?x": false, base + "1#x": false, base + "x1": false, base + "1x": false,
+		base + "%31": false, base + "1/../../evil": false, base + "+1": false, base + "٧": false, "https://market.example.com/install": false,
+		"http://market.example.com/install/1": false, "https://market.example.com.evil.example/install/1": false,
+		"https://market.example.com@evil.example/install/1": false, "/install/1": false, "": false, oauth.DeviceRedirect: false,
+	} {
+		if page.Redirects(uri) != want {
+			t.Errorf("Redirects(%q) of the install page = %v, want %v", uri, !want, want)
+		}
+	}
+	if got := all.Policy(page.Key()); got != oauth.PageClient {
+		t.Errorf("to policy the install page is %q, want %q", got, oauth.PageClient)
+	}
+}
+
 // RFC 8252 §7: what a native app may register.
 func TestCheckRedirect(t *testing.T) {
 	for uri, want := range map[string]string{ // a part of the complaint; empty = good
@@ -154,11 +177,12 @@ func TestNewClientsNamesTheKey(t *testing.T) {
 		{"no id", []oauth.ClientConfig{{RedirectURIs: good}}, "oauth.client[0].id"},
 		{"an id that is not ASCII", []oauth.ClientConfig{{ID: "é", RedirectURIs: good}}, "oauth.client[0].id"},
 		{"an id twice", []oauth.ClientConfig{{ID: "a", RedirectURIs: good}, {ID: "a", RedirectURIs: good}}, "oauth.client[1].id"},
+		{"the install page's id", []oauth.ClientConfig{{ID: oauth.PageClient, RedirectURIs: good}}, "oauth.client[0].id"},
 		{"no redirect", []oauth.ClientConfig{{ID: "a"}}, "oauth.client[0].redirect_uris"},
 		{"eleven redirects", []oauth.ClientConfig{{ID: "a", RedirectURIs: make([]string, 11)}}, "oauth.client[0].redirect_uris"},
 		{"a bad redirect", []oauth.ClientConfig{{ID: "a", RedirectURIs: append(good, "x")}}, "oauth.client[0].redirect_uris[1]"},
 	} {
-		if _, err := oauth.NewClients(test.configs); err == nil || !strings.HasPrefix(err.Error(), test.want+":") {
+		if _, err := oauth.NewClients("", test.configs); err == nil || !strings.HasPrefix(err.Error(), test.want+":") {
 			t.Errorf("%s: %v, want an error about %s", test.name, err, test.want)
 		}
 	}

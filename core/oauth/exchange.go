@@ -18,7 +18,9 @@ const SubjectTokenLife = 10 * time.Minute
 
 // SubjectToken issues a token for an install link, which a device exchanges for
 // its own (RFC 8693). It works once for one device: whoever comes first binds it.
-func (s *Server) SubjectToken(ctx context.Context, account string) (string, error) {
+// item is the app that the link installs, or 0: it joins what the account was
+// given as soon as a device makes use of the link.
+func (s *Server) SubjectToken(ctx context.Context, account string, item uint64) (string, error) {
 	if !ValidAccount(account) {
 		return "", Errorf(InvalidRequest, "account is empty, longer than %d bytes or not text", maxAccount)
 	}
@@ -30,7 +32,7 @@ func (s *Server) SubjectToken(ctx context.Context, account string) (string, erro
 	if err != nil && !errors.Is(err, store.ErrNotFound) { // one who never signed in has no record, and epoch 0
 		return "", storeError(err)
 	}
-	if err := s.Store.PutSubjectToken(ctx, token.Hash(t), store.SubjectToken{Account: account, Epoch: r.Epoch}, s.Now().Add(SubjectTokenLife)); err != nil {
+	if err := s.Store.PutSubjectToken(ctx, token.Hash(t), store.SubjectToken{Account: account, Epoch: r.Epoch, Item: item}, s.Now().Add(SubjectTokenLife)); err != nil {
 		return "", storeError(err)
 	}
 	return t, nil
@@ -119,6 +121,11 @@ func (g *exchangeGrant) spend(ctx context.Context, s *Server, c *tokenCall) erro
 		return storeError(err)
 	case bound.Epoch != c.family.Epoch:
 		return Errorf(InvalidRequest, "the account was signed out since subject_token was issued")
+	}
+	if bound.Item != 0 {
+		if _, err := s.Store.UpdateAccount(ctx, bound.Account, func(a *store.Account) (bool, error) { return a.AddHistory(bound.Item), nil }); err != nil {
+			return storeError(err)
+		}
 	}
 	if c.familyID, err = s.newFamilyID(); err != nil {
 		return err

@@ -44,6 +44,7 @@ type Server struct {
 const (
 	AudienceMarket byte = 1 // the endpoints of the market
 	AudienceApp    byte = 2 // the APIs for registered apps
+	AudiencePage   byte = 3 // the install page, in a browser's cookie
 )
 
 // Classes of a token family: whose it is. A device's next wake-up may be a day

@@ -151,6 +151,9 @@ func (s *Server) found(ctx context.Context, account string, c *Client, now time.
 
 // familyExpiry is when a family is forgotten: it was idle too long, or is too old.
 func (s *Server) familyExpiry(f store.Family, now time.Time) time.Time {
+	if f.Audience == AudiencePage { // nobody refreshes it; its code must stay spent for as long as it lives
+		return f.Created.Add(s.accessLife(&f) + s.Lives.Code.Std())
+	}
 	at := now.Add(s.Lives.RefreshIdle.Std())
 	if abs := s.Lives.RefreshAbsolute.Std(); abs > 0 && f.Created.Add(abs).Before(at) {
 		at = f.Created.Add(abs)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 // route is one thing to ask for.
 type route struct {
 	method  string
-	path    string
+	path    string // a last part in braces stands for any
 	handler func(*Server, context.Context, *fasthttp.RequestCtx) error
 	accepts string                                                   // the media type that the body must have; empty = no body is read
 	body    int                                                      // the most bytes of the body; 0 = what [limits] allows
@@ -38,16 +39,22 @@ var routes = []route{
 	{method: "POST", path: "/oauth/token", handler: (*Server).token, refuse: refuseToken, accepts: formType, body: 16 << 10},
 	{method: "POST", path: "/restore", handler: (*Server).restore, accepts: jsonType},
 	{method: "POST", path: "/updates", handler: (*Server).updates, accepts: jsonType, quick: true},
+	{method: "GET", path: "/install/{appleItemId}", handler: (*Server).installPage, refuse: refuseInstall},
 	{method: "POST", path: "/install-token", handler: (*Server).installToken, accepts: jsonType},
 }
 
-// byPath finds the routes of a path.
-var byPath = func() map[string][]*route {
-	m := map[string][]*route{}
+// byPath finds the routes of a path, byFolder those of a path without its last part.
+var byPath, byFolder = func() (whole, folder map[string][]*route) {
+	whole, folder = map[string][]*route{}, map[string][]*route{}
 	for i := range routes {
-		m[routes[i].path] = append(m[routes[i].path], &routes[i])
+		path, _, open := strings.Cut(routes[i].path, "{")
+		m := whole
+		if open {
+			m = folder
+		}
+		m[path] = append(m[path], &routes[i])
 	}
-	return m
+	return whole, folder
 }()
 
 // handle is the way of every request: find the route, check what may be checked
@@ -82,7 +89,11 @@ func (s *Server) handle(r *fasthttp.RequestCtx) {
 
 // find returns the route, or why there is none or why it can't be taken.
 func find(r *fasthttp.RequestCtx) (*route, *problem) {
-	found := byPath[string(r.Path())] // no allocation: the compiler sees through the conversion
+	path := r.Path()
+	found := byPath[string(path)] // no allocation: the compiler sees through the conversion
+	if found == nil {
+		found = byFolder[string(path[:bytes.LastIndexByte(path, '/')+1])]
+	}
 	if found == nil {
 		return nil, &problem{status: 404, sentence: "there is nothing at this path"}
 	}

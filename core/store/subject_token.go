@@ -18,6 +18,7 @@ type SubjectToken struct {
 	Client  string // empty until bound
 	Foreign bool   // issued by someone else
 	Epoch   uint32 // the account's when the token was issued, or first seen
+	Item    uint64 // the app of the install link that it stands in, or 0
 }
 
 // PutSubjectToken stores a token that was just issued. A token with that hash that
@@ -107,13 +108,14 @@ func checkText(what, s string, limit int) error {
 func encodeSubjectToken(t SubjectToken) []byte {
 	b := appendFlag([]byte{1}, t.Foreign)
 	b = binary.BigEndian.AppendUint32(b, t.Epoch)
+	b = binary.AppendUvarint(b, t.Item)
 	b = appendText(b, t.Account)
 	return appendText(b, t.Client)
 }
 
 func decodeSubjectToken(b []byte) (SubjectToken, error) {
 	r := readRecord(tableSubjectToken, b, 1)
-	t := SubjectToken{Foreign: r.flag(), Epoch: r.uint32(), Account: r.text(), Client: r.text()}
+	t := SubjectToken{Foreign: r.flag(), Epoch: r.uint32(), Item: r.uvarint(), Account: r.text(), Client: r.text()}
 	if err := r.end(); err != nil {
 		return SubjectToken{}, err
 	}

@@ -14,7 +14,7 @@ type Head struct {
 	Account      string   // the account, empty when nobody is signed in
 	Client       string   // the OAuth client: a registered one by its id, a device by 32 hexadecimal digits that stay the same
 	Platform     Platform // of the device
-	OS           uint32   // version of the device's system: major<<16 | minor<<8 | patch
+	OS           uint32   // version of the device's system: major<<16 | minor<<8 | patch; 0 = not known, in front of an install page
 	Territory    string   // ISO 3166-1 alpha-3, or empty: never guessed
 	BucketKey    string   // what a rollout counts by: the account, else the device; empty when anonymous
 	Organization string   // the organization that a registered OAuth app acts for

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"strings"
 
@@ -29,8 +30,9 @@ func (d *device) browse(ctx context.Context, page string) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !strings.Contains(string(text), html.EscapeString(d.account)) {
-		return nil, fmt.Errorf("the sign-in page does not show %s", d.account)
+	asked := req.URL.Query().Get("login_hint")
+	if !strings.Contains(string(text), html.EscapeString(asked)) {
+		return nil, fmt.Errorf("the sign-in page does not show %s", asked)
 	}
 	values := url.Values{"action": {"continue"}}
 	for _, f := range fields {
@@ -64,6 +66,94 @@ func (d *device) browse(ctx context.Context, page string) (*url.URL, error) {
 	return url.Parse(location)
 }
 
+// installLink is the person in front of an app's install page: in a browser, which
+// unlike a device keeps cookies, they sign in and come back to the page, and find
+// a link behind its button. It returns the parameters of the link.
+func (d *device) installLink(ctx context.Context, item string) (url.Values, error) {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return nil, err
+	}
+	client := *d.http
+	client.Jar = jar
+	browser := *d
+	browser.http = &client
+	page := d.base + "/install/" + item
+	begin, err := browser.button(ctx, page, "the app's page")
+	if err != nil {
+		return nil, err
+	}
+	signIn, err := browser.led(ctx, begin)
+	if err != nil {
+		return nil, err
+	}
+	back, err := browser.browse(ctx, signIn.String())
+	if err != nil {
+		return nil, err
+	}
+	if page, err := browser.led(ctx, back); err != nil || page.RawQuery != "" {
+		return nil, fmt.Errorf("the sign-in led to %s instead of the page: %w", page, err)
+	}
+	link, err := browser.button(ctx, page, d.account+" is signed in")
+	if err != nil {
+		return nil, err
+	}
+	if link.Scheme != "marketplace-kit" || link.Host != "install" {
+		return nil, fmt.Errorf("the button leads to %s", link)
+	}
+	return url.ParseQuery(link.RawQuery)
+}
+
+// led follows one redirect.
+func (d *device) led(ctx context.Context, from *url.URL) (*url.URL, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	status, _, location, err := d.visit(req, "")
+	if err != nil {
+		return nil, err
+	}
+	if location == "" {
+		return nil, fmt.Errorf("%s answered %d and led nowhere", from.Path, status)
+	}
+	return from.Parse(location)
+}
+
+// button is where the one button of a page leads.
+func (d *device) button(ctx context.Context, page, note string) (*url.URL, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, page, nil)
+	if err != nil {
+		return nil, err
+	}
+	status, text, _, err := d.visit(req, note)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := html.Parse(strings.NewReader(string(text)))
+	if err != nil {
+		return nil, err
+	}
+	var links []string
+	for n := range doc.Descendants() {
+		if n.Type == html.ElementNode && n.Data == "a" && attributes(n)["class"] == "button" {
+			links = append(links, attributes(n)["href"])
+		}
+	}
+	if status != 200 || len(links) != 1 {
+		return nil, fmt.Errorf("the page answered %d with %d buttons", status, len(links))
+	}
+	return req.URL.Parse(links[0])
+}
+
+func attributes(n *html.Node) map[string]string {
+	a := map[string]string{}
+	for _, at := range n.Attr {
+		a[at.Key] = at.Val
+	}
+	return a
+}
+
 // visit is do for a browser, which wants to see where a redirect leads.
 func (d *device) visit(req *http.Request, note string) (status int, text []byte, location string, err error) {
 	client := *d.http
@@ -90,10 +180,7 @@ func readForm(text string) (action string, fields []input, err error) {
 		if n.Type != html.ElementNode {
 			continue
 		}
-		a := map[string]string{}
-		for _, at := range n.Attr {
-			a[at.Key] = at.Val
-		}
+		a := attributes(n)
 		switch n.Data {
 		case "form":
 			action, found = a["action"], true

@@ -30,8 +30,8 @@ func TestWalk(t *testing.T) {
 					t.Errorf("%s: %s", e.Text, e.Error)
 				}
 			}
-			if events["journey"] != 5 || events["step"] < 14 || events["summary"] != 1 {
-				t.Errorf("the walk had %v, want 5 journeys with at least 14 steps and a summary", events)
+			if events["journey"] != 5 || events["step"] < 15 || events["summary"] != 1 {
+				t.Errorf("the walk had %v, want 5 journeys with at least 15 steps and a summary", events)
 			}
 		})
 	}

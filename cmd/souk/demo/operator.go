@@ -86,7 +86,7 @@ func (o *operator) grant(ctx context.Context, account string, grants ...string) 
 		account+" subscribes: "+strings.Join(grants, " "))
 }
 
-// link is the token of an install link: what the operator's website asks for
+// link is the token of an install link: what a website of the operator asks for
 // when a visitor who is signed in there opens an app's page.
 func (o *operator) link(ctx context.Context, account, note string) (string, error) {
 	var a struct {

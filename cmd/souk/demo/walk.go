@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -97,7 +98,7 @@ func (w *walk) newDevice(account, password string) *device {
 	return &device{http: w.http, base: w.host.PublicURL(), account: account, password: password, id: newUUID(), report: w.print.called}
 }
 
-// install is the seed's first journey: a link on the website carries a token,
+// install is the seed's first journey: the link on an app's page carries a token,
 // which the device exchanges for its own.
 func (w *walk) install(ctx context.Context) error {
 	w.phone = w.newDevice(people[0].email, people[0].password)
@@ -108,12 +109,21 @@ func (w *walk) install(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := w.step("the token of the install link is exchanged for the device's own", func() error {
-		subject, err := w.operator.link(ctx, d.account, "the website makes an install link")
-		if err != nil {
+	var link url.Values
+	if err := w.step("alice signs in on the app's page, whose button then has a link for her", func() (err error) {
+		if link, err = d.installLink(ctx, notesItem); err != nil {
 			return err
 		}
-		return d.exchange(ctx, subject)
+		if got := link.Get("account"); got != d.account {
+			return fmt.Errorf("the link is for %q", got)
+		}
+		given := offer{app: app{notesItem, "2000021"}, Package: link.Get("alternativeDistributionPackage"), Token: link.Get("installVerificationToken")}
+		return w.gets([]offer{given}, nil, given.app)
+	}); err != nil {
+		return err
+	}
+	if err := w.step("the token of the link is exchanged for the device's own", func() error {
+		return d.exchange(ctx, link.Get("token"))
 	}); err != nil {
 		return err
 	}
