@@ -116,6 +116,7 @@ func checkExports(m *meter.Module) ([]abi.Hook, error) {
 			continue
 		}
 		minor, needs := strings.CutPrefix(e.Name, abi.ExportNeedsMinor)
+		major, marks := strings.CutPrefix(e.Name, "souk_abi_")
 		want, known := exports[e.Name]
 		switch {
 		case known:
@@ -127,9 +128,8 @@ func checkExports(m *meter.Module) ([]abi.Hook, error) {
 			if n > abi.Minor {
 				return nil, fmt.Errorf("the module needs minor version %d of the contract and this host has %d: use a newer host", n, abi.Minor)
 			}
-		case strings.HasPrefix(e.Name, "souk_abi_"):
-			return nil, fmt.Errorf("the module speaks version %s of the contract and this host speaks 1: export %s",
-				strings.TrimPrefix(e.Name, "souk_abi_"), abi.ExportMarker)
+		case marks && major != "" && strings.Trim(major, "0123456789") == "":
+			return nil, fmt.Errorf("the module speaks version %s of the contract and this host speaks 1: export %s", major, abi.ExportMarker)
 		case strings.HasPrefix(e.Name, "souk_"):
 			return nil, fmt.Errorf("the module exports %q, which the contract doesn't know: names that begin with souk_ are the contract's", e.Name)
 		default:

@@ -48,6 +48,8 @@ func TestLoadRefuses(t *testing.T) {
 			"plugin[1] bad: the module doesn't export souk_abi_1: it was not built as a plugin"},
 		{"another major version", allowing().without("souk_abi_1").fn("souk_abi_2", "", "", "", "").wasm(), nil,
 			"plugin[1] bad: the module speaks version 2 of the contract and this host speaks 1: export souk_abi_1"},
+		{"a major version that is no number", allowing().fn("souk_abi_2\n", "", "", "", "").wasm(), nil,
+			`plugin[1] bad: the module exports "souk_abi_2\n", which the contract doesn't know`},
 		{"a marker of another type", allowing().fn("souk_abi_1", "", "i", "", "i32.const 1").wasm(), nil,
 			`plugin[1] bad: the module exports "souk_abi_1" as () -> (i32): it has to be () -> ()`},
 		{"a newer minor version", allowing().fn("souk_needs_minor_7", "", "", "", "").wasm(), nil,
