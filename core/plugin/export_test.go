@@ -1,5 +1,7 @@
 package plugin
 
+import "github.com/souk-market/souk/sdk/abi"
+
 // WASINames returns the functions of WASI that there are.
 func WASINames() []string {
 	var names []string
@@ -19,4 +21,39 @@ func BreakStart(h *Host) {
 	for _, p := range h.plugins {
 		p.current.Load().spec.StartFuel = 0
 	}
+}
+
+// Inspect says what load makes of a module before anything of it is rewritten.
+var Inspect = inspect
+
+// ReadVerdict reads what a guest answers to a question about apps with so many
+// candidates each.
+func ReadVerdict(hook abi.Hook, b []byte, s *Spec, candidates []int) (record any, wrong string) {
+	switch hook {
+	case abi.HookEntitle:
+		a := entitleAnswer{apps: len(candidates)}
+		wrong = a.read(b, s)
+		return a.EntitleVerdict, wrong
+	case abi.HookSelectVersion:
+		var a selectAnswer
+		for _, n := range candidates {
+			a.apps = append(a.apps, abi.SelectVersionApp{Candidates: make([]abi.Candidate, n)})
+		}
+		wrong = a.read(b, s)
+		return a.SelectVersionVerdict, wrong
+	case abi.HookSignIn:
+		var a signInAnswer
+		wrong = a.read(b, s)
+		return a.SignInVerdict, wrong
+	default:
+		var a exchangeAnswer
+		wrong = a.read(b, s)
+		return a.ExchangeVerdict, wrong
+	}
+}
+
+// ParseHash reads a hash as password_verify does.
+func ParseHash(hash string) (memory, passes uint32, threads uint8, salt, key []byte, err error) {
+	p, salt, key, err := parseHash(hash)
+	return p.memory, p.passes, p.threads, salt, key, err
 }
