@@ -97,7 +97,7 @@ func verifyPassword(ctx context.Context, password, hash string) (bool, error) {
 var errHash = errors.New("no argon2id hash within bounds")
 
 func parseHash(hash string) (p argonParams, salt, key []byte, err error) {
-	if len(hash) > maxHash {
+	if len(hash) > maxHash || strings.ContainsAny(hash, "\r\n") { // base64 would skip the ends of lines
 		return p, nil, nil, errHash
 	}
 	parts := strings.Split(hash, "$")

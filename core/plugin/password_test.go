@@ -2,6 +2,8 @@ package plugin_test
 
 import (
 	"context"
+	"encoding/base64"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -41,6 +43,8 @@ func TestPasswords(t *testing.T) {
 		{"an old version", "wonderland", strings.Replace(hash, "v=19", "v=16", 1), false},
 		{"an empty key", "wonderland", strings.Join(append(parts[:5:5], ""), "$"), false},
 		{"an empty salt", "wonderland", strings.Join([]string{"", parts[1], parts[2], parts[3], "", parts[5]}, "$"), false},
+		{"a line's end behind it", "wonderland", hash + "\n", false},
+		{"a line's end in the salt", "wonderland", strings.Join([]string{"", parts[1], parts[2], parts[3], parts[4][:4] + "\r\n" + parts[4][4:], parts[5]}, "$"), false},
 		{"spaces in the parameters", "wonderland", strings.Replace(hash, ",t=2", ", t=2", 1), false},
 	} {
 		if got := plugin.VerifyPassword(ctx, c.password, c.hash); got != c.want {
@@ -58,6 +62,37 @@ func TestPasswordsDoNotWaitForEver(t *testing.T) {
 	if _, err := plugin.HashPassword(t.Context(), strings.Repeat("x", 1<<20)); err == nil {
 		t.Error("HashPassword takes 1 MiB")
 	}
+}
+
+// FuzzPasswordHash reads hashes as a guest's data may hold them: what is taken
+// costs no more than it may, and is written in one way only.
+func FuzzPasswordHash(f *testing.F) {
+	const good = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
+	for _, hash := range []string{
+		"", "$", "wonderland", good, good + "$", good + "\n", good[:40], strings.Replace(good, "argon2id", "argon2i", 1), strings.Replace(good, "v=19", "v=16", 1),
+		strings.Replace(good, "m=65536", "m=4294967295", 1), strings.Replace(good, "m=65536", "m=065536", 1), strings.Replace(good, "m=65536", "m=8", 1),
+		strings.Replace(good, "t=2", "t=4", 1), strings.Replace(good, ",t=2", ", t=2", 1), strings.Replace(good, "p=1", "p=4", 1), strings.Replace(good, "p=1", "p=257", 1),
+		strings.Replace(good, "c29tZXNhbHQ", "c29tZXNhbHR", 1), strings.Replace(good, "c29tZXNhbHQ", "c29t\r\nZXNhbHQ", 1),
+	} {
+		f.Add(hash)
+	}
+	f.Fuzz(func(t *testing.T, hash string) {
+		memory, passes, threads, salt, key, err := plugin.ParseHash(hash)
+		if err != nil {
+			return
+		}
+		if memory > 64<<10 || passes < 1 || uint64(memory)*uint64(passes) > 256<<10 || threads < 1 || threads > 4 || memory < 8*uint32(threads) {
+			t.Errorf("%q is taken: %d KiB, %d passes, %d threads", hash, memory, passes, threads)
+		}
+		if len(salt) < 8 || len(salt) > 64 || len(key) < 16 || len(key) > 64 {
+			t.Errorf("%q is taken: a salt of %d bytes, a key of %d", hash, len(salt), len(key))
+		}
+		b64 := base64.RawStdEncoding
+		again := fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s", memory, passes, threads, b64.EncodeToString(salt), b64.EncodeToString(key))
+		if again != hash {
+			t.Errorf("%q is taken, but is written %q", hash, again)
+		}
+	})
 }
 
 func TestSignInWithAGoGuest(t *testing.T) {
