@@ -100,9 +100,9 @@ func loopbackBesidesPort(registered, uri string) bool {
 		r, ok1 := strings.CutPrefix(registered, host)
 		u, ok2 := strings.CutPrefix(uri, host)
 		if ok1 && ok2 {
-			rest, ok := cutPort(u)
-			want, _ := cutPort(r)
-			return ok && rest == want
+			rest, ok1 := cutPort(u)
+			want, ok2 := cutPort(r)
+			return ok1 && ok2 && rest == want
 		}
 	}
 	return false
@@ -166,6 +166,8 @@ func checkRedirect(uri string) error {
 		return fmt.Errorf("is no absolute URI: write it whole, like \"com.example.market:/callback\"")
 	case len(uri) > 1024 || !vschar(uri) || strings.ContainsAny(uri, " \"<>\\^`{|}"):
 		return fmt.Errorf("is too long or has characters that no URI has")
+	case hasAnswer(u.Query()):
+		return fmt.Errorf("has a parameter of the answer in its query: leave it out, none may be there twice (RFC 6749 §3.1)")
 	case strings.Contains(uri, "#"):
 		return fmt.Errorf("has a fragment: leave it out (RFC 6749 §3.1.2)")
 	case u.User != nil:
@@ -184,6 +186,16 @@ func checkRedirect(uri string) error {
 		return fmt.Errorf("has a scheme without a dot: a private one is a reversed domain name (RFC 8252 §7.1)")
 	}
 	return nil
+}
+
+// hasAnswer reports whether a query has a parameter that answer adds.
+func hasAnswer(q url.Values) bool {
+	for _, name := range [...]string{"code", "state", "iss", "error", "error_description"} {
+		if q.Has(name) {
+			return true
+		}
+	}
+	return false
 }
 
 func loopback(host string) bool {

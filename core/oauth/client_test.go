@@ -1,6 +1,10 @@
 package oauth_test
 
 import (
+	"errors"
+	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,6 +58,8 @@ func TestRedirects(t *testing.T) {
 		{"loopback with a user", "http://127.0.0.1/back", "http://127.0.0.1:1@evil.example/back", false},
 		{"loopback with a longer host", "http://127.0.0.1/back", "http://127.0.0.10/back", false},
 		{"loopback with a host behind it", "http://127.0.0.1/back", "http://127.0.0.1.evil.example/back", false},
+		{"loopback, registered with no digits", "http://127.0.0.1:/back", "http://127.0.0.1:8080", false},
+		{"loopback, registered with a port too long", "http://127.0.0.1:123456/back", "http://127.0.0.1", false},
 		{"loopback with no digits", "http://127.0.0.1/back", "http://127.0.0.1:/back", false},
 		{"loopback with a port too long", "http://127.0.0.1/back", "http://127.0.0.1:123456/back", false},
 		{"loopback with a port in other digits", "http://127.0.0.1/back", "http://127.0.0.1:٧/back", false},
@@ -64,6 +70,75 @@ func TestRedirects(t *testing.T) {
 	} {
 		if _, c := clients(t, test.registered); c.Redirects(test.uri) != test.want {
 			t.Errorf("%s: %s registered, Redirects(%q) = %v, want %v", test.name, test.registered, test.uri, !test.want, test.want)
+		}
+	}
+}
+
+// loopbackURI takes a loopback address apart: what stands before the port, and
+// behind it.
+var loopbackURI = regexp.MustCompile(`^(http://(?:127\.0\.0\.1|\[::1\]))(?::[0-9]{1,5})?((?:/.*)?)$`)
+
+// FuzzRedirects asks for an answer at any URI, of a client that has registered
+// another, and looks at where the answer goes.
+func FuzzRedirects(f *testing.F) {
+	for _, pair := range [][2]string{
+		{"com.example.app:/back", "com.example.app:/back"}, {"com.example.app:back", "com.example.app:back"}, {"com.example.app://host/back?x=1&y", "com.example.app://host/back?x=1&y"},
+		{"https://app.example.com/back?", "https://app.example.com/back?"}, {"https://app.example.com/back", "https://app.example.com:443/back"},
+		{"https://app.example.com/back?state=ours", "https://app.example.com/back?state=ours"}, {"https://app.example.com/back?%63ode=1", "https://app.example.com/back?%63ode=1"},
+		{"http://127.0.0.1:7777/back", "http://127.0.0.1:1/back"}, {"http://127.0.0.1/back?x=1", "http://127.0.0.1/back?x=1"}, {"http://[::1]", "http://[::1]:65535"},
+		{"http://127.0.0.1:/back", "http://127.0.0.1:8080"}, {"http://127.0.0.1:123456/back", "http://127.0.0.1"}, {"http://127.0.0.1", "http://127.0.0.1:1@evil.example/back"},
+		{"http://127.0.0.2/back", "http://127.0.0.2:1/back"}, {"app-distribution-oauth://", "app-distribution-oauth:"},
+	} {
+		f.Add(pair[0], pair[1], "a state+&=%é\x00\xff")
+	}
+	f.Fuzz(func(t *testing.T, registered, uri, state string) {
+		all, err := oauth.NewClients([]oauth.ClientConfig{{ID: "app", RedirectURIs: []string{registered}}})
+		if (err == nil) != (oauth.CheckRedirect(registered) == nil) {
+			t.Errorf("checkRedirect(%q) = %v, NewClients: %v", registered, oauth.CheckRedirect(registered), err)
+		}
+		if err != nil {
+			return
+		}
+		client, _ := all.ByID("app")
+		if !client.Redirects(registered) {
+			t.Errorf("%q is registered and does not redirect", registered)
+		}
+		for _, to := range []string{registered, uri} {
+			if !client.Redirects(to) {
+				continue
+			}
+			want, have := loopbackURI.FindStringSubmatch(registered), loopbackURI.FindStringSubmatch(to)
+			if to != registered && (want == nil || have == nil || !slices.Equal(want[1:], have[1:])) {
+				t.Errorf("%q registered, Redirects(%q) = true", registered, to)
+			}
+			answered(t, all, to, state)
+		}
+	})
+}
+
+// answered checks the URL of an answer, the refusal of a request without a
+// response_type: it is the redirect URI with the parameters, each once
+// (RFC 6749 §3.1).
+func answered(t *testing.T, all *oauth.Clients, to, state string) {
+	t.Helper()
+	s := oauth.Server{Issuer: "https://market.example.com", Clients: all}
+	_, err := s.Authorize(t.Context(), oauth.Params{"client_id": "app", "redirect_uri": to, "state": state}, oauth.Visitor{})
+	var refused *oauth.Error
+	if !errors.As(err, &refused) || refused.Code != oauth.InvalidRequest {
+		t.Fatalf("a request for %q without a response_type: %v, want invalid_request", to, err)
+	}
+	u, err := url.Parse(refused.Redirect)
+	if err != nil || !strings.HasPrefix(refused.Redirect, to) {
+		t.Fatalf("%q is answered at %q, %v", to, refused.Redirect, err)
+	}
+	want := map[string][]string{"error": {"invalid_request"}, "iss": {s.Issuer}, "code": nil, "state": {state}}
+	if state == "" || len(state) > 2048 {
+		want["state"] = nil
+	}
+	q := u.Query()
+	for name, values := range want {
+		if !slices.Equal(q[name], values) {
+			t.Errorf("%q is answered at %q: %s is %q, want %q", to, refused.Redirect, name, q[name], values)
 		}
 	}
 }
@@ -132,6 +207,9 @@ func TestCheckRedirect(t *testing.T) {
 		"://x":                                "no absolute URI",
 		"https://app.example.com/back#":       "fragment",
 		"https://app.example.com/back#x":      "fragment",
+		"https://app.example.com/b?x=1&state": "parameter of the answer",
+		"https://app.example.com/?%63ode=1":   "parameter of the answer",
+		"com.example.app:/back?iss=x":         "parameter of the answer",
 		"https://user@app.example.com/back":   "user name",
 		"https://user:pw@app.example.com/":    "user name",
 		"https:///back":                       "without a public host",
