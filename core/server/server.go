@@ -170,7 +170,8 @@ func (s *Server) address(r *fasthttp.RequestCtx) string {
 		if err != nil {
 			break
 		}
-		if remote = hop.Unmap(); !s.trusted(remote) {
+		// A zone means something to its own host alone (RFC 4007 §11.2).
+		if remote = hop.Unmap().WithZone(""); !s.trusted(remote) {
 			break
 		}
 	}
