@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"maps"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -101,6 +102,40 @@ func TestBasicCredentials(t *testing.T) {
 			t.Errorf("%s: basicCredentials(%q) = %v, %v, want %v", test.name, test.header, got, err, test.want)
 		}
 	}
+}
+
+// FuzzBasicCredentials holds the reader of the header against net/http, which
+// reads the same but for the form encoding inside.
+func FuzzBasicCredentials(f *testing.F) {
+	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	for _, header := range []string{
+		"", "Bearer x", "Basic", "Basic ", "Basic ***", "Basic  " + encode("app:secret") + " ", "Basic\t" + encode("app:secret"), "Basic " + encode("app"), "bASIC " + encode("app:secret"),
+		"Basic " + encode("my%3Aapp:p%3As+e%2Fc%2Bret%25"), "Basic " + encode("app:a:b"), "Basic " + encode("a%zz:"), "Basic " + encode(":"), "Basic " + encode("\xff:\x00"),
+		"Basic " + base64.RawStdEncoding.EncodeToString([]byte("app:secr")), "Basic YTpi\r\n", "Basic YTpj==",
+	} {
+		f.Add(header)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		got, err := server.BasicCredentials(header)
+		if err != nil {
+			var e *oauth.Error
+			if !errors.As(err, &e) || e.Code != oauth.InvalidClient || got != nil {
+				t.Errorf("%q is refused with %v, %v, want invalid_client", header, got, err)
+			}
+		}
+		req := http.Request{Header: http.Header{"Authorization": {header}}}
+		user, password, ok := req.BasicAuth()
+		if !ok {
+			return // white space around the credentials, which net/http doesn't take
+		}
+		id, err1 := url.QueryUnescape(user)
+		secret, err2 := url.QueryUnescape(password)
+		if readable := err1 == nil && err2 == nil; readable != (err == nil) {
+			t.Errorf("%q: %v, for net/http it is %q %q", header, err, user, password)
+		} else if readable && (got == nil || *got != oauth.Basic{ID: id, Secret: secret}) {
+			t.Errorf("%q is %+v, for net/http %q %q", header, got, user, password)
+		}
+	})
 }
 
 func TestRedirectSource(t *testing.T) {
