@@ -92,7 +92,7 @@ func FuzzRedirects(f *testing.F) {
 		f.Add(pair[0], pair[1], "a state+&=%é\x00\xff")
 	}
 	f.Fuzz(func(t *testing.T, registered, uri, state string) {
-		all, err := oauth.NewClients([]oauth.ClientConfig{{ID: "app", RedirectURIs: []string{registered}}})
+		all, err := oauth.NewClients("https://market.example.com", []oauth.ClientConfig{{ID: "app", RedirectURIs: []string{registered}}})
 		if (err == nil) != (oauth.CheckRedirect(registered) == nil) {
 			t.Errorf("checkRedirect(%q) = %v, NewClients: %v", registered, oauth.CheckRedirect(registered), err)
 		}
