@@ -95,13 +95,14 @@ func (k *keyring) Keys() []admin.Key {
 }
 
 // Rotate implements admin.Keys: from now on tokens are made under a new key, and
-// those of the keys before are still good.
+// those of the keys before are still good. The error is an admin.ErrKey where the
+// ring is full.
 func (k *keyring) Rotate(ctx context.Context) (byte, error) {
 	var id byte
 	err := k.change(ctx, func(keys []token.Key) ([]token.Key, error) {
 		var err error
 		if id, err = token.FreeID(keys); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: the ring has all 255 keys that it can have", admin.ErrKey)
 		}
 		key, err := token.NewKey(k.rand, id, k.now())
 		return append(keys, key), err

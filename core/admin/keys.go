@@ -37,6 +37,9 @@ func (s *Server) listKeys(_ context.Context, r *request) error {
 // rotateKeys answers POST /api/keys.
 func (s *Server) rotateKeys(ctx context.Context, r *request) error {
 	id, err := s.keys.Rotate(ctx)
+	if errors.Is(err, ErrKey) {
+		return problemf(409, "%v", err)
+	}
 	s.audit(ctx, err, "key.rotate", slog.Int("key", int(id)))
 	if err != nil {
 		return err

@@ -84,3 +84,17 @@ func TestAKeyRetiresWhenItsTokensAreOutOfDate(t *testing.T) {
 	s.Clock.Advance(2 * time.Hour)
 	s.Must(t, http.MethodPost, "/api/keys/1/retire", map[string]bool{})
 }
+
+func TestAFullRingIsNotRotated(t *testing.T) {
+	t.Parallel()
+	s := coretest.Empty(t, quick)
+	for range 254 {
+		s.Must(t, http.MethodPost, "/api/keys", nil)
+	}
+	if status, reply := s.Operate(t, http.MethodPost, "/api/keys", nil); status != 409 || !strings.Contains(string(reply), "all 255 keys") {
+		t.Errorf("the 256th key is answered %d %s, want 409 with a sentence", status, reply)
+	}
+	if keys := keysOf(t, s); len(keys) != 255 || !keys[254].Current {
+		t.Errorf("the ring has %d keys, want 255 with the last as the current one", len(keys))
+	}
+}
