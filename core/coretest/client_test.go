@@ -206,6 +206,17 @@ func (a answer) granted(t testing.TB, what string) tokens {
 	return tokens{access, refresh}
 }
 
+// lives checks expires_in. The server counts in whole seconds, and looks at its
+// clock when it issues and again when it answers: what lies between the two, and
+// the second that may turn there, is missing from the life.
+func (a answer) lives(t testing.TB, what string, want time.Duration, asked time.Time) {
+	t.Helper()
+	least := want.Seconds() - 1 - time.Since(asked).Seconds()
+	if got, _ := a.object(t)["expires_in"].(float64); got > want.Seconds() || got < least {
+		t.Errorf("%s: the token lives %v s, want %v s or the moment less that the answer took", what, got, want.Seconds())
+	}
+}
+
 // unreserved: a device writes a plus sign into a form as it is, so nothing that it
 // has to send back may have one (RFC 3986 §2.3).
 func unreserved(t testing.TB, what, text string) {

@@ -40,11 +40,12 @@ func TestCodeGivesTokens(t *testing.T) {
 			r := deviceSignIn(coretest.Alice)
 			form := r.redemption(r.aliceCode(t, s))
 			test.change(form)
+			asked := time.Now()
 			a := token(t, s, form)
 			got := a.granted(t, test.name)
-			o := a.object(t)
-			if o["issued_token_type"] != accessType || o["scope"] != "all" || o["expires_in"] != 72*3600.0 {
-				t.Errorf("the answer %s has not the documented issued_token_type, scope and a life of 72 h", a.body)
+			a.lives(t, test.name, 72*time.Hour, asked)
+			if o := a.object(t); o["issued_token_type"] != accessType || o["scope"] != "all" {
+				t.Errorf("the answer %s has not the documented issued_token_type and scope", a.body)
 			}
 			if status := opens(t, s, got.access); status != 200 {
 				t.Errorf("restore with the new token answered %d, want 200", status)
@@ -74,13 +75,12 @@ func TestAppTokensLiveAnHour(t *testing.T) {
 	t.Parallel()
 	s := shared(t)
 	for client, r := range map[string]signIn{"the marketplace app": nativeSignIn(), "another app": appSignIn()} {
-		want := 3600.0
+		want := time.Hour
 		if r.client == coretest.NativeClient {
-			want = 72 * 3600
+			want = 72 * time.Hour
 		}
-		if got := token(t, s, r.redemption(r.aliceCode(t, s))).object(t)["expires_in"]; got != want {
-			t.Errorf("the token of %s lives %v s, want %v", client, got, want)
-		}
+		form, asked := r.redemption(r.aliceCode(t, s)), time.Now()
+		token(t, s, form).lives(t, client, want, asked)
 	}
 }
 
@@ -317,13 +317,12 @@ func TestRefreshRotates(t *testing.T) {
 	s := coretest.Start(t, quick)
 	first := deviceSignIn(coretest.Alice).tokens(t, s)
 	s.Clock.Advance(time.Hour)
+	asked := time.Now()
 	a := refresh(t, s, first.refresh)
 	second := a.granted(t, "refresh without client_id")
+	a.lives(t, "an hour after the sign-in", 72*time.Hour, asked)
 	if second.refresh == first.refresh || second.access == first.access {
 		t.Errorf("the refresh gave the same tokens again")
-	}
-	if got := a.object(t)["expires_in"]; got != 72*3600.0 {
-		t.Errorf("the refreshed token lives %v s, want 72 h from now", got)
 	}
 	for name, access := range map[string]string{"old": first.access, "new": second.access} {
 		if status := opens(t, s, access); status != 200 {
