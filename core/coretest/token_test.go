@@ -450,6 +450,23 @@ func TestThirdLateRetryRevokesTheSignIn(t *testing.T) {
 	refresh(t, s, got.refresh).refused(t, "the newest token after the third late retry", 400, "invalid_grant")
 }
 
+// Each answer can be lost again: what counts is in how many generations a device
+// was late, not how often it had to ask.
+func TestLateRetriesOfOneGenerationCountOnce(t *testing.T) {
+	t.Parallel()
+	s := coretest.Start(t, quick)
+	held := deviceOf(t, s, "unlucky@example.com")
+	lost := refresh(t, s, held.refresh).granted(t, "refresh whose answer is lost")
+	for range 5 {
+		s.Clock.Advance(time.Hour)
+		if got := refresh(t, s, held.refresh).granted(t, "late retry"); got != lost {
+			t.Error("a late retry gave other tokens than those that were lost")
+		}
+	}
+	refresh(t, s, lost.refresh).granted(t, "the successor")
+	refresh(t, s, held.refresh).refused(t, "the first token once its successor was used", 400, "invalid_grant")
+}
+
 // A device that comes back after its access token has run out gets one that lives.
 func TestLateRetryGivesALiveAccessToken(t *testing.T) {
 	t.Parallel()

@@ -22,8 +22,9 @@ type refreshGrant struct {
 }
 
 // A device that lost an answer is back when it wakes up next, maybe a day later.
-// It gets its successor then too, but no more often than this: the third time in
-// so many generations looks like a thief who is always a little late.
+// It gets its successor then too, but in no more generations than this: the third
+// of so many looks like a thief who is always a little late. How often it asks for
+// one successor does not matter: it is the same each time.
 const (
 	lateRetries = 2
 	lateWindow  = 10 // generations
@@ -111,10 +112,14 @@ func (s *Server) rotate(f store.Family, generation uint32, now time.Time, kid by
 	return f, true
 }
 
-// late notes one more late retry, unless there were too many.
+// late notes that there was a late retry in this generation, unless there were too
+// many in others.
 func late(f *store.Family) bool {
 	free := -1
 	for i, g := range f.Late {
+		if g == f.Generation {
+			return true
+		}
 		if g == 0 || g+lateWindow <= f.Generation {
 			free = i
 		}
