@@ -114,8 +114,8 @@ func TestGuessingAtOnce(t *testing.T) {
 	t.Parallel()
 	s := coretest.Start(t, func(c *core.Config) { quick(c); c.OAuth.AttemptsAccount = 3 })
 	p := open(t, s, deviceSignIn("").query())
-	all := make([]answer, together)
-	atOnce(together, func(i int) { all[i] = p.submit(t, coretest.Alice, "guess") })
+	all := make([]answer, 50)
+	atOnce(len(all), func(i int) { all[i] = p.submit(t, coretest.Alice, "guess") })
 	asked := 0
 	for _, a := range all {
 		if a.status == 200 {
@@ -123,7 +123,7 @@ func TestGuessingAtOnce(t *testing.T) {
 		}
 	}
 	if asked != 3 {
-		t.Errorf("%d of %d attempts at once were let through, want 3", asked, together)
+		t.Errorf("%d of %d attempts at once were let through, want 3", asked, len(all))
 	}
 }
 
