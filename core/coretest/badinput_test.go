@@ -156,6 +156,38 @@ func TestMethodsAndMediaTypes(t *testing.T) {
 	}
 }
 
+// Whatever was asked and whatever came of it: tokens, codes and pages are in no
+// cache, and a device asks for everything anew (RFC 6749 §5.1, RFC 9111 §5.2.2.5).
+func TestNoAnswerIsStored(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	access := deviceOf(t, s, coretest.Alice).access
+	seen := map[int]bool{}
+	for _, path := range []string{kitPath, metadataPath, "/oauth/authorize", "/oauth/token", "/restore", "/updates", "/install-token", "/nowhere"} {
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "OPTIONS"} {
+			for contentType, body := range map[string]string{
+				"": "", jsonType: appsBody("iOS", deviceOS, notesOld), formType: nativeSignIn().query().Encode(), "text/plain": "x",
+			} {
+				for _, token := range []string{"", "Bearer " + access, "Bearer x", "Basic eA=="} {
+					req := request(t, method, s.PublicURL()+path, contentType, body)
+					if token != "" {
+						req.Header.Set("Authorization", token)
+					}
+					a := send(t, req) // which looks at Cache-Control
+					if seen[a.status] = true; strings.HasPrefix(path, "/oauth/") && a.status != 405 && a.header.Get("Pragma") != "no-cache" {
+						t.Errorf("%s %s answered %d with the Pragma %q, want no-cache", method, path, a.status, a.header.Get("Pragma"))
+					}
+				}
+			}
+		}
+	}
+	for _, status := range []int{200, 400, 401, 403, 404, 405, 415} {
+		if !seen[status] {
+			t.Errorf("nothing was answered %d: this test looks at too little", status)
+		}
+	}
+}
+
 func TestUnknownPathsAre404(t *testing.T) {
 	t.Parallel()
 	s := shared(t)

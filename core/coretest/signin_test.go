@@ -234,6 +234,10 @@ func TestIssuerForRegisteredClients(t *testing.T) {
 func TestLoopbackRedirectTakesAnyPort(t *testing.T) {
 	t.Parallel()
 	s := shared(t)
+	// Its default port is one, too.
+	if a := get(t, authorizeURL(s, signIn{client: coretest.AppClient, redirect: "http://127.0.0.1/callback", state: "s", pkce: newPKCE()}.query())); a.status != 200 {
+		t.Errorf("the redirect without a port answered %d, want the page", a.status)
+	}
 	r := appSignIn()
 	r.redirect = "http://127.0.0.1:50123/callback"
 	p := open(t, s, r.query())
@@ -261,6 +265,34 @@ func TestUnprovenRedirectNeverRedirects(t *testing.T) {
 		{"device's redirect for a registered client", coretest.NativeClient, deviceRedirect},
 		{"registered redirect for a device", newClientID(), coretest.NativeRedirect},
 		{"slash at the end", coretest.NativeClient, coretest.NativeRedirect + "/"},
+		{"suffix", coretest.NativeClient, coretest.NativeRedirect + "x"},
+		{"suffix on another port", coretest.AppClient, "http://127.0.0.1:7778/callbackx"},
+		{"slash at the end on another port", coretest.AppClient, "http://127.0.0.1:7778/callback/"},
+		{"no path", coretest.AppClient, "http://127.0.0.1:7777"},
+		{"empty host", coretest.NativeClient, "com.example.market:///signed-in"},
+		{"host instead of a path", coretest.NativeClient, "com.example.market://signed-in"},
+		{"empty host of http", coretest.AppClient, "http:///callback"},
+		{"no slashes behind http", coretest.AppClient, "http:127.0.0.1:7777/callback"},
+		{"one slash behind http", coretest.AppClient, "http:/127.0.0.1:7777/callback"},
+		{"dot segment with a semicolon", coretest.AppClient, "http://127.0.0.1:7777/..;/callback"},
+		{"dot segment at the end", coretest.AppClient, "http://127.0.0.1:7777/callback/..;/"},
+		{"escaped slash at the end", coretest.AppClient, "http://127.0.0.1:7777/callback%2f"},
+		{"escaped slash and host", coretest.AppClient, "http://127.0.0.1:7777%2f@evil.example/callback"},
+		{"escaped dot segment", coretest.AppClient, "http://127.0.0.1:7777/x/%2e%2e/callback"},
+		{"double slash", coretest.AppClient, "http://127.0.0.1:7777//callback"},
+		{"parameters of a path", coretest.AppClient, "http://127.0.0.1:7777/callback;x=1"},
+		{"fragment on another port", coretest.AppClient, "http://127.0.0.1:7778/callback#x"},
+		{"empty fragment", coretest.AppClient, "http://127.0.0.1:7777/callback#"},
+		{"empty query", coretest.AppClient, "http://127.0.0.1:7777/callback?"},
+		{"scheme in capitals", coretest.AppClient, "HTTP://127.0.0.1:7777/callback"},
+		{"path in capitals", coretest.AppClient, "http://127.0.0.1:7777/Callback"},
+		{"dot behind the host", coretest.AppClient, "http://127.0.0.1.:7777/callback"},
+		{"host as a number", coretest.AppClient, "http://2130706433:7777/callback"},
+		{"host in octal", coretest.AppClient, "http://0177.0.0.1:7777/callback"},
+		{"host in wide digits", coretest.AppClient, "http://１27.0.0.1:7777/callback"},
+		{"tab amid the host", coretest.AppClient, "http://127.0.0.1\t:7777/callback"},
+		{"line feed in front", coretest.AppClient, "\nhttp://127.0.0.1:7777/callback"},
+		{"space in front", coretest.AppClient, " http://127.0.0.1:7777/callback"},
 		{"query added", coretest.NativeClient, coretest.NativeRedirect + "?x=1"},
 		{"fragment added", coretest.NativeClient, coretest.NativeRedirect + "#x"},
 		{"other case of the path", coretest.NativeClient, "com.example.market:/Signed-In"},
@@ -335,6 +367,9 @@ func TestErrorsTravelToTheClient(t *testing.T) {
 		{"method left out, which means plain", map[string]string{"code_challenge_method": ""}, "invalid_request"},
 		{"method plain", map[string]string{"code_challenge_method": "plain"}, "invalid_request"},
 		{"method s256", map[string]string{"code_challenge_method": "s256"}, "invalid_request"},
+		{"method S256 with a space", map[string]string{"code_challenge_method": "S256 "}, "invalid_request"},
+		{"two methods", map[string]string{"code_challenge_method": "S256 plain"}, "invalid_request"},
+		{"method S512", map[string]string{"code_challenge_method": "S512"}, "invalid_request"},
 		{"method 5256, as a document prints it", map[string]string{"code_challenge_method": "5256"}, "invalid_request"},
 		{"challenge of three characters", map[string]string{"code_challenge": "abc"}, "invalid_request"},
 		{"challenge of 42 characters", map[string]string{"code_challenge": strings.Repeat("a", 42)}, "invalid_request"},

@@ -169,6 +169,47 @@ func TestVerifierLengthAndAlphabet(t *testing.T) {
 	}
 }
 
+// RFC 9700 §2.1.1, §4.8: every code has a challenge, and whatever a client says
+// later takes it off none.
+func TestPKCEIsNotDowngraded(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	for _, r := range []signIn{deviceSignIn(coretest.Alice), nativeSignIn()} {
+		for name, without := range map[string][]string{
+			"challenge and method": {"code_challenge", "code_challenge_method"}, "challenge": {"code_challenge"}, "method": {"code_challenge_method"},
+		} {
+			q := r.query()
+			for _, key := range without {
+				q.Del(key)
+			}
+			if back := get(t, authorizeURL(s, q)).led(t, r.redirect); back.Get("error") != "invalid_request" || back.Has("code") {
+				t.Errorf("an authorization request without %s led to %v, want invalid_request", name, back)
+			}
+		}
+		code := r.aliceCode(t, s)
+		for _, test := range []struct {
+			name   string
+			change func(url.Values)
+		}{
+			{"without the verifier", func(v url.Values) { v.Del("code_verifier") }},
+			{"with an empty verifier", func(v url.Values) { v.Set("code_verifier", "") }},
+			{"with the method plain and no verifier", func(v url.Values) { v.Del("code_verifier"); v.Set("code_challenge_method", "plain") }},
+			{"with a challenge for the verifier", func(v url.Values) { v.Del("code_verifier"); v.Set("code_challenge", r.pkce.challenge) }},
+		} {
+			form := r.redemption(code)
+			test.change(form)
+			token(t, s, form).refused(t, "a code "+test.name, 400, "invalid_request")
+		}
+		token(t, s, r.redemption(code)).granted(t, "the code with its verifier after all that")
+		// plain: the challenge itself, now said to be the verifier.
+		code = r.aliceCode(t, s)
+		form := r.redemption(code)
+		form.Set("code_verifier", r.pkce.challenge)
+		form.Set("code_challenge_method", "plain")
+		token(t, s, form).refused(t, "a code with its challenge for a verifier", 400, "invalid_grant")
+	}
+}
+
 func TestPKCEVectors(t *testing.T) {
 	t.Parallel()
 	s := shared(t)
@@ -311,6 +352,148 @@ func TestBasicHeaderOfAPublicClient(t *testing.T) {
 	token(t, s, r.redemption(r.aliceCode(t, s)), "Authorization", basic(r.client, "")).granted(t, "the header and the body with the same id")
 }
 
+// golang.org/x/oauth2 with AuthStyleAutoDetect, and others like it, send the code
+// with credentials in the header first and then in the body: a code is not burnt by
+// a client that is not known.
+func TestCodeOutlivesFailedClientAuthentication(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	r := nativeSignIn()
+	code := r.aliceCode(t, s)
+	form := r.redemption(code)
+	form.Del("client_id")
+	req := request(t, http.MethodPost, s.PublicURL()+"/oauth/token", formType, form.Encode())
+	req.SetBasicAuth(r.client, "a secret that nobody gave it")
+	send(t, req).refused(t, "the code with a secret in the header", 401, "invalid_client")
+	form.Set("client_secret", "a secret that nobody gave it")
+	form.Set("client_id", r.client)
+	token(t, s, form).refused(t, "the code with a secret in the body", 401, "invalid_client")
+	got := token(t, s, r.redemption(code)).granted(t, "the same code without a secret")
+	goesOn(t, s, "after failed client authentication", got)
+}
+
+// RFC 6749 §2.3: one way of authentication in a request. A public client has none,
+// so two names are good as long as they are one, and any secret is refused.
+func TestCredentialsInHeaderAndBody(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	r := nativeSignIn()
+	code := r.aliceCode(t, s)
+	for _, test := range []struct {
+		name, id, secret, bodyID, bodySecret string
+		status                               int
+		code                                 string
+	}{
+		{"a secret in both", r.client, "x", r.client, "x", 401, "invalid_client"},
+		{"a secret in the body beside the header", r.client, "", r.client, "x", 401, "invalid_client"},
+		{"a secret in the body beside the header's id alone", r.client, "", "", "x", 401, "invalid_client"},
+		{"a secret in the header beside the body's id", r.client, "x", r.client, "", 401, "invalid_client"},
+		{"two ids", r.client, "", coretest.AppClient, "", 400, "invalid_request"},
+		{"two ids, the header's is another client's", coretest.AppClient, "", r.client, "", 400, "invalid_request"},
+		{"two spellings of an id", r.client, "", strings.ToUpper(r.client), "", 400, "invalid_request"},
+	} {
+		form := r.redemption(code)
+		form.Set("client_id", test.bodyID)
+		form.Set("client_secret", test.bodySecret)
+		req := request(t, http.MethodPost, s.PublicURL()+"/oauth/token", formType, form.Encode())
+		req.SetBasicAuth(test.id, test.secret)
+		send(t, req).refused(t, test.name, test.status, test.code)
+	}
+	token(t, s, r.redemption(code)).granted(t, "the code after all that")
+}
+
+// RFC 6749 §5.2: 401 is for a client that is not known, and names the scheme to one
+// that used the header. What it holds is another matter, and that is 400: to 401
+// some clients answer by asking the person for a password.
+func TestInvalidClientIs401AndTheRestIs400(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	r := nativeSignIn()
+	live := r.tokens(t, s)
+	for _, test := range []struct {
+		name, key, value string
+		status           int
+		code             string
+	}{
+		{"a client_id that is none", "client_id", "com.example\nmarket", 401, "invalid_client"},
+		{"a client_id of 256 characters", "client_id", strings.Repeat("c", 256), 401, "invalid_client"},
+		{"a client_secret", "client_secret", "x", 401, "invalid_client"},
+		{"another client_id", "client_id", coretest.AppClient, 400, "invalid_grant"},
+		{"a client_id that nobody has registered", "client_id", "com.example.unknown", 400, "invalid_grant"},
+		{"another refresh_token", "refresh_token", "x", 400, "invalid_grant"},
+		{"another grant_type", "grant_type", "password", 400, "unsupported_grant_type"},
+		{"another scope", "scope", "admin", 400, "invalid_scope"},
+	} {
+		form := refreshForm(live.refresh)
+		form.Set("client_id", r.client)
+		form.Set(test.key, test.value)
+		a := token(t, s, form)
+		a.refused(t, test.name, test.status, test.code)
+		if challenge := a.header.Get("WWW-Authenticate"); challenge != "" {
+			t.Errorf("%s, without an Authorization header, got the challenge %q", test.name, challenge)
+		}
+	}
+	refresh(t, s, live.refresh).granted(t, "the refresh after all that")
+}
+
+// RFC 6749 §3.2: a parameter without a value counts as left out.
+func TestEmptyParameterIsLeftOut(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	r := deviceSignIn(coretest.Alice)
+	code := r.aliceCode(t, s)
+	live := deviceOf(t, s, "empty@example.com")
+	for name, form := range map[string]url.Values{
+		"code": r.redemption(code), "refresh": refreshForm(live.refresh), "exchange": exchangeForm(s.SubjectToken(t, coretest.Alice), newClientID()),
+	} {
+		for _, needed := range []string{"grant_type", "code", "code_verifier", "refresh_token", "subject_token", "subject_token_type"} {
+			if !form.Has(needed) {
+				continue
+			}
+			empty := maps.Clone(form)
+			empty[needed] = []string{""}
+			without := maps.Clone(form)
+			delete(without, needed)
+			a, b := token(t, s, empty), token(t, s, without)
+			a.refused(t, name+" with an empty "+needed, 400, "invalid_request")
+			if string(a.body) != string(b.body) {
+				t.Errorf("%s with an empty %s is answered %s, and without it %s", name, needed, a.body, b.body)
+			}
+		}
+		for _, key := range []string{"client_id", "client_secret", "redirect_uri", "scope", "actor_token", "requested_token_type", "issued_token_type", "nobody knows it"} {
+			if name == "exchange" && key == "client_id" { // it has to be there
+				continue
+			}
+			form.Set(key, "")
+		}
+		token(t, s, form).granted(t, name+" with all that may be left out empty")
+	}
+}
+
+// RFC 6749 §3.2: parameters must not come twice. Two readers of one request could
+// each believe another one.
+func TestParameterThatComesTwiceIsRefused(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	r := deviceSignIn(coretest.Alice)
+	live := deviceOf(t, s, "twice@example.com")
+	for name, form := range map[string]url.Values{
+		"code": r.redemption(r.aliceCode(t, s)), "refresh": refreshForm(live.refresh), "exchange": exchangeForm(s.SubjectToken(t, coretest.Alice), newClientID()),
+	} {
+		for key, value := range form {
+			for what, second := range map[string]string{"the same": value[0], "another": "x", "an empty": ""} {
+				twice := maps.Clone(form)
+				for _, order := range [][]string{{value[0], second}, {second, value[0]}} {
+					twice[key] = order
+					token(t, s, twice).refused(t, fmt.Sprintf("%s with %s besides %s value", name, key, what), 400, "invalid_request")
+				}
+			}
+		}
+		post(t, s.PublicURL()+"/oauth/token", formType, form.Encode()+"&%67rant_type=refresh_token").refused(t, name+" with an escaped name for the second", 400, "invalid_request")
+		token(t, s, form).granted(t, name+" after all that")
+	}
+}
+
 // Apple's devices send grant_type and refresh_token, and nothing else.
 func TestRefreshRotates(t *testing.T) {
 	t.Parallel()
@@ -347,6 +530,35 @@ func TestRefreshIsBoundToItsClient(t *testing.T) {
 	next := token(t, s, form).granted(t, "refresh as the right client")
 	if status := opens(t, s, next.access); status != 200 {
 		t.Errorf("after somebody else had tried, the token answered %d, want 200", status)
+	}
+}
+
+// RFC 6749 §6: a refresh asks for no more than the sign-in has, and fails without
+// costing the token.
+func TestRefreshDoesNotWidenTheScope(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	for _, r := range []signIn{deviceSignIn(coretest.Alice), appSignIn()} {
+		held := r.tokens(t, s)
+		for _, scope := range []string{"admin", "all admin", "ALL", "all,admin", "all\tadmin", "openid offline_access", "\"all\""} {
+			form := refreshForm(held.refresh)
+			form.Set("scope", scope)
+			token(t, s, form).refused(t, "refresh with the scope "+scope, 400, "invalid_scope")
+		}
+		for _, scope := range []string{"all", ""} {
+			form := refreshForm(held.refresh)
+			form.Set("scope", scope)
+			a := token(t, s, form)
+			held = a.granted(t, "refresh with the scope "+scope)
+			if got := a.object(t)["scope"]; got != "all" {
+				t.Errorf("the refresh of %s with the scope %q gave the scope %v, want all", r.client, scope, got)
+			}
+		}
+		if r.client == coretest.AppClient {
+			if status := opens(t, s, held.access); status != 403 {
+				t.Errorf("an app's token opened the market with %d after refreshes, want 403", status)
+			}
+		}
 	}
 }
 
