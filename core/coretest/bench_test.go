@@ -8,20 +8,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
-	"runtime"
-	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -35,16 +29,9 @@ import (
 // The benchmark of the update check posts what a device posts to a whole server
 // and, in slices of time that take turns, to a bare fasthttp handler. A ratio of
 // the two is good on any machine, also on one that is busy with something else.
-// Both are child processes, so that the kernel tells what a request costs them
-// and the load generator's own work is not in it.
+// Both are child processes.
 
 const (
-	benchRole    = "SOUK_BENCH_ROLE"    // environment of a child: benchServer or benchBare
-	benchProfile = "SOUK_BENCH_PROFILE" // a file for the CPU profile of the server
-
-	benchServer = "server"
-	benchBare   = "bare"
-
 	benchConnections = 64
 	benchApps        = 5
 	benchWire        = 644 // bytes of a request, with its head
@@ -62,62 +49,7 @@ const (
 	benchOffer   = `{"updates":[{`
 )
 
-// benchAccess is what a child says when it answers.
-type benchAccess struct {
-	Address string
-	Tokens  []string
-}
-
-// benchUsage is what a process has used so far.
-type benchUsage struct {
-	CPU     int64 // ns
-	Mallocs int64
-}
-
-// TestBenchChild is the child process of the benchmarks; in a test run it has
-// nothing to do.
-func TestBenchChild(t *testing.T) {
-	var access benchAccess
-	switch os.Getenv(benchRole) {
-	case benchServer:
-		access = benchServe(t)
-	case benchBare:
-		access.Address = benchServeBare(t)
-	default:
-		return
-	}
-	out := os.NewFile(3, "answers")
-	if err := json.NewEncoder(out).Encode(access); err != nil {
-		t.Fatal(err)
-	}
-	if file := os.Getenv(benchProfile); file != "" && os.Getenv(benchRole) == benchServer {
-		f, err := os.Create(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			t.Fatal(err)
-		}
-		defer pprof.StopCPUProfile()
-	}
-	// Each line asks what this process has used; the end of the input is the end of
-	// the child.
-	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		var u syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-			t.Fatal(err)
-		}
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		used := benchUsage{CPU: u.Utime.Nano() + u.Stime.Nano(), Mallocs: int64(m.Mallocs)}
-		if err := json.NewEncoder(out).Encode(used); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func benchServeBare(t *testing.T) string {
+func benchServeBare(t *testing.T) childAccess {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -127,10 +59,10 @@ func benchServeBare(t *testing.T) string {
 		r.SetBodyString(benchHello)
 	}}
 	go func() { _ = s.Serve(l) }() // ends with the process
-	return l.Addr().String()
+	return childAccess{Address: l.Addr().String()}
 }
 
-func benchServe(t *testing.T) benchAccess {
+func benchServe(t *testing.T) childAccess {
 	s := coretest.Empty(t, func(c *core.Config) {
 		c.Now, c.Log = nil, nil // as in production
 		c.Store.Durability = core.DurabilityProcess
@@ -160,7 +92,7 @@ func benchServe(t *testing.T) benchAccess {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := benchAccess{Address: u.Host}
+	a := childAccess{Address: u.Host}
 	for i := range benchConnections {
 		a.Tokens = append(a.Tokens, benchToken(t, s, fmt.Sprintf("person-%d@example.com", i)))
 	}
@@ -187,75 +119,15 @@ func benchToken(t *testing.T, s *coretest.Server, account string) string {
 	return answer.Token
 }
 
-// benchChild is a child process as the benchmark sees it.
-type benchChild struct {
-	benchAccess
-	ask io.WriteCloser
-	out *bufio.Reader
-}
-
-func benchStart(b *testing.B, role string) *benchChild {
-	b.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		b.Fatal(err)
-	}
-	cmd := exec.Command(self, "-test.run=^TestBenchChild$", "-test.v")
-	cmd.Env = append(os.Environ(), benchRole+"="+role)
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	r, w, err := os.Pipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	cmd.ExtraFiles = []*os.File{w}
-	c := &benchChild{out: bufio.NewReader(r)}
-	if c.ask, err = cmd.StdinPipe(); err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	w.Close()
-	b.Cleanup(func() {
-		c.ask.Close()
-		if err := cmd.Wait(); err != nil {
-			b.Errorf("the %s ended with %v:\n%s", role, err, &said)
-		}
-		r.Close()
-	})
-	line, err := c.out.ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &c.benchAccess)
-	}
-	if err != nil {
-		b.Fatalf("the %s did not start: %v", role, err)
-	}
-	return c
-}
-
-// usage is what the child has used so far.
-func (c *benchChild) usage(b *testing.B) (u benchUsage) {
-	b.Helper()
-	if _, err := io.WriteString(c.ask, "\n"); err != nil {
-		b.Fatal(err)
-	}
-	line, err := c.out.ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &u)
-	}
-	if err != nil {
-		b.Fatal(err)
-	}
-	return u
-}
-
-// benchCheck is an update check of a device for five apps, with the bytes that
-// its answer begins with.
+// benchCheck is an update check of a device for five apps, with the status of its
+// answer and the bytes that this begins with.
 type benchCheck struct {
 	request []byte
+	status  string
 	answer  string
 }
+
+const benchOK = "200"
 
 // newBenchCheck writes an update check of benchWire bytes. The first outdated of its
 // apps are not up to date.
@@ -278,25 +150,26 @@ func newBenchCheck(b *testing.B, address, token string, first uint64, outdated i
 	if left < 1 {
 		b.Fatalf("an update check has %d bytes, want %d", benchWire-left, benchWire)
 	}
-	return benchCheck{[]byte(head(strings.Repeat("u", left)) + body), answer}
+	return benchCheck{[]byte(head(strings.Repeat("u", left)) + body), benchOK, answer}
 }
 
 // benchLoad is a server with its connections open, each with its checks in turn.
 type benchLoad struct {
-	child  *benchChild
+	child  *child
 	conns  []net.Conn
 	in     []*bufio.Reader
 	checks [][]benchCheck
 
 	requests int64
-	used     benchUsage
+	used     childUsage
 	rates    []float64 // of each slice, requests a second
 }
 
-func newBenchLoad(b *testing.B, c *benchChild, checks [][]benchCheck) *benchLoad {
+// newBenchLoad opens a connection for each list of checks.
+func newBenchLoad(b testing.TB, c *child, checks [][]benchCheck) *benchLoad {
 	b.Helper()
 	l := &benchLoad{child: c, checks: checks}
-	for range benchConnections {
+	for range checks {
 		conn, err := net.Dial("tcp", c.Address)
 		if err != nil {
 			b.Fatal(err)
@@ -308,13 +181,13 @@ func newBenchLoad(b *testing.B, c *benchChild, checks [][]benchCheck) *benchLoad
 }
 
 // slice keeps the server busy for a while and counts.
-func (l *benchLoad) slice(b *testing.B, count bool) {
+func (l *benchLoad) slice(b testing.TB, count bool) {
 	b.Helper()
 	var over atomic.Bool
 	var requests atomic.Int64
 	before, began := l.child.usage(b), time.Now()
 	defer time.AfterFunc(benchSlice, func() { over.Store(true) }).Stop()
-	errs := make(chan error, benchConnections)
+	errs := make(chan error, len(l.conns))
 	var wg sync.WaitGroup
 	for i := range l.conns {
 		wg.Go(func() {
@@ -355,8 +228,8 @@ func (c *benchCheck) post(conn net.Conn, in *bufio.Reader) error {
 	if err != nil {
 		return err
 	}
-	if !bytes.HasPrefix(status, []byte("HTTP/1.1 200 ")) {
-		return fmt.Errorf("a check was answered %q, want 200", status)
+	if rest, ok := bytes.CutPrefix(status, []byte("HTTP/1.1 ")); !ok || !bytes.HasPrefix(rest, []byte(c.status)) {
+		return fmt.Errorf("a check was answered %q, want %s", status, c.status)
 	}
 	length := -1
 	for {
@@ -404,7 +277,7 @@ func (l *benchLoad) rate() float64 {
 //	rate-ratio   requests a second, ours / bare
 //	cpu-ratio    CPU time of a request, ours / bare: the steadier of the two
 func BenchmarkUpdateCheck(b *testing.B) {
-	server, bare := benchStart(b, benchServer), benchStart(b, benchBare)
+	server, bare := startChild(b, childServer), startChild(b, childBare)
 	for _, c := range []struct {
 		name     string
 		from     uint64
@@ -427,7 +300,7 @@ func BenchmarkUpdateCheck(b *testing.B) {
 					}
 					check := newBenchCheck(b, server.Address, server.Tokens[i], c.from+uint64(i*131+j), outdated, answer)
 					checks[i] = append(checks[i], check)
-					hello[i] = append(hello[i], benchCheck{check.request, benchHello})
+					hello[i] = append(hello[i], benchCheck{check.request, benchOK, benchHello})
 				}
 			}
 			ours, theirs := newBenchLoad(b, server, checks), newBenchLoad(b, bare, hello)
