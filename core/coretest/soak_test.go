@@ -146,7 +146,7 @@ func TestHostileSoak(t *testing.T) { // not parallel: it measures
 	k.report(took, map[string][]int64{"server's memory (RSS)": memory, "server's heap in use": heap})
 	k.compare(held)
 	k.ends(atRest, lasts >= soakLong)
-	if lasts >= soakLong {
+	if lasts >= soakLong && !raceEnabled { // the detector's own memory grows with all that was ever touched
 		before, after := soakMedian(memory, 1), soakMedian(memory, 3)
 		if after > before+before/10+soakGrowth {
 			t.Errorf("the server holds %d KiB in the last quarter and held %d KiB in the second, want a tenth and %d KiB more at most", after>>10, before>>10, soakGrowth>>10)
