@@ -49,6 +49,8 @@ type Config struct {
 	Now  func() time.Time `toml:"-"`
 	Rand io.Reader        `toml:"-"`
 	Log  *slog.Logger     `toml:"-"`
+	// StopWithin is how long a stop waits for requests under way; 0 = 10 s.
+	StopWithin time.Duration `toml:"-"`
 }
 
 // TokenConfig is the section [token].
@@ -116,6 +118,9 @@ func DefaultConfig() Config {
 func (c Config) whole() Config {
 	if c.Rand == nil {
 		c.Rand = rand.Reader
+	}
+	if c.StopWithin == 0 {
+		c.StopWithin = 10 * time.Second
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

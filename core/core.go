@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"time"
 
 	"github.com/souk-market/souk/core/admin"
 	"github.com/souk-market/souk/core/catalog"
@@ -227,9 +226,6 @@ func (h *Host) ready(ctx context.Context) error {
 	return err
 }
 
-// stopWithin bounds how long a stop waits for requests under way.
-const stopWithin = 10 * time.Second
-
 // Serve answers until ctx ends, and then until the requests under way are done.
 func (h *Host) Serve(ctx context.Context) error {
 	failed := make(chan error, 2)
@@ -242,12 +238,12 @@ func (h *Host) Serve(ctx context.Context) error {
 	case err = <-failed:
 		running--
 	}
-	stop, cancel := context.WithTimeout(context.Background(), stopWithin)
+	stop, cancel := context.WithTimeout(context.Background(), h.config.StopWithin)
 	defer cancel()
 	// Both at once: one that has much to finish takes no time from the other.
 	closed := make(chan error, 2)
-	go func() { closed <- h.server.Close(stop) }()
-	go func() { closed <- h.admin.Close(stop) }()
+	go func() { closed <- h.stopped("public", h.server.Close(stop)) }()
+	go func() { closed <- h.stopped("admin", h.admin.Close(stop)) }()
 	err = errors.Join(err, <-closed, <-closed)
 	// A server that was closed before it began to serve would serve for ever.
 	_, _ = h.public.Close(), h.admins.Close()
@@ -255,6 +251,16 @@ func (h *Host) Serve(ctx context.Context) error {
 		err = errors.Join(err, <-failed)
 	}
 	return err
+}
+
+// stopped is what closing a listener came to. A client that never finishes its
+// request is cut off in the end, and that is no failure of the stop.
+func (h *Host) stopped(listener string, err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	h.config.Log.Warn("stopped while requests were under way: they are cut off", "listener", listener, "waited", h.config.StopWithin)
+	return nil
 }
 
 // Close gives back what Open has taken. Serve must have returned.

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,17 +32,30 @@ type stopGate struct {
 	once    *sync.Once
 	reached chan struct{}
 	open    chan struct{}
+
+	mu    sync.Mutex
+	lines []string
 }
 
 func newStopGate(line string) *stopGate {
-	return &stopGate{slog.DiscardHandler, line, new(sync.Once), make(chan struct{}), make(chan struct{})}
+	return &stopGate{Handler: slog.DiscardHandler, line: line, once: new(sync.Once), reached: make(chan struct{}), open: make(chan struct{})}
 }
 
 func (g *stopGate) Enabled(context.Context, slog.Level) bool { return true }
 func (g *stopGate) WithAttrs([]slog.Attr) slog.Handler       { return g }
 func (g *stopGate) WithGroup(string) slog.Handler            { return g }
 
+// said are the lines so far.
+func (g *stopGate) said() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.lines)
+}
+
 func (g *stopGate) Handle(_ context.Context, r slog.Record) error {
+	g.mu.Lock()
+	g.lines = append(g.lines, r.Message)
+	g.mu.Unlock()
 	if r.Message == g.line {
 		g.once.Do(func() {
 			close(g.reached)
@@ -123,7 +137,7 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 	_, _ = io.Copy(io.Discard, res.Body) // so that the connection is kept
 	res.Body.Close()
 
-	subject, err := h.OAuth.SubjectToken(t.Context(), coretest.Alice, 0)
+	subject, err := h.OAuth.SubjectToken(t.Context(), coretest.Alice)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,6 +188,40 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 	stop()
 	if err := errors.Join(<-served, again.Close()); err != nil {
 		t.Errorf("the second stop: %v", err)
+	}
+}
+
+// A request that is never finished can't keep the server from stopping, nor make a
+// failure of the stop.
+func TestStopCutsOffWhatNeverFinishes(t *testing.T) {
+	gate := newStopGate("signed in by token exchange")
+	c := stopConfig(t.TempDir())
+	c.StopWithin, c.Log = 100*time.Millisecond, slog.New(gate)
+	h := stopOpen(t, c)
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- h.Serve(ctx) }()
+	subject, err := h.OAuth.SubjectToken(t.Context(), coretest.Alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, asked := h.PublicURL(), make(chan struct{})
+	go func() {
+		defer close(asked)
+		_, _ = stopTokens(&http.Client{Transport: &http.Transport{}}, public, exchangeForm(subject, "device-1"))
+	}()
+	<-gate.reached
+	stop()
+	if err := <-served; err != nil {
+		t.Errorf("Serve returned %v while a request was under way, want nil", err)
+	}
+	if !slices.Contains(gate.said(), "stopped while requests were under way: they are cut off") {
+		t.Errorf("the log says %q, want that a request was cut off", gate.said())
+	}
+	close(gate.open)
+	<-asked
+	if err := h.Close(); err != nil {
+		t.Errorf("Close: %v", err)
 	}
 }
 
