@@ -124,7 +124,7 @@ func (s *Server) mintSubjectToken(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	t, err := s.oauth.SubjectToken(ctx, name, 0)
+	t, err := s.oauth.SubjectToken(ctx, name)
 	s.audit(ctx, err, "account.subject_token", slog.String("account", name))
 	if err != nil {
 		return err

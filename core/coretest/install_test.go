@@ -14,6 +14,7 @@ import (
 	"github.com/souk-market/souk/core"
 	"github.com/souk-market/souk/core/catalog"
 	"github.com/souk-market/souk/core/coretest"
+	"github.com/souk-market/souk/core/oauth"
 )
 
 const (
@@ -170,8 +171,8 @@ func TestInstallPageOfAnOpenApp(t *testing.T) {
 	if claims["iid"] != coretest.SkyItem || claims["vid"] != coretest.SkyVersion || claims["bid"] != "com.example.sky" || claims["dtype"] != "download" {
 		t.Errorf("the token of the link says %v, want the first download of the app", claims)
 	}
-	if p.fresh != "900" { // 20 minutes are the life of the token
-		t.Errorf("the page fetches itself anew after %q s, want 900", p.fresh)
+	if p.fresh != "900; url="+installPath(coretest.SkyItem) { // 20 minutes are the life of the token
+		t.Errorf("the page fetches itself anew after %q s, want 900 and without a query", p.fresh)
 	}
 	for _, text := range []string{"Sky", "Souk", "Version 1.4", "iOS 17.4 or later"} {
 		if !strings.Contains(p.text, text) {
@@ -186,7 +187,7 @@ func TestInstallPageOfAnOpenApp(t *testing.T) {
 			t.Errorf("the page has the %s %q, want %q", name, got, want)
 		}
 	}
-	if csp := p.header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'; style-src 'sha256-") || !strings.Contains(csp, "form-action 'none'; base-uri 'none'; frame-ancestors 'none'") {
+	if csp := p.header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'; style-src 'sha256-") || !strings.Contains(csp, "form-action 'self'; base-uri 'none'; frame-ancestors 'none'") {
 		t.Errorf("the page's policy is %q", csp)
 	}
 	again := newVisitor(t, s).get(t, installPath(coretest.SkyItem)).link(t)
@@ -210,7 +211,7 @@ func TestInstallPageSignsIn(t *testing.T) {
 	if link["account"] != coretest.Alice || link["token"] == "" || link["appShareURL"] != "https://market.example.com/apps/notes" || len(link) != 5 {
 		t.Errorf("the link has %v, want alice's account, a subject token and the share URL", link)
 	}
-	if first.fresh != "450" { // ten minutes are the life of the subject token
+	if first.fresh != "450; url="+installPath(coretest.NotesItem) { // ten minutes are the life of the subject token
 		t.Errorf("the page fetches itself anew after %q s, want 450", first.fresh)
 	}
 	if !strings.Contains(first.text, "Signed in as "+coretest.Alice) {
@@ -226,6 +227,10 @@ func TestInstallPageSignsIn(t *testing.T) {
 		if got := verify(t, s, l["installVerificationToken"]).claims["dtype"]; got != "download" {
 			t.Errorf("link %d is for a %v, want download: nothing was downloaded yet", i+1, got)
 		}
+	}
+
+	if p := v.get(t, installPath(coretest.SkyItem)).link(t); p["account"] != coretest.Alice || p["token"] == "" {
+		t.Errorf("an open app's link for somebody who is signed in has %v, want the account and a token", p)
 	}
 
 	// One device takes the link.
@@ -249,22 +254,105 @@ func TestInstallPageSignsIn(t *testing.T) {
 	if len(own) != 1 {
 		t.Fatalf("alice's sign-ins have %v of the install page, want one", own)
 	}
+	held = token(t, s, exchangeForm(second["token"], device)).granted(t, "the other link")
+	left := v.get(t, installPath(coretest.NotesItem)).link(t)["token"]
 	s.Must(t, http.MethodDelete, "/api/accounts/"+url.PathEscape(coretest.Alice)+"/sessions/"+own[0].ID, nil)
+	token(t, s, exchangeForm(left, device)).refused(t, "a link of a visitor whose sign-in was ended", 400, "invalid_request")
+	goesOn(t, s, "a device that came by a link before", held)
 	if p := v.get(t, installPath(coretest.NotesItem)); len(p.buttons) != 1 || strings.HasPrefix(p.buttons[0], "marketplace-kit:") {
 		t.Errorf("after the sign-in was ended the buttons are %q, want one that signs in", p.buttons)
 	}
 
 	// So does one whose account is signed out everywhere, and one whose time is over.
 	v.signIn(t, coretest.NotesItem, coretest.Alice, coretest.AlicePassword).link(t)
+	left = v.get(t, installPath(coretest.NotesItem)).link(t)["token"]
 	s.Must(t, http.MethodDelete, "/api/accounts/"+url.PathEscape(coretest.Alice)+"/sessions", nil)
+	token(t, s, exchangeForm(left, device)).refused(t, "a link of an account that was signed out", 400, "invalid_request")
 	if p := v.get(t, installPath(coretest.NotesItem)); strings.HasPrefix(p.buttons[0], "marketplace-kit:") {
 		t.Error("after the account was signed out the page still installs")
 	}
 	v.signIn(t, coretest.NotesItem, coretest.Alice, coretest.AlicePassword).link(t)
-	s.Clock.Advance(61 * time.Minute)
+	left = v.get(t, installPath(coretest.NotesItem)).link(t)["token"]
+	s.Clock.Advance(11 * time.Minute)
+	token(t, s, exchangeForm(left, newClientID())).refused(t, "a link of eleven minutes ago", 400, "invalid_request")
+	s.Clock.Advance(50 * time.Minute)
 	if p := v.get(t, installPath(coretest.NotesItem)); strings.HasPrefix(p.buttons[0], "marketplace-kit:") {
 		t.Error("after an hour the page still installs")
 	}
+}
+
+// Whoever signs out, or in as somebody else, leaves nothing behind in the browser
+// and nothing that is worth anything outside of it.
+func TestInstallPageSignsOut(t *testing.T) {
+	t.Parallel()
+	s := coretest.Start(t, quick)
+	v := newVisitor(t, s)
+	path := installPath(coretest.NotesItem)
+	leave := func(site string) installPage {
+		return v.send(t, request(t, http.MethodPost, s.PublicURL()+path, formType, "", "Sec-Fetch-Site", site))
+	}
+	left := v.signIn(t, coretest.NotesItem, coretest.Alice, coretest.AlicePassword).link(t)["token"]
+	if p := leave("cross-site"); p.status != 403 {
+		t.Errorf("the form of another site answered %d, want 403", p.status)
+	}
+	v.get(t, path).link(t)
+	if p := leave("same-origin"); p.status != 303 || p.header.Get("Location") != path {
+		t.Errorf("signing out answered %d to %q, want 303 to the page", p.status, p.header.Get("Location"))
+	}
+	if p := v.get(t, path); strings.HasPrefix(p.buttons[0], "marketplace-kit:") || strings.Contains(p.text, coretest.Alice) {
+		t.Errorf("after signing out the page has the buttons %q: %q", p.buttons, p.text)
+	}
+	token(t, s, exchangeForm(left, newClientID())).refused(t, "a link of a visitor who signed out", 400, "invalid_request")
+	if p := leave("same-origin"); p.status != 303 {
+		t.Errorf("signing out twice answered %d, want 303", p.status)
+	}
+
+	left = v.signIn(t, coretest.NotesItem, coretest.Alice, coretest.AlicePassword).link(t)["token"]
+	v.signIn(t, coretest.NotesItem, coretest.Bob, coretest.BobPassword)
+	token(t, s, exchangeForm(left, newClientID())).refused(t, "a link of a visitor before the present one", 400, "invalid_request")
+	for _, x := range sessionsOf(t, s, coretest.Alice) {
+		t.Errorf("alice still has the sign-in %v", x)
+	}
+}
+
+// The page's client is for the page: with the public endpoints nobody makes more
+// of it than an hour.
+func TestPageClientHasNoTokensToRefresh(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	r := signIn{client: oauth.PageClient, redirect: s.PublicURL() + installPath(coretest.NotesItem), state: "s", pkce: newPKCE()}
+	o := token(t, s, r.redemption(r.aliceCode(t, s))).object(t)
+	if o["access_token"] == "" || o["refresh_token"] != nil || o["expires_in"].(float64) > 3600 {
+		t.Errorf("the page's client got %v, want an access token of an hour and no other", o)
+	}
+	link := newVisitor(t, s).signIn(t, coretest.NotesItem, coretest.Alice, coretest.AlicePassword).link(t)
+	for _, subject := range []string{link["token"], s.SubjectToken(t, coretest.Alice)} {
+		token(t, s, exchangeForm(subject, oauth.PageClient)).refused(t, "an exchange by the page's client", 400, "unauthorized_client")
+	}
+	token(t, s, exchangeForm(link["token"]+"x", newClientID())).refused(t, "a forged link", 400, "invalid_request")
+}
+
+// Somebody who is signed out everywhere while a page is being made gets a link that
+// is worth nothing: it carries what the visitor's own token said.
+func TestInstallLinkOfWhoIsSignedOutMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := coretest.Start(t, quick)
+	v := newVisitor(t, s)
+	v.signIn(t, coretest.NotesItem, coretest.Alice, coretest.AlicePassword)
+	u, err := url.Parse(s.PublicURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	visitor, err := s.OAuth.Bearer([]byte(v.http.Jar.Cookies(u)[0].Value), oauth.AudiencePage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Must(t, http.MethodDelete, "/api/accounts/"+url.PathEscape(coretest.Alice)+"/sessions", nil)
+	link, err := s.OAuth.LinkToken(&visitor, coretest.Alice, 1000002)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token(t, s, exchangeForm(link, newClientID())).refused(t, "the link", 400, "invalid_request")
 }
 
 // A device writes what it reads of a link into a form without changing it.
@@ -300,7 +388,16 @@ func TestInstallPageIsForThoseWhoMay(t *testing.T) {
 	if p := v.get(t, installPath(coretest.PlusItem)); len(p.buttons) != 0 {
 		t.Errorf("alice gets bob's app: %q", p.buttons)
 	}
-	item := coretest.Catalogue()[3]
+	// An app that needs no sign-in, and a policy that wants one all the same.
+	item := coretest.Catalogue()[2]
+	item.SignIn = catalog.SignInNone
+	if _, err := s.Catalog.Put(t.Context(), item); err != nil {
+		t.Fatal(err)
+	}
+	if p := newVisitor(t, s).get(t, installPath(coretest.PlusItem)); len(p.buttons) != 1 || strings.HasPrefix(p.buttons[0], "marketplace-kit:") || !strings.Contains(p.text, "once you are signed in") {
+		t.Errorf("to nobody in particular the page has the buttons %q: %q, want one that signs in", p.buttons, p.text)
+	}
+	item = coretest.Catalogue()[3]
 	item.Versions[0].Rollout.Halted = true
 	if _, err := s.Catalog.Put(t.Context(), item); err != nil {
 		t.Fatal(err)
@@ -349,7 +446,10 @@ func TestInstallPageChoosesForTheSystem(t *testing.T) {
 	s := shared(t)
 	v := newVisitor(t, s)
 	v.signIn(t, coretest.NotesItem, coretest.Alice, coretest.AlicePassword)
-	const form = "Mozilla/5.0 (iPhone; CPU iPhone OS %s like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/%v Mobile/15E148 Safari/604.1"
+	const (
+		form = "Mozilla/5.0 (iPhone; CPU iPhone OS %s like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/%v Mobile/15E148 Safari/604.1"
+		mac  = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+	)
 	for agent, want := range map[string]string{
 		phone: coretest.NotesNew, desk: coretest.NotesNew, "": coretest.NotesNew, " OS ": coretest.NotesNew,
 		strings.NewReplacer("%s", "17_5_1", "%v", "17.5").Replace(form): coretest.NotesOld,
@@ -357,10 +457,22 @@ func TestInstallPageChoosesForTheSystem(t *testing.T) {
 		strings.NewReplacer("%s", "16_0", "%v", "16.0").Replace(form):   coretest.NotesNew, // nothing fits: the device will say so
 		strings.NewReplacer("%s", "nine", "%v", "x").Replace(form):      coretest.NotesNew,
 		"Mozilla/5.0 (iPad; CPU OS 17_4 like Mac OS X) Version/17.4":    coretest.NotesOld,
+		mac + "Version/17.4 Safari/605.1.15":                            coretest.NotesOld, // an iPad that asks for the desktop's pages
+		mac + "Chrome/140.0.0.0 Safari/537.36":                          coretest.NotesNew,
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 17_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/140.0 Mobile/15E148 Safari/604.1": coretest.NotesOld,
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/140.0 Mobile/15E148 Safari/604.1": coretest.NotesNew,
 	} {
 		v.agent = agent
 		if got := verify(t, s, v.get(t, installPath(coretest.NotesItem)).link(t)["installVerificationToken"]).claims["vid"]; got != want {
 			t.Errorf("for %q the page installs %v, want %s", agent, got, want)
+		}
+	}
+	for agent, elsewhere := range map[string]bool{
+		phone: false, desk: true, "": true, mac + "Version/17.4 Safari/605.1.15": false, mac + "Chrome/140.0.0.0 Safari/537.36": true,
+	} {
+		v.agent = agent
+		if got := strings.Contains(v.get(t, installPath(coretest.SkyItem)).text, "Open this page on the iPhone or iPad"); got != elsewhere {
+			t.Errorf("to %q the page says to open it elsewhere: %v, want %v", agent, got, elsewhere)
 		}
 	}
 }
@@ -401,7 +513,7 @@ func TestInstallPageSignInIsBoundToTheBrowser(t *testing.T) {
 	refused("the page of another app", alice.get(t, installPath(coretest.PlusItem)+"?"+u.RawQuery), begun)
 	q := u.Query()
 	q.Set("code", "x")
-	refused("no code of ours", alice.get(t, u.Path+"?"+q.Encode()), "not one of ours")
+	refused("no code of ours", alice.get(t, u.Path+"?"+q.Encode()), "could not be completed")
 	if p := alice.get(t, back); p.status != 302 {
 		t.Errorf("the browser that began it: answered %d %q, want a redirect", p.status, p.text)
 	}
@@ -479,14 +591,14 @@ func TestInstallPagePaths(t *testing.T) {
 	v := newVisitor(t, s)
 	for path, want := range map[string]int{
 		"/install/1": 404, "/install/": 404, "/install": 404, "/install/x": 404, "/install/01000004": 404, "/install/1000004/": 404, "/install/1000004/x": 404,
-		"/install/18446744073709551616": 404, "/install/%31000004": 200, "/install/1000004?utm=x&y": 200, "/install/1000004?code=1&code=2": 400,
+		"/install/18446744073709551616": 404, "/install/%31000004": 200, "/install/1000004?utm=x&y": 200, "/install/1000004?utm=x&utm=%ff": 200, "/install/1000004?code=1&code=2": 400,
 	} {
 		if p := v.get(t, path); p.status != want {
 			t.Errorf("GET %s answered %d %q, want %d", path, p.status, p.text, want)
 		}
 	}
-	if a := post(t, s.PublicURL()+installPath(coretest.SkyItem), formType, ""); a.status != 405 || a.header.Get("Allow") != "GET" {
-		t.Errorf("POST answered %d, Allow %q, want 405 and GET", a.status, a.header.Get("Allow"))
+	if a := send(t, request(t, http.MethodPut, s.PublicURL()+installPath(coretest.SkyItem), formType, "")); a.status != 405 || a.header.Get("Allow") != "GET, POST" {
+		t.Errorf("PUT answered %d, Allow %q, want 405, GET and POST", a.status, a.header.Get("Allow"))
 	}
 	item := coretest.Catalogue()[3]
 	item.ID, item.Name, item.SignIn = 1000099, `<b>"Ümlaut" & Co</b>`, catalog.SignInNone

@@ -29,6 +29,7 @@ type Install struct {
 	App     *catalog.Entry
 	Account string           // who is signed in, or empty
 	SignIn  bool             // only people who are signed in get the app, and nobody is
+	Nobody  bool             // there is no version for anybody at the moment
 	Release *catalog.Release // nil: it is not for them
 	Token   []byte           // the install verification token
 }
@@ -57,6 +58,7 @@ func (m *Market) Install(ctx context.Context, v Visit) (*Install, error) {
 	if len(e.AppendRestores(nil, 0, v.Platform, v.OS)) == 0 {
 		q.OS = catalog.AnyOS
 	}
+	in.Nobody = len(e.AppendRestores(nil, 0, v.Platform, catalog.AnyOS)) == 0
 	var a Answer
 	if err := m.give(ctx, &q, &a, abi.PurposeInstallToken, nil); err != nil {
 		return nil, err

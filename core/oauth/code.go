@@ -143,9 +143,9 @@ func (s *Server) revoke(ctx context.Context, id [16]byte, why string) error {
 }
 
 // bar refuses the access tokens of a family until the last of them, which was
-// issued by then, is out of date.
+// issued by then, is out of date, and with it the last link of an install page.
 func (s *Server) bar(ctx context.Context, id [16]byte, issued time.Time) error {
-	until := issued.Add(max(s.Lives.AccessDevice.Std(), s.Lives.AccessApp.Std()) + time.Minute)
+	until := issued.Add(max(s.Lives.AccessDevice.Std(), s.Lives.AccessApp.Std(), PageLife+SubjectTokenLife) + time.Minute)
 	if !until.After(s.Now()) {
 		return nil
 	}

@@ -18,9 +18,8 @@ const SubjectTokenLife = 10 * time.Minute
 
 // SubjectToken issues a token for an install link, which a device exchanges for
 // its own (RFC 8693). It works once for one device: whoever comes first binds it.
-// item is the app that the link installs, or 0: it joins what the account was
-// given as soon as a device makes use of the link.
-func (s *Server) SubjectToken(ctx context.Context, account string, item uint64) (string, error) {
+// It is for a website that knows its visitors itself; see LinkToken for ours.
+func (s *Server) SubjectToken(ctx context.Context, account string) (string, error) {
 	if !ValidAccount(account) {
 		return "", Errorf(InvalidRequest, "account is empty, longer than %d bytes or not text", maxAccount)
 	}
@@ -28,11 +27,11 @@ func (s *Server) SubjectToken(ctx context.Context, account string, item uint64) 
 	if err != nil {
 		return "", Errorf(ServerError, "no token can be issued at the moment").because(err)
 	}
-	r, err := s.Store.Account(ctx, store.SubjectID(account))
-	if err != nil && !errors.Is(err, store.ErrNotFound) { // one who never signed in has no record, and epoch 0
+	r, err := s.record(ctx, account) // also of one who never signed in, so that a sign-out reaches the token
+	if err != nil {
 		return "", storeError(err)
 	}
-	if err := s.Store.PutSubjectToken(ctx, token.Hash(t), store.SubjectToken{Account: account, Epoch: r.Epoch, Item: item}, s.Now().Add(SubjectTokenLife)); err != nil {
+	if err := s.Store.PutSubjectToken(ctx, token.Hash(t), store.SubjectToken{Account: account, Epoch: r.Epoch}, s.Now().Add(SubjectTokenLife)); err != nil {
 		return "", storeError(err)
 	}
 	return t, nil
@@ -43,7 +42,8 @@ func (s *Server) SubjectToken(ctx context.Context, account string, item uint64) 
 type exchangeGrant struct {
 	hash    [32]byte
 	account string
-	foreign bool // policy said whose it is
+	foreign bool       // policy said whose it is
+	link    *linkToken // of an install page; nil = of another
 }
 
 func (g *exchangeGrant) verify(ctx context.Context, s *Server, c *tokenCall) error {
@@ -51,6 +51,8 @@ func (g *exchangeGrant) verify(ctx context.Context, s *Server, c *tokenCall) err
 	switch {
 	case c.client == nil:
 		return Errorf(InvalidRequest, "client_id is missing")
+	case c.client.Page:
+		return Errorf(UnauthorizedClient, "this client exchanges no tokens")
 	case p["subject_token"] == "":
 		return Errorf(InvalidRequest, "subject_token is missing")
 	case p["subject_token_type"] != TypeAccessToken:
@@ -68,12 +70,18 @@ func (g *exchangeGrant) verify(ctx context.Context, s *Server, c *tokenCall) err
 		return err
 	}
 	g.hash = token.Hash(p["subject_token"])
-	return nil
+	var err error
+	g.link, err = s.openLink(p["subject_token"])
+	return err
 }
 
 // decide asks policy about a token that this server neither issued nor saw
 // before. RFC 8693 §2.2.2 wants invalid_request for a bad one.
 func (g *exchangeGrant) decide(ctx context.Context, s *Server, c *tokenCall) error {
+	if g.link != nil {
+		g.account = g.link.Account
+		return nil
+	}
 	switch t, err := s.Store.SubjectToken(ctx, g.hash); {
 	case err == nil:
 		g.account = t.Account
@@ -122,11 +130,6 @@ func (g *exchangeGrant) spend(ctx context.Context, s *Server, c *tokenCall) erro
 	case bound.Epoch != c.family.Epoch:
 		return Errorf(InvalidRequest, "the account was signed out since subject_token was issued")
 	}
-	if bound.Item != 0 {
-		if _, err := s.Store.UpdateAccount(ctx, bound.Account, func(a *store.Account) (bool, error) { return a.AddHistory(bound.Item), nil }); err != nil {
-			return storeError(err)
-		}
-	}
 	if c.familyID, err = s.newFamilyID(); err != nil {
 		return err
 	}
@@ -136,14 +139,24 @@ func (g *exchangeGrant) spend(ctx context.Context, s *Server, c *tokenCall) erro
 	case !created: // 128 random bits twice: the source of randomness is broken
 		return Errorf(ServerError, "no token can be issued at the moment").because(errors.New("the new family's id is taken"))
 	}
+	if g.link != nil {
+		if err := s.taken(ctx, g.link, c.familyID); err != nil {
+			return err
+		}
+	}
 	c.issuedType = TypeAccessToken
 	s.log().Info("signed in by token exchange", "account", bound.Account, "client", c.client.ID)
 	return nil
 }
 
 func (g *exchangeGrant) bind(ctx context.Context, s *Server, client string, epoch uint32) (store.SubjectToken, error) {
-	if !g.foreign {
-		return s.Store.BindSubjectToken(ctx, g.hash, client)
+	switch {
+	case g.link != nil:
+		t := store.SubjectToken{Account: g.account, Client: client, Epoch: g.link.Epoch}
+		return s.Store.ClaimSubjectToken(ctx, g.hash, t, time.Unix(g.link.Expires, 0))
+	case g.foreign:
+		t := store.SubjectToken{Account: g.account, Client: client, Foreign: true, Epoch: epoch}
+		return s.Store.ClaimSubjectToken(ctx, g.hash, t, s.Now().Add(SubjectTokenLife))
 	}
-	return s.Store.ClaimForeignToken(ctx, g.hash, g.account, client, epoch, s.Now().Add(SubjectTokenLife))
+	return s.Store.BindSubjectToken(ctx, g.hash, client)
 }

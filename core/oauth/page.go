@@ -6,11 +6,13 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/souk-market/souk/core/store"
 	"github.com/souk-market/souk/core/token"
 )
 
@@ -29,8 +31,12 @@ func (c *Client) isPage(uri string) bool {
 	return ok && item != "" && strings.Trim(item, "0123456789") == ""
 }
 
-// PageSignInLife is how long a sign-in that a page has begun may take.
-const PageSignInLife = 20 * time.Minute
+const (
+	// PageSignInLife is how long a sign-in that a page has begun may take.
+	PageSignInLife = 20 * time.Minute
+	// PageLife is how long a visitor stays signed in.
+	PageLife = time.Hour
+)
 
 // pageSignIn is a sign-in that the page has begun. It waits in a cookie, sealed:
 // only the browser that began can end it (RFC 9700 §4.7).
@@ -86,8 +92,80 @@ func (s *Server) EndPage(ctx context.Context, item string, p Params, cookie stri
 		"grant_type": "authorization_code", "client_id": PageClient, "code": p["code"],
 		"code_verifier": begun.Verifier, "redirect_uri": begun.Redirect,
 	}})
-	if err != nil {
+	var refused *Error
+	switch {
+	case errors.As(err, &refused) && refused.Code != TemporarilyUnavailable:
+		// What is wrong with a code is for a developer; a person can only begin again.
+		return "", 0, Errorf(InvalidGrant, "this sign-in could not be completed: sign in again").because(err)
+	case err != nil:
 		return "", 0, err
 	}
 	return res.AccessToken, time.Duration(res.ExpiresIn) * time.Second, nil
+}
+
+// SignOut ends the sign-in of a visitor, and the links that were made for it.
+func (s *Server) SignOut(ctx context.Context, visitor *token.Access) error {
+	return s.revoke(ctx, visitor.Family, "the visitor signed out")
+}
+
+// linkToken is the subject token of an install link. It is sealed and not stored,
+// so that looking at a page writes nothing; see exchangeGrant for what happens when
+// a device shows it.
+type linkToken struct {
+	Account string   `json:"a"`
+	Epoch   uint32   `json:"e"`
+	Family  [16]byte `json:"f"` // the sign-in that it was made for
+	Item    uint64   `json:"i"`
+	Expires int64    `json:"x"` // unix seconds
+}
+
+// LinkToken makes the subject token of a link for a visitor of an app's page. It is
+// worth what the visitor's sign-in is worth at the moment when a device shows it.
+func (s *Server) LinkToken(visitor *token.Access, account string, item uint64) (string, error) {
+	plain, err := json.Marshal(linkToken{
+		Account: account, Epoch: visitor.Epoch, Family: visitor.Family, Item: item, Expires: s.Now().Add(SubjectTokenLife).Unix(),
+	})
+	if err == nil {
+		var sealed string
+		if sealed, err = s.Ring().Seal(s.Rand, token.PurposeLink, plain); err == nil {
+			return sealed, nil
+		}
+	}
+	return "", Errorf(ServerError, "no token can be issued at the moment").because(err)
+}
+
+// openLink reads the token of a link, nil if it is none.
+func (s *Server) openLink(subjectToken string) (*linkToken, error) {
+	plain, err := s.Ring().Open(token.PurposeLink, subjectToken)
+	if err != nil {
+		return nil, nil
+	}
+	l := new(linkToken)
+	if err := json.Unmarshal(plain, l); err != nil {
+		return nil, Errorf(ServerError, "the token can't be exchanged at the moment").because(err)
+	}
+	switch {
+	case s.Now().Unix() >= l.Expires:
+		return nil, Errorf(InvalidRequest, "subject_token is not known, or has expired")
+	case s.Store.RevocationSet().Contains(l.Family):
+		return nil, Errorf(InvalidRequest, "subject_token is of a visitor who is no longer signed in")
+	}
+	return l, nil
+}
+
+// taken is what follows when a device has a sign-in from a link. The visitor's own
+// may have ended meanwhile, and then the device's ends too. Otherwise the app is
+// noted: it is about to be installed.
+func (s *Server) taken(ctx context.Context, l *linkToken, family [16]byte) error {
+	if s.Store.RevocationSet().Contains(l.Family) {
+		if err := s.revoke(ctx, family, "the visitor of the link signed out"); err != nil {
+			return err
+		}
+		return Errorf(InvalidRequest, "subject_token is of a visitor who is no longer signed in")
+	}
+	_, err := s.Store.UpdateAccount(ctx, l.Account, func(a *store.Account) (bool, error) { return a.AddHistory(l.Item), nil })
+	if err != nil { // the sign-in stands, and the next link says once more that it is a first download
+		s.log().Error("the download of a link is not noted", "account", l.Account, "item", l.Item, "error", err)
+	}
+	return nil
 }

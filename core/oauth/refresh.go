@@ -57,6 +57,9 @@ func (g *refreshGrant) spend(ctx context.Context, s *Server, c *tokenCall) error
 		if c.client != nil && c.client.Key() != f.Client {
 			return f, time.Time{}, false, Errorf(InvalidGrant, "refresh_token was issued to another client")
 		}
+		if f.Audience == AudiencePage {
+			return f, time.Time{}, false, Errorf(InvalidGrant, "refresh_token is not one of ours")
+		}
 		if f.State != store.Active {
 			return f, time.Time{}, false, nil
 		}

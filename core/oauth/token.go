@@ -27,7 +27,7 @@ type TokenResponse struct {
 	AccessToken     string `json:"access_token"`
 	TokenType       string `json:"token_type"`
 	ExpiresIn       int64  `json:"expires_in"`
-	RefreshToken    string `json:"refresh_token"`
+	RefreshToken    string `json:"refresh_token,omitempty"`
 	IssuedTokenType string `json:"issued_token_type,omitempty"` // RFC 8693 §2.2.1
 	Scope           string `json:"scope,omitempty"`
 }
@@ -132,17 +132,23 @@ func (s *Server) authenticate(req TokenRequest) (*Client, error) {
 	return c, nil
 }
 
-// found begins a family for an account and a client. The account has a record
-// from its first sign-in on: tokens carry its number, and the record its name.
-func (s *Server) found(ctx context.Context, account string, c *Client, now time.Time) (store.Family, error) {
-	subject := store.SubjectID(account)
-	r, err := s.Store.Account(ctx, subject)
+// record returns the record of an account, and makes one where there is none:
+// tokens carry the account's number, and the record its name.
+func (s *Server) record(ctx context.Context, account string) (store.Account, error) {
+	r, err := s.Store.Account(ctx, store.SubjectID(account))
 	if errors.Is(err, store.ErrNotFound) {
 		r, err = s.Store.UpdateAccount(ctx, account, func(*store.Account) (bool, error) { return true, nil })
 	}
+	return r, err
+}
+
+// found begins a family for an account and a client.
+func (s *Server) found(ctx context.Context, account string, c *Client, now time.Time) (store.Family, error) {
+	r, err := s.record(ctx, account)
 	if err != nil {
 		return store.Family{}, storeError(err)
 	}
+	subject := store.SubjectID(account)
 	return store.Family{
 		State: store.Active, KID: s.Ring().Current(), Class: c.class(), Audience: c.audience(),
 		RotatedAt: now, Created: now, Subject: subject, Client: c.Key(), Scope: scopeAll, Epoch: r.Epoch,
@@ -163,8 +169,11 @@ func (s *Server) familyExpiry(f store.Family, now time.Time) time.Time {
 
 // accessLife is the life of an access token of a family.
 func (s *Server) accessLife(f *store.Family) time.Duration {
-	if f.Audience == AudienceMarket {
+	switch f.Audience {
+	case AudienceMarket:
 		return s.Lives.AccessDevice.Std()
+	case AudiencePage:
+		return PageLife
 	}
 	return s.Lives.AccessApp.Std()
 }
@@ -182,7 +191,10 @@ func (s *Server) respond(c *tokenCall) *TokenResponse {
 		KID: f.KID, Audience: f.Audience, IssuedAt: uint32(issued.Unix()), Expires: uint32(expires.Unix()),
 		Subject: f.Subject, Family: c.familyID, Client: f.Client, Scope: f.Scope, Epoch: f.Epoch,
 	})
-	refresh := ring.AppendRefresh(nil, token.Refresh{KID: f.KID, Family: c.familyID, Generation: f.Generation})
+	var refresh []byte
+	if f.Audience != AudiencePage { // a visitor signs in again
+		refresh = ring.AppendRefresh(nil, token.Refresh{KID: f.KID, Family: c.familyID, Generation: f.Generation})
+	}
 	return &TokenResponse{
 		AccessToken: string(access), TokenType: "Bearer", ExpiresIn: max(0, expires.Unix()-s.Now().Unix()),
 		RefreshToken: string(refresh), IssuedTokenType: c.issuedType, Scope: scopeText(f.Scope),

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -41,7 +42,7 @@ func (s *Server) submit(ctx context.Context, r *fasthttp.RequestCtx) error {
 	}
 	// A form of another site could sign a person in as somebody else. There is no
 	// cookie to check against, but every current browser says where a form stood.
-	if site := string(r.Request.Header.Peek("Sec-Fetch-Site")); site != "" && site != "same-origin" && site != "none" {
+	if !fromOurPage(r) {
 		return &oauth.Error{Code: oauth.InvalidRequest, Description: "the form was not sent by our page"}
 	}
 	step, err := s.oauth.Submit(ctx, p, s.visitor(r))
@@ -49,6 +50,13 @@ func (s *Server) submit(ctx context.Context, r *fasthttp.RequestCtx) error {
 		return err
 	}
 	return writeStep(r, step)
+}
+
+// fromOurPage says whether a form stood on a page of ours, as far as the browser
+// tells.
+func fromOurPage(r *fasthttp.RequestCtx) bool {
+	site := string(r.Request.Header.Peek("Sec-Fetch-Site"))
+	return site == "" || site == "same-origin" || site == "none"
 }
 
 // token answers POST /oauth/token (RFC 6749 §3.2).
@@ -80,10 +88,14 @@ func form(r *fasthttp.RequestCtx) (oauth.Params, error) {
 	return params(&args)
 }
 
-// params copies the parameters out of the request, which fasthttp uses again.
-func params(args *fasthttp.Args) (oauth.Params, error) {
+// params copies the parameters out of the request, which fasthttp uses again: all
+// of them, or those with these names.
+func params(args *fasthttp.Args, only ...string) (oauth.Params, error) {
 	pairs := make([]oauth.Pair, 0, args.Len())
 	for name, value := range args.All() {
+		if only != nil && !slices.Contains(only, string(name)) {
+			continue
+		}
 		pairs = append(pairs, oauth.Pair{Name: string(name), Value: string(value)})
 	}
 	if len(pairs) > 100 {

@@ -40,6 +40,7 @@ var routes = []route{
 	{method: "POST", path: "/restore", handler: (*Server).restore, accepts: jsonType},
 	{method: "POST", path: "/updates", handler: (*Server).updates, accepts: jsonType, quick: true},
 	{method: "GET", path: "/install/{appleItemId}", handler: (*Server).installPage, refuse: refuseInstall},
+	{method: "POST", path: "/install/{appleItemId}", handler: (*Server).signOut, refuse: refuseInstall, accepts: formType, body: 1 << 10},
 	{method: "POST", path: "/install-token", handler: (*Server).installToken, accepts: jsonType},
 }
 

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -30,6 +31,7 @@ type Server struct {
 	territory   string
 	tokenHeader string
 	documents   documents
+	foreign     sync.Map // of apps, whose package is on another origin: the operator was told
 	log         *slog.Logger
 	http        *fasthttp.Server
 	base        context.Context // of every request; ends when Close is over

@@ -13,7 +13,7 @@ import "encoding/binary"
 //	M      "format"                   –              format of the store, 5      never                  Open
 //	P      plugin name                plugin's key   plugin's bytes              as the plugin says     KV
 //	S      subject, 16                family id, 16  listed at, 9                never, see listFamily  Sessions
-//	T      SHA-256 of the token, 32   –              SubjectToken, 8 + strings   with the token         SubjectToken
+//	T      SHA-256 of the token, 32   –              SubjectToken, 7 + strings   with the token         SubjectToken
 //	U      subject, 16                –              Account                     never                  Account
 //	X      "x"                        family id, 16  until, 9                    until                  Revocations
 //

@@ -42,7 +42,7 @@ func TestKeyMap(t *testing.T) {
 		`M "format" ""`:                                  `5 bytes, for good`,
 		`P "rollout" "held/1000001"`:                     `3 bytes, for good`,
 		fmt.Sprintf(`S %q %q`, family.Subject[:], id[:]): `9 bytes, for good`,
-		fmt.Sprintf(`T %q ""`, hash[:]):                  `14 bytes, for 1h0m0s`,
+		fmt.Sprintf(`T %q ""`, hash[:]):                  `13 bytes, for 1h0m0s`,
 		fmt.Sprintf(`U %q ""`, bob):                      `13 bytes, for good`,
 		fmt.Sprintf(`X "x" %q`, id[:]):                   `9 bytes, for 1h0m0s`,
 	}

@@ -18,7 +18,6 @@ type SubjectToken struct {
 	Client  string // empty until bound
 	Foreign bool   // issued by someone else
 	Epoch   uint32 // the account's when the token was issued, or first seen
-	Item    uint64 // the app of the install link that it stands in, or 0
 }
 
 // PutSubjectToken stores a token that was just issued. A token with that hash that
@@ -51,14 +50,14 @@ func (s *Store) BindSubjectToken(ctx context.Context, hash [32]byte, client stri
 	return s.claim(ctx, hash, client, func() (*Write, error) { return nil, ErrNotFound })
 }
 
-// ClaimForeignToken is BindSubjectToken for a token issued by someone else: the
-// first time it is seen it is stored, bound to client.
-func (s *Store) ClaimForeignToken(ctx context.Context, hash [32]byte, account, client string, epoch uint32, expires time.Time) (SubjectToken, error) {
-	t := SubjectToken{Account: account, Client: client, Foreign: true, Epoch: epoch}
+// ClaimSubjectToken is BindSubjectToken for a token that was not stored when it was
+// issued, by someone else or sealed: the first time it is seen it is stored, bound
+// to its client.
+func (s *Store) ClaimSubjectToken(ctx context.Context, hash [32]byte, t SubjectToken, expires time.Time) (SubjectToken, error) {
 	if err := t.check(); err != nil {
 		return SubjectToken{}, err
 	}
-	return s.claim(ctx, hash, client, func() (*Write, error) {
+	return s.claim(ctx, hash, t.Client, func() (*Write, error) {
 		return &Write{Value: encodeSubjectToken(t), Expires: expires}, nil
 	})
 }
@@ -108,14 +107,13 @@ func checkText(what, s string, limit int) error {
 func encodeSubjectToken(t SubjectToken) []byte {
 	b := appendFlag([]byte{1}, t.Foreign)
 	b = binary.BigEndian.AppendUint32(b, t.Epoch)
-	b = binary.AppendUvarint(b, t.Item)
 	b = appendText(b, t.Account)
 	return appendText(b, t.Client)
 }
 
 func decodeSubjectToken(b []byte) (SubjectToken, error) {
 	r := readRecord(tableSubjectToken, b, 1)
-	t := SubjectToken{Foreign: r.flag(), Epoch: r.uint32(), Item: r.uvarint(), Account: r.text(), Client: r.text()}
+	t := SubjectToken{Foreign: r.flag(), Epoch: r.uint32(), Account: r.text(), Client: r.text()}
 	if err := r.end(); err != nil {
 		return SubjectToken{}, err
 	}

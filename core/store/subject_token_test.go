@@ -28,7 +28,7 @@ func TestSubjectTokenIsBoundToItsFirstClient(t *testing.T) {
 	}
 	_, err = s.BindSubjectToken(ctx, hash, "second")
 	wantIs(t, "Bind by another client", err, store.ErrBound)
-	_, err = s.ClaimForeignToken(ctx, hash, "alice", "second", 0, start.Add(time.Minute))
+	_, err = s.ClaimSubjectToken(ctx, hash, store.SubjectToken{Account: "alice", Client: "second", Foreign: true}, start.Add(time.Minute))
 	wantIs(t, "Claim by another client", err, store.ErrBound)
 	if err := s.PutSubjectToken(ctx, hash, issued, start.Add(time.Minute)); err != nil {
 		t.Fatal(err)
@@ -47,14 +47,14 @@ func TestForeignTokenIsClaimedOnce(t *testing.T) {
 	var winners atomic.Int64
 	together(16, func(i int) {
 		client := fmt.Sprint("client ", i)
-		got, err := s.ClaimForeignToken(ctx, hash, "bob", client, 0, start.Add(time.Minute))
+		got, err := s.ClaimSubjectToken(ctx, hash, store.SubjectToken{Account: "bob", Client: client, Foreign: true}, start.Add(time.Minute))
 		switch {
 		case err == nil:
 			winners.Add(1)
 			if want := (store.SubjectToken{Account: "bob", Client: client, Foreign: true}); got != want {
 				t.Errorf("Claim = %+v, want %+v", got, want)
 			}
-			if again, err := s.ClaimForeignToken(ctx, hash, "bob", client, 0, start.Add(time.Hour)); err != nil || again != got {
+			if again, err := s.ClaimSubjectToken(ctx, hash, store.SubjectToken{Account: "bob", Client: client, Foreign: true}, start.Add(time.Hour)); err != nil || again != got {
 				t.Errorf("the same client's second claim = %+v, %v", again, err)
 			}
 		case !errors.Is(err, store.ErrBound):
@@ -77,7 +77,7 @@ func TestSubjectTokenRefusals(t *testing.T) {
 	}
 	_, err := s.BindSubjectToken(ctx, [32]byte{}, long)
 	wantIs(t, "Bind to a long name", err, store.ErrLimit)
-	_, err = s.ClaimForeignToken(ctx, [32]byte{}, long, "client", 0, start)
+	_, err = s.ClaimSubjectToken(ctx, [32]byte{}, store.SubjectToken{Account: long, Client: "client", Foreign: true}, start)
 	wantIs(t, "Claim for a long name", err, store.ErrLimit)
 	err = s.PutSubjectToken(ctx, [32]byte{}, store.SubjectToken{Account: long}, start)
 	wantIs(t, "Put of a long name", err, store.ErrLimit)

@@ -14,6 +14,7 @@ const (
 	PurposeCode    Purpose = "code"    // authorization code: what it was issued for, and the family it will create
 	PurposeSignIn  Purpose = "sign_in" // sign-in transaction, in the form of the page
 	PurposePage    Purpose = "page"    // cookie of a sign-in that the install page has begun
+	PurposeLink    Purpose = "link"    // subject token of an install link: whose it is, for what app, of which sign-in
 	PurposeState   Purpose = "state"   // a plugin's state between two steps, also through another provider
 	PurposeConsent Purpose = "consent" // consent transaction, in the form of the page
 	PurposeSession Purpose = "session" // cookie of the sign-in or the admin page
@@ -21,7 +22,7 @@ const (
 )
 
 // purposes is a closed list: keys are derived when the ring is made, not on demand.
-var purposes = [...]Purpose{PurposeCode, PurposeSignIn, PurposePage, PurposeState, PurposeConsent, PurposeSession, PurposeCSRF}
+var purposes = [...]Purpose{PurposeCode, PurposeSignIn, PurposePage, PurposeLink, PurposeState, PurposeConsent, PurposeSession, PurposeCSRF}
 
 // The layout: 0 version 1, 1 kid, 2 nonce, 14 AES-256-GCM ciphertext and tag. The
 // nonces are random, which is good for 2³² blobs under one key and purpose.

@@ -10,7 +10,7 @@ import (
 )
 
 var allPurposes = []token.Purpose{
-	token.PurposeCode, token.PurposeSignIn, token.PurposePage, token.PurposeState,
+	token.PurposeCode, token.PurposeSignIn, token.PurposePage, token.PurposeLink, token.PurposeState,
 	token.PurposeConsent, token.PurposeSession, token.PurposeCSRF,
 }
 

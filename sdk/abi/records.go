@@ -29,7 +29,7 @@ const (
 	PurposeUpdate       Purpose = 1
 	PurposeRestore      Purpose = 2
 	PurposeLicense      Purpose = 3
-	PurposeInstallToken Purpose = 4
+	PurposeInstallToken Purpose = 4 // the marketplace app is about to install, or somebody looks at an install page
 	PurposeSignIn       Purpose = 5
 	PurposeExchange     Purpose = 6
 	PurposeOAuthApp     Purpose = 7

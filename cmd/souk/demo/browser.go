@@ -91,8 +91,10 @@ func (d *device) installLink(ctx context.Context, item string) (url.Values, erro
 	if err != nil {
 		return nil, err
 	}
-	if page, err := browser.led(ctx, back); err != nil || page.RawQuery != "" {
-		return nil, fmt.Errorf("the sign-in led to %s instead of the page: %w", page, err)
+	if at, err := browser.led(ctx, back); err != nil {
+		return nil, err
+	} else if at.RawQuery != "" {
+		return nil, fmt.Errorf("the sign-in led to %s instead of the page", at)
 	}
 	link, err := browser.button(ctx, page, d.account+" is signed in")
 	if err != nil {
