@@ -201,6 +201,56 @@ func TestSpecification(t *testing.T) {
 		count.invalidRefused)
 }
 
+// TestProposals takes the modules of the proposals that the host does not enable: what
+// they need is refused, also what the engine would let pass, and what the engine
+// refuses does not come out valid.
+func TestProposals(t *testing.T) {
+	dir := filepath.Join(wazeroDir(t), "internal/integration_test/spectest")
+	var files, modules, refused, lenient, invalid, same int
+	for _, proposal := range []string{"exception-handling", "extended-const", "tail-call", "threads", "typed-function-references"} {
+		scripts, _ := filepath.Glob(filepath.Join(dir, proposal, "testdata", "*.wast"))
+		paths, _ := filepath.Glob(filepath.Join(dir, proposal, "testdata", "*.wasm"))
+		if nested, _ := filepath.Glob(filepath.Join(dir, proposal, "testdata", "*", "*.wasm")); len(paths) == 0 {
+			paths = nested
+		}
+		if len(scripts) == 0 || len(paths) == 0 {
+			t.Fatalf("no tests of %s in %s", proposal, dir)
+		}
+		files += len(scripts)
+		r := wazero.NewRuntimeWithConfig(t.Context(), wazero.NewRuntimeConfigInterpreter().WithCoreFeatures(api.CoreFeaturesV2))
+		defer r.Close(t.Context())
+		valid := func(wasm []byte) bool {
+			c, err := r.CompileModule(t.Context(), wasm)
+			if err == nil {
+				c.Close(t.Context())
+			}
+			return err == nil
+		}
+		for _, path := range paths {
+			wasm, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			modules++
+			out, _, err := meter.Rewrite(wasm, specLimits)
+			switch original := valid(wasm); {
+			case err != nil && original:
+				lenient++
+			case err != nil:
+				refused++
+			case valid(out) != original:
+				t.Errorf("%s: to the engine it is valid: %v, and when metered: %v", filepath.Base(path), original, !original)
+			case original:
+				same++
+			default:
+				invalid++
+			}
+		}
+	}
+	t.Logf("%d files, %d modules: %d refused here that the engine refuses, %d that it would take; %d refused by the engine alone, metered or not; "+
+		"%d need nothing new and are valid, metered or not", files, modules, refused, lenient, invalid, same)
+}
+
 func runSpec(t *testing.T, dir, file string, count *specCount) {
 	raw, err := os.ReadFile(file)
 	if err != nil {
