@@ -29,11 +29,12 @@ import (
 
 const (
 	overloadPatience = 30 * time.Second       // of every wait; no test gets near it
-	overloadTimeout  = 400 * time.Millisecond // read_timeout and write_timeout
+	overloadTimeout  = 800 * time.Millisecond // read_timeout and write_timeout
 	overloadIdle     = 2 * time.Second        // idle_timeout
 	overloadApps     = 5
 	overloadHead     = 4 << 10
 	overloadBody     = 64 << 10
+	overloadString   = 8 << 10
 	overloadCrowd    = 8 // clients that do the same harm at once
 )
 
@@ -42,6 +43,7 @@ func overloadLimits(c *core.Config) {
 	quick(c)
 	c.Limits.Header, c.Limits.Body, c.Limits.Apps = overloadHead, overloadBody, overloadApps
 	c.Limits.ReadTimeout, c.Limits.WriteTimeout = unit.Duration(overloadTimeout), unit.Duration(overloadTimeout)
+	c.Limits.String = overloadString
 	c.Limits.IdleTimeout = unit.Duration(overloadIdle)
 }
 
@@ -379,7 +381,8 @@ func overloadTooMuch(t *testing.T) {
 		{"a token request with a refresh token of 15 KiB is 400", overloadSized(overloadTokenHead, "grant_type=refresh_token&refresh_token="+strings.Repeat("a", 15<<10)), []int{400, 200}},
 		{"a token request with a client_id of 256 characters is 401", overloadSized(overloadTokenHead, exchangeForm("s", strings.Repeat("c", 256)).Encode()), []int{401, 200}},
 		{"a token request with a parameter's name of 15 KiB is 400", overloadSized(overloadTokenHead, strings.Repeat("n", 15<<10)+"=1"), []int{400, 200}},
-		{"an authorization request with a value of more than 32 KiB is 400", overloadSized(overloadFormHead, "state="+strings.Repeat("s", 32<<10+1)), []int{400, 200}},
+		{"an authorization request with a value that is longer than limits.string is 400", overloadSized(overloadFormHead, "client_id="+strings.Repeat("s", overloadString+1)), []int{400, 200}},
+		{"a form with a value that is longer than limits.string is 400", overloadSized(overloadTokenHead, "grant_type=refresh_token&refresh_token="+strings.Repeat("s", overloadString+1)), []int{400, 200}},
 		{"garbage behind good requests is 400 after their answers", strings.Repeat(overloadGet, 50) + "\x16\x03\x01 garbage\r\n\r\n" + overloadGet, append(slices.Repeat([]int{200}, 50), 400)},
 		{"garbage where a body was too long by some bytes is 400", overloadSized(overloadAppsHead, "{}") + "}}}}\r\n\r\n", []int{400, 400}},
 	} {

@@ -12,13 +12,10 @@ type Pair struct{ Name, Value string }
 // left out (RFC 6749 §3.1, §3.2).
 type Params map[string]string
 
-// maxParam bounds one value: the longest that is of use is a sealed transaction.
-const maxParam = 32 << 10
-
-// NewParams collects the parameters of a request. One that comes twice is
-// refused, also when one of the two is empty: two readers of the same request
-// must not see two values.
-func NewParams(pairs []Pair) (Params, error) {
+// NewParams collects the parameters of a request, each of so many bytes at most. One
+// that comes twice is refused, also when one of the two is empty: two readers of the
+// same request must not see two values.
+func NewParams(pairs []Pair, longest int) (Params, error) {
 	p := make(Params, len(pairs))
 	seen := make(map[string]bool, len(pairs))
 	for _, pair := range pairs {
@@ -26,7 +23,7 @@ func NewParams(pairs []Pair) (Params, error) {
 			return nil, Errorf(InvalidRequest, "parameter %s is there more than once", printable(pair.Name))
 		}
 		seen[pair.Name] = true
-		if len(pair.Value) > maxParam || !utf8.ValidString(pair.Value) || strings.ContainsRune(pair.Value, 0) {
+		if len(pair.Value) > longest || !utf8.ValidString(pair.Value) || strings.ContainsRune(pair.Value, 0) {
 			return nil, Errorf(InvalidRequest, "parameter %s is too long or not text", printable(pair.Name))
 		}
 		if pair.Value != "" {

@@ -10,6 +10,8 @@ import (
 )
 
 // RFC 6749 §3.1, §3.2.
+const longestParam = 32 << 10
+
 func TestNewParams(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -29,7 +31,7 @@ func TestNewParams(t *testing.T) {
 		{"a value that is not UTF-8", []oauth.Pair{{"a", "\xff"}}, nil},
 		{"a value with NUL", []oauth.Pair{{"a", "x\x00"}}, nil},
 	} {
-		got, err := oauth.NewParams(test.pairs)
+		got, err := oauth.NewParams(test.pairs, longestParam)
 		if test.want == nil {
 			var e *oauth.Error
 			if !errors.As(err, &e) || e.Code != oauth.InvalidRequest {
@@ -47,7 +49,7 @@ func TestNewParams(t *testing.T) {
 // has no quotes and no control characters).
 func TestParameterNamesInErrors(t *testing.T) {
 	for _, name := range []string{"a\"b\\c\r\nd", "é", strings.Repeat("n", 5000), "\xff\xfe"} {
-		_, err := oauth.NewParams([]oauth.Pair{{name, "1"}, {name, "1"}})
+		_, err := oauth.NewParams([]oauth.Pair{{name, "1"}, {name, "1"}}, longestParam)
 		var e *oauth.Error
 		if !errors.As(err, &e) {
 			t.Fatalf("NewParams with %q twice = %v, want an error", name, err)

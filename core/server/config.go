@@ -43,6 +43,9 @@ type Limits struct {
 	Body unit.Size `toml:"body"`
 	// Apps is the most apps that one request may name.
 	Apps int `toml:"apps"`
+	// String is the most bytes of one parameter of a query or a form. An id has 40
+	// characters at most.
+	String unit.Size `toml:"string"`
 	// ReadTimeout is how long a request may take to arrive.
 	ReadTimeout unit.Duration `toml:"read_timeout"`
 	// WriteTimeout is how long an answer may take to leave.
@@ -67,7 +70,7 @@ func DefaultConfig() Config { return Config{Listen: "127.0.0.1:8080", Proxies: [
 // DefaultLimits returns the defaults of [limits].
 func DefaultLimits() Limits {
 	return Limits{
-		Header: 16 << 10, Body: 128 << 10, Apps: 1000,
+		Header: 16 << 10, Body: 128 << 10, Apps: 1000, String: 32 << 10, // a sealed sign-in is the longest that is of use
 		ReadTimeout: unit.Duration(10 * time.Second), WriteTimeout: unit.Duration(10 * time.Second),
 		IdleTimeout: unit.Duration(75 * time.Second), Request: unit.Duration(10 * time.Second),
 		Connections: 20_000, ConnectionsPerAddress: 0,
@@ -131,6 +134,7 @@ func (l *Limits) Validate() error {
 		{"header", int64(l.Header), 4 << 10, 1 << 20},
 		{"body", int64(l.Body), 4 << 10, 16 << 20},
 		{"apps", int64(l.Apps), 1, 10_000},
+		{"string", int64(l.String), 8 << 10, 1 << 20},
 		{"connections", int64(l.Connections), 0, 10_000_000},
 		{"connections_per_address", int64(l.ConnectionsPerAddress), 0, 10_000_000},
 	} {

@@ -19,7 +19,8 @@ var (
 func ReadForm(body []byte) (oauth.Params, error) {
 	var args fasthttp.Args
 	args.ParseBytes(body)
-	return params(&args)
+	s := Server{limits: DefaultLimits()}
+	return s.params(&args)
 }
 
 // BasicCredentials reads an Authorization header.

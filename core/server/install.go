@@ -53,7 +53,7 @@ func (s *Server) installPage(ctx context.Context, r *fasthttp.RequestCtx) error 
 		return err
 	}
 	// Whoever shares the link of a page may add parameters of their own, of any kind.
-	p, err := params(r.QueryArgs(), beginParameter, "code", "error", "state", "iss")
+	p, err := s.params(r.QueryArgs(), beginParameter, "code", "error", "state", "iss")
 	if err != nil {
 		return err
 	}

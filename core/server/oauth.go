@@ -15,7 +15,7 @@ import (
 
 // authorize answers GET /oauth/authorize (RFC 6749 §3.1).
 func (s *Server) authorize(ctx context.Context, r *fasthttp.RequestCtx) error {
-	p, err := params(r.QueryArgs())
+	p, err := s.params(r.QueryArgs())
 	if err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func (s *Server) authorize(ctx context.Context, r *fasthttp.RequestCtx) error {
 // submit answers POST /oauth/authorize: the form of the sign-in page, or an
 // authorization request that came as a form (RFC 6749 §3.1 allows it).
 func (s *Server) submit(ctx context.Context, r *fasthttp.RequestCtx) error {
-	p, err := form(r)
+	p, err := s.form(r)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (s *Server) token(ctx context.Context, r *fasthttp.RequestCtx) error {
 	if r.QueryArgs().Len() > 0 {
 		return oauth.Errorf(oauth.InvalidRequest, "parameters belong in the body, not in the query")
 	}
-	p, err := form(r)
+	p, err := s.form(r)
 	if err != nil {
 		return err
 	}
@@ -82,15 +82,15 @@ func (s *Server) token(ctx context.Context, r *fasthttp.RequestCtx) error {
 
 // form reads the parameters in a body. The route has looked at the media type,
 // which fasthttp's own reader takes in lower case only.
-func form(r *fasthttp.RequestCtx) (oauth.Params, error) {
+func (s *Server) form(r *fasthttp.RequestCtx) (oauth.Params, error) {
 	var args fasthttp.Args
 	args.ParseBytes(r.Request.Body())
-	return params(&args)
+	return s.params(&args)
 }
 
 // params copies the parameters out of the request, which fasthttp uses again: all
 // of them, or those with these names.
-func params(args *fasthttp.Args, only ...string) (oauth.Params, error) {
+func (s *Server) params(args *fasthttp.Args, only ...string) (oauth.Params, error) {
 	pairs := make([]oauth.Pair, 0, args.Len())
 	for name, value := range args.All() {
 		if only != nil && !slices.Contains(only, string(name)) {
@@ -101,7 +101,7 @@ func params(args *fasthttp.Args, only ...string) (oauth.Params, error) {
 	if len(pairs) > 100 {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "there are more than 100 parameters")
 	}
-	return oauth.NewParams(pairs)
+	return oauth.NewParams(pairs, int(s.limits.String))
 }
 
 // basicCredentials reads an Authorization header of the scheme Basic; both parts
