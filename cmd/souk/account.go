@@ -16,6 +16,7 @@ type accountCommands struct {
 	Show      accountShow      `cmd:"" help:"Show an account, its grants and the apps it was given."`
 	Add       accountAdd       `cmd:"" help:"Let somebody sign in with an address and a password."`
 	Passwd    accountPasswd    `cmd:"" help:"Give somebody a new password, and sign the account out everywhere."`
+	Totp      accountTOTP      `cmd:"" help:"Ask somebody for a code of an authenticator app, after the password."`
 	Disable   accountDisable   `cmd:"" help:"Keep somebody from signing in, until enable, and sign the account out everywhere. What it holds stays."`
 	Enable    accountEnable    `cmd:"" help:"Undo a disable."`
 	Remove    accountRemove    `cmd:"" help:"Nobody signs in with this address any more, and the account is signed out everywhere. What it holds stays."`
@@ -42,6 +43,8 @@ type person struct {
 	Email    string `json:"email"`
 	Name     string `json:"name"`
 	Disabled bool   `json:"disabled"`
+	TOTP     bool   `json:"totp,omitempty"`
+	TOTPURI  string `json:"totp_uri,omitempty"`
 }
 
 type accountList struct{ adminFlags }

@@ -113,6 +113,39 @@ func (f *adminFlags) putPerson(std *streams, q call, format string, args ...any)
 	return std.said(false, format, args...)
 }
 
+type accountTOTP struct {
+	adminFlags
+	Email string `arg:"" help:"The address, like alice@example.com."`
+	Off   bool   `help:"The password is enough again."`
+}
+
+// Help says more than one line does.
+func (c *accountTOTP) Help() string {
+	return `It prints the address of a new secret, once: hand it to the person, who opens it on
+the phone or types its secret into an authenticator app. Whoever had one before
+gets another with it.`
+}
+
+// Run gives somebody a second step, or takes it away.
+func (c *accountTOTP) Run(std *streams) error {
+	api, err := c.client()
+	if err != nil {
+		return err
+	}
+	var p person
+	body := map[string]bool{"totp": !c.Off}
+	if err := api.do(call{method: "PUT", path: path("/api/people/%s", c.Email), body: body, match: "If-Match"}, &p); err != nil {
+		return err
+	}
+	switch {
+	case c.JSON:
+		return std.printJSON(p)
+	case c.Off:
+		return std.said(false, "%s signs in with the password alone", c.Email)
+	}
+	return std.said(false, "%s", p.TOTPURI)
+}
+
 type accountDisable struct {
 	adminFlags
 	Email string `arg:"" help:"The address, like alice@example.com."`

@@ -2,10 +2,13 @@ package admin
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base32"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -25,18 +28,21 @@ type person struct {
 	Name     string `json:"name"`
 	Password string `json:"password"` // argon2id hash in PHC format
 	Disabled bool   `json:"disabled"`
+	TOTP     string `json:"totp,omitempty"` // secret of the second step (RFC 6238), base32 without padding
 }
 
-// personView is a person as the operator sees one: without the hash.
+// personView is a person as the operator sees one: without the hash and the secret.
 type personView struct {
 	Email      string `json:"email"`
 	Name       string `json:"name"`
 	Disabled   bool   `json:"disabled"`
+	TOTP       bool   `json:"totp,omitempty"`       // a code is asked for after the password
+	TOTPURI    string `json:"totp_uri,omitempty"`   // once, when the secret is new: for the person's authenticator app
 	Unreadable bool   `json:"unreadable,omitempty"` // the record is damaged: write it again
 }
 
 func (p *person) view() personView {
-	return personView{Email: p.Email, Name: p.Name, Disabled: p.Disabled}
+	return personView{Email: p.Email, Name: p.Name, Disabled: p.Disabled, TOTP: p.TOTP != ""}
 }
 
 // personPage is a page of the listing. Next is the after of the following one.
@@ -83,6 +89,9 @@ type personChange struct {
 	Password *string `json:"password"`
 	Name     *string `json:"name"`
 	Disabled *bool   `json:"disabled"`
+	TOTP     *bool   `json:"totp"` // true makes a new secret, false takes it away
+
+	secret string // of TOTP
 }
 
 const (
@@ -117,6 +126,27 @@ func (c *personChange) apply(p *person, hash string) {
 	if c.Disabled != nil {
 		p.Disabled = *c.Disabled
 	}
+	if c.TOTP != nil {
+		p.TOTP = c.secret
+	}
+}
+
+// totpPrefix begins the keys under which the accounts plugin keeps the last code
+// that was used; the address in lower case follows.
+const totpPrefix = "totp/"
+
+// newTOTP makes the secret of a second step, of as many bits as its HMAC has
+// (RFC 4226 §4).
+func newTOTP() string {
+	var secret [20]byte
+	_, _ = rand.Read(secret[:])                         // never fails
+	return base32.StdEncoding.EncodeToString(secret[:]) // no padding: 20 is a multiple of 5
+}
+
+// totpURI is how an authenticator app takes a secret, as a text or as a QR code.
+func totpURI(market, email, secret string) string {
+	u := url.URL{Scheme: "otpauth", Host: "totp", Path: "/" + market + ":" + email}
+	return u.String() + "?secret=" + secret + "&issuer=" + url.PathEscape(market)
 }
 
 // putPerson answers PUT /api/people/{email}: makes or changes someone who signs
@@ -138,6 +168,9 @@ func (s *Server) putPerson(ctx context.Context, r *request) error {
 		if hash, err = plugin.HashPassword(ctx, *change.Password); err != nil {
 			return fmt.Errorf("hash password: %w", err)
 		}
+	}
+	if change.TOTP != nil && *change.TOTP {
+		change.secret = newTOTP()
 	}
 	for {
 		before, old, err := s.person(ctx, email)
@@ -174,7 +207,11 @@ func (s *Server) putPerson(ctx context.Context, r *request) error {
 		if before == nil {
 			status = 201
 		}
-		return r.write(status, next.view())
+		view := next.view()
+		if change.secret != "" {
+			view.TOTPURI = totpURI(s.oauth.Market, email, change.secret)
+		}
+		return r.write(status, view)
 	}
 }
 
@@ -235,7 +272,7 @@ func personAttr(key string, p *person) slog.Attr {
 	if p == nil {
 		return slog.String(key, "")
 	}
-	return slog.Group(key, slog.String("name", p.Name), slog.Bool("disabled", p.Disabled))
+	return slog.Group(key, slog.String("name", p.Name), slog.Bool("disabled", p.Disabled), slog.Bool("totp", p.TOTP != ""))
 }
 
 // removePerson answers DELETE /api/people/{email}: nobody signs in with that
@@ -252,7 +289,7 @@ func (s *Server) removePerson(ctx context.Context, r *request) error {
 	if value == nil {
 		return problemf(404, "email: there is no such person")
 	}
-	err = s.people.Delete(ctx, []byte(personPrefix+email))
+	err = errors.Join(s.people.Delete(ctx, []byte(personPrefix+email)), s.people.Delete(ctx, []byte(totpPrefix+email)))
 	s.audit(ctx, err, "person.remove", slog.String("account", email), personAttr("old", before))
 	if err != nil {
 		return err

@@ -114,7 +114,7 @@ func TestModulesNameNoMachine(t *testing.T) {
 
 // TestModulesAreLean bounds what an operator loads and the server compiles.
 func TestModulesAreLean(t *testing.T) {
-	const limit = 2_500_000
+	const limit = 2_700_000 // crypto/sha1, for one-time codes, is a fifteenth of it
 	_, names := shipped(t)
 	for _, name := range names {
 		info, err := os.Stat(filepath.Join("..", name, name+".wasm"))

@@ -1,6 +1,7 @@
-// Package policy signs people in with an email address and a password. It
-// draws the form, looks the person up in the plugin's own part of the store,
-// where the operator's command line has put them, and says who they are.
+// Package policy signs people in with an email address and a password, and where
+// the operator wants it with a code of an authenticator app. It draws the form,
+// looks the person up in the plugin's own part of the store, where the operator's
+// command line has put them, and says who they are.
 //
 // It refuses to know HTTP, cookies and codes, which are the core's, and counts
 // no attempts: the core has limited them before it asks. It never tells whether
@@ -81,7 +82,11 @@ func (p Page) SignIn(req *abi.SignInRequest, v *abi.SignInVerdict) error {
 	case abi.SignInShow:
 		answer = p.form(req, hinted(req), "")
 	case abi.SignInSubmit:
-		answer, err = p.submit(req)
+		if req.State != "" {
+			answer, err = p.submitCode(req)
+		} else {
+			answer, err = p.submit(req)
+		}
 	case abi.SignInCancel:
 		answer = abi.SignInAnswer{Outcome: abi.SignInRefused, Message: sayCancelled}
 	default: // this plugin sends nobody to another provider
@@ -111,23 +116,20 @@ func (p Page) submit(req *abi.SignInRequest) (abi.SignInAnswer, error) {
 	if account == "" {
 		return p.form(req, typed, sayWrong), nil
 	}
-	return abi.SignInAnswer{
-		Outcome:     abi.SignInDone,
-		Account:     account,
-		DisplayName: person.Name,
-	}, nil
+	if person.TOTP != "" {
+		return p.second(req, account, person, ""), nil
+	}
+	return done(account, person), nil
+}
+
+func done(account string, person Person) abi.SignInAnswer {
+	return abi.SignInAnswer{Outcome: abi.SignInDone, Account: account, DisplayName: person.Name}
 }
 
 // form is the page with an address filled in and a complaint, if there is one,
 // in front of the other sentences.
 func (p Page) form(req *abi.SignInRequest, email, complaint string) abi.SignInAnswer {
-	a := abi.SignInAnswer{Outcome: abi.SignInPage, Title: p.Title}
-	if a.Title == "" {
-		a.Title = "Sign in"
-		if req.ClientName != "" {
-			a.Title += " to " + req.ClientName
-		}
-	}
+	a := abi.SignInAnswer{Outcome: abi.SignInPage, Title: p.title(req)}
 	sentences := []string{complaint}
 	if req.Attempts >= warnAfter {
 		sentences = append(sentences, sayWait)
@@ -139,6 +141,21 @@ func (p Page) form(req *abi.SignInRequest, email, complaint string) abi.SignInAn
 	a.Fields = append(a.Fields,
 		abi.FormField{Name: FieldEmail, Label: "Email address", Kind: "email", Value: email},
 		abi.FormField{Name: FieldPassword, Label: "Password", Kind: "password"}) // never filled in
+	return p.helped(a)
+}
+
+func (p Page) title(req *abi.SignInRequest) string {
+	switch {
+	case p.Title != "":
+		return p.Title
+	case req.ClientName != "":
+		return "Sign in to " + req.ClientName
+	}
+	return "Sign in"
+}
+
+// helped is the answer with the operator's sentence below the form.
+func (p Page) helped(a abi.SignInAnswer) abi.SignInAnswer {
 	if p.Help != "" {
 		a.Fields = append(a.Fields, abi.FormField{Name: "help", Kind: "note", Value: p.Help})
 	}

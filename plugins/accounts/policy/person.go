@@ -25,6 +25,7 @@ type Person struct {
 	Name     string `json:"name"`     // how to address the person
 	Password string `json:"password"` // argon2id hash in PHC format; empty = nobody can sign in
 	Disabled bool   `json:"disabled"` // may not sign in
+	TOTP     string `json:"totp"`     // secret of the second step, base32 without padding; empty = the password is enough
 }
 
 // parsePerson reads a record. Keys that it doesn't know are ignored: an older or a
@@ -48,6 +49,8 @@ func parsePerson(json []byte) (Person, error) {
 			p.Password, err = v.Text()
 		case "disabled":
 			p.Disabled, err = v.Bool()
+		case "totp":
+			p.TOTP, err = v.Text()
 		}
 		return err
 	})
