@@ -221,7 +221,6 @@ func TestNotYetServed(t *testing.T) {
 		{"POST", "/oauth/introspect", "RFC 7662"},
 		{"GET", "/api/v1/me", "token details"},
 		{"GET", "/oauth/consent", "consent of an organisation"},
-		{"GET", "/oauth/callback/accounts", "sign-in at another provider"},
 		{"GET", "/oauth/jwks", "public keys"},
 		{"GET", "/oauth2/authorize", "the paths of AppDirect's clients"},
 		{"POST", "/oauth2/token", "the paths of AppDirect's clients"},

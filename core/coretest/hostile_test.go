@@ -7,9 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -60,7 +57,7 @@ func hostileItem(place string, harm int) uint64 {
 }
 
 func hostileStart(t *testing.T) *coretest.Server {
-	wasm := hostileGuest(t)
+	wasm := buildGuest(t, "hostile")
 	s := coretest.Start(t, func(c *core.Config) {
 		var all []plugin.Spec
 		for _, p := range []struct {
@@ -102,39 +99,6 @@ func hostileStart(t *testing.T) *coretest.Server {
 		t.Fatal(err)
 	}
 	return s
-}
-
-// hostileGuest builds the guest as its author would, with the flags that
-// plugins/TOOLCHAINS names.
-func hostileGuest(t *testing.T) []byte {
-	t.Helper()
-	recipe, err := os.ReadFile(filepath.Join("..", "..", "plugins", "TOOLCHAINS"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := filepath.Join(t.TempDir(), "hostile.wasm")
-	args, env := []string{"build"}, os.Environ()
-	for line := range strings.Lines(string(recipe)) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		switch value = strings.TrimSpace(value); key {
-		case "flags":
-			args = append(args, strings.Fields(value)...)
-		case "ldflags":
-			args = append(args, "-ldflags="+value)
-		case "env":
-			env = append(env, strings.Fields(value)...)
-		}
-	}
-	cmd := exec.Command("go", append(args, "-o", out, "./testdata/guests/hostile")...)
-	cmd.Env = env
-	if text, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the hostile guest: %v\n%s", err, text)
-	}
-	wasm, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return wasm
 }
 
 // hostileDevice is a client that posts requests for one app at a time.

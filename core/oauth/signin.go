@@ -26,10 +26,11 @@ type Page struct {
 	Title       string
 	Message     string // a sentence for the person
 	Fields      []Field
-	Client      string // what the person signs in to
-	LoginHint   string // which account the device asks for; text from outside
-	Transaction string // sealed; comes back with the form. Empty = there is nothing to send
-	Redirect    string // where the answer will go: the page's CSP has to allow it
+	Client      string   // what the person signs in to
+	LoginHint   string   // which account the device asks for; text from outside
+	Transaction string   // sealed; comes back with the form. Empty = there is nothing to send
+	Redirect    string   // where the answer will go: the page's CSP has to allow it
+	Hosts       []string // where else: other providers that the plugin may send a person to
 	Locale      string
 	Status      int
 	RetryAfter  time.Duration
@@ -56,6 +57,7 @@ type transaction struct {
 	Plugin    string            `json:"p"`           // the one that showed the page: no other sees the answer
 	Memory    string            `json:"m,omitempty"` // what that plugin wants back
 	Fields    map[string]string `json:"f,omitempty"` // name → kind of the page's fields
+	Away      bool              `json:"w,omitempty"` // the person is at another provider
 	Expires   int64             `json:"x"`           // unix seconds
 }
 
@@ -79,7 +81,7 @@ func (s *Server) Authorize(ctx context.Context, p Params, v Visitor) (*Step, err
 
 // Submit answers POST on the authorization endpoint: one step of a sign-in.
 func (s *Server) Submit(ctx context.Context, p Params, v Visitor) (*Step, error) {
-	t, a, err := s.resume(p["transaction"])
+	t, a, err := s.resume(token.PurposeSignIn, p["transaction"])
 	if err != nil {
 		return nil, err
 	}
@@ -92,22 +94,27 @@ func (s *Server) Submit(ctx context.Context, p Params, v Visitor) (*Step, error)
 	t.Account = cmp.Or(typed, t.Account, t.Hint)
 	failed, wait, ok := s.Attempts.Take(t.Account, v.Address)
 	if !ok {
-		s.log().Warn("sign-in refused: too many attempts", "client", t.ClientID, "address", v.Address)
-		return &Step{Page: &Page{
-			Title: "Too many attempts", Message: "Wait a while, then try again.", Client: s.name(a.client),
-			LoginHint: t.Hint, Redirect: a.redirect, Locale: v.Locale, Status: 429, RetryAfter: wait,
-		}}, nil
+		return s.tooMany(a, t, v, wait), nil
 	}
 	step, err := s.ask(ctx, a, t, v, abi.SignInSubmit, fields, failed)
-	if err == nil && step.Redirect != "" {
+	if err == nil && step.Page == nil && !t.Away {
 		s.Attempts.Forget(t.Account, v.Address)
 	}
 	return step, err
 }
 
+// tooMany is the page for who has to wait.
+func (s *Server) tooMany(a *authorization, t *transaction, v Visitor, wait time.Duration) *Step {
+	s.log().Warn("sign-in refused: too many attempts", "client", t.ClientID, "address", v.Address)
+	return &Step{Page: &Page{
+		Title: "Too many attempts", Message: "Wait a while, then try again.", Client: s.name(a.client),
+		LoginHint: t.Hint, Redirect: a.redirect, Locale: v.Locale, Status: 429, RetryAfter: wait,
+	}}
+}
+
 // resume opens a transaction and checks again what may have changed since.
-func (s *Server) resume(sealed string) (*transaction, *authorization, error) {
-	plain, err := s.Ring().Open(token.PurposeSignIn, sealed)
+func (s *Server) resume(purpose token.Purpose, sealed string) (*transaction, *authorization, error) {
+	plain, err := s.Ring().Open(purpose, sealed)
 	if err != nil {
 		return nil, nil, Errorf(InvalidRequest, "this sign-in page is not one of ours: go back to the app and begin again").because(err)
 	}
@@ -162,13 +169,15 @@ func (s *Server) ask(ctx context.Context, a *authorization, t *transaction, v Vi
 	case abi.SignInPage:
 		return s.page(a, t, v, answer)
 	case abi.SignInDone:
-		if m != abi.SignInSubmit {
+		if m != abi.SignInSubmit && m != abi.SignInCallback {
 			return nil, Errorf(ServerError, "sign-in is not possible at the moment").
 				because(errors.New("plugin " + name + " signed somebody in who sent nothing"))
 		}
 		return s.signedIn(ctx, a, answer, name)
 	case abi.SignInRefused:
 		return nil, a.refuse(s, Errorf(AccessDenied, "the sign-in was refused"))
+	case abi.SignInRedirect:
+		return s.away(t, answer, name)
 	}
 	return nil, Errorf(ServerError, "sign-in is not possible at the moment").
 		because(errors.New("plugin " + name + " answered with an outcome that is not supported here"))
@@ -181,7 +190,7 @@ func (s *Server) page(a *authorization, t *transaction, v Visitor, answer *abi.S
 	t.Fields = make(map[string]string, len(answer.Fields))
 	p := &Page{
 		Title: strings.Clone(answer.Title), Message: strings.Clone(answer.Message),
-		Client: s.name(a.client), LoginHint: a.hint, Redirect: a.redirect, Locale: v.Locale, Status: 200,
+		Client: s.name(a.client), LoginHint: a.hint, Redirect: a.redirect, Hosts: s.Plugins.Hosts(t.Plugin), Locale: v.Locale, Status: 200,
 	}
 	if answer.HTML != "" {
 		s.log().Warn("a plugin's own markup is not drawn: the page is made of its title, message and fields", "plugin", t.Plugin)

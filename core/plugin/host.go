@@ -145,6 +145,16 @@ func (h *Host) Has(hook abi.Hook) bool {
 	return int(hook) < hookCount && len(h.chains[hook]) > 0
 }
 
+// Hosts are those that a plugin may send a person to, nil if there is no such plugin.
+func (h *Host) Hosts(name string) []string {
+	for _, p := range h.plugins {
+		if g := p.current.Load(); p.name == name && g != nil {
+			return g.spec.Hosts
+		}
+	}
+	return nil
+}
+
 // Info is what the operator sees of a plugin.
 type Info struct {
 	Name      string     `json:"name"`

@@ -52,6 +52,25 @@ func (s *Server) submit(ctx context.Context, r *fasthttp.RequestCtx) error {
 	return writeStep(r, step)
 }
 
+// callback answers /oauth/callback/{plugin}, where another provider sends a person
+// back to: with a query, or with a form (OAuth 2.0 Form Post Response Mode).
+func (s *Server) callback(ctx context.Context, r *fasthttp.RequestCtx) error {
+	args := r.QueryArgs()
+	if r.IsPost() {
+		args = new(fasthttp.Args)
+		args.ParseBytes(r.Request.Body())
+	}
+	p, err := s.params(args)
+	if err != nil {
+		return err
+	}
+	step, err := s.oauth.Callback(ctx, strings.TrimPrefix(string(r.Path()), oauth.CallbackPath), p, s.visitor(r))
+	if err != nil {
+		return err
+	}
+	return writeStep(r, step)
+}
+
 // fromOurPage says whether a form stood on a page of ours, as far as the browser
 // tells.
 func fromOurPage(r *fasthttp.RequestCtx) bool {

@@ -85,6 +85,12 @@ func writePage(r *fasthttp.RequestCtx, p *oauth.Page) error {
 	form := "'none'"
 	if p.Transaction != "" {
 		form = "'self' " + redirectSource(p.Redirect)
+		for _, host := range p.Hosts {
+			form += " https://" + host
+			if name, _, _ := strings.Cut(host, ":"); name == "127.0.0.1" || name == "localhost" {
+				form += " http://" + host
+			}
+		}
 	}
 	r.Response.Header.Set("Content-Security-Policy",
 		"default-src 'none'; style-src "+styleHash+"; form-action "+form+"; base-uri 'none'; frame-ancestors 'none'")

@@ -36,6 +36,8 @@ var routes = []route{
 	{method: "GET", path: "/.well-known/oauth-authorization-server", handler: (*Server).authorizationServer},
 	{method: "GET", path: "/oauth/authorize", handler: (*Server).authorize, refuse: refuseOnPage},
 	{method: "POST", path: "/oauth/authorize", handler: (*Server).submit, refuse: refuseOnPage, accepts: formType, body: 64 << 10},
+	{method: "GET", path: oauth.CallbackPath + "{plugin}", handler: (*Server).callback, refuse: refuseOnPage},
+	{method: "POST", path: oauth.CallbackPath + "{plugin}", handler: (*Server).callback, refuse: refuseOnPage, accepts: formType, body: 64 << 10},
 	{method: "POST", path: "/oauth/token", handler: (*Server).token, refuse: refuseToken, accepts: formType, body: 16 << 10},
 	{method: "POST", path: "/restore", handler: (*Server).restore, accepts: jsonType},
 	{method: "POST", path: "/updates", handler: (*Server).updates, accepts: jsonType, quick: true},
