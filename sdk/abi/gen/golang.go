@@ -204,17 +204,3 @@ func goHook(r *Record) string {
 	w.p("return souk.Answer(&verdict)\n}")
 	return w.String()
 }
-
-func snake(s string) string {
-	var b strings.Builder
-	for i, c := range s {
-		if c >= 'A' && c <= 'Z' {
-			if i > 0 {
-				b.WriteByte('_')
-			}
-			c += 'a' - 'A'
-		}
-		b.WriteRune(c)
-	}
-	return b.String()
-}

@@ -1,5 +1,5 @@
 // Gen writes what follows from the contract in package abi: the codec of the
-// records and the Go SDK's hooks and host functions. A language is one
+// host, the bindings of all guest languages and the pages that describe it. A language is one
 // function from the Schema to files; see golang.go.
 package main
 
@@ -13,6 +13,7 @@ import (
 // backends are the languages that are generated.
 var backends = []func(*Schema) (map[string][]byte, error){
 	golang,
+	c,
 }
 
 func main() {

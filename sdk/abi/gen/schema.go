@@ -5,8 +5,11 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"go/types"
 	"path/filepath"
+	"slices"
 	"strings"
+	"unicode"
 )
 
 // Schema is the contract as the languages need it: layouts and names, with the
@@ -15,6 +18,9 @@ type Schema struct {
 	Records []*Record // in the order of the source: a record stands before none that it needs
 	Enums   []*Enum
 	Imports []*Import
+	Consts  []Value   // without a type: names and bounds; the value is computed, a text is quoted
+	Vectors []*Vector // of sdk/abi/testdata
+	Buckets []Bucket
 	byName  map[string]*Record
 	kinds   map[string]string // named integer type → its Go type
 }
@@ -86,7 +92,7 @@ func parse(dir string) (*Schema, error) {
 	s := &Schema{byName: map[string]*Record{}, kinds: map[string]string{}}
 	fset := token.NewFileSet()
 	var files []*ast.File
-	for _, name := range []string{"abi.go", "records.go"} {
+	for _, name := range []string{"abi.go", "records.go", "bucket.go"} {
 		f, err := parser.ParseFile(fset, filepath.Join(dir, name), nil, parser.ParseComments)
 		if err != nil {
 			return nil, err
@@ -119,7 +125,10 @@ func parse(dir string) (*Schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.place()
+	if err := s.place(); err != nil {
+		return nil, err
+	}
+	return s, s.golden(filepath.Join(dir, "testdata"))
 }
 
 func each(files []*ast.File, f func(*ast.GenDecl, *ast.TypeSpec) error) error {
@@ -151,6 +160,7 @@ func (s *Schema) constants(files []*ast.File) {
 				v := spec.(*ast.ValueSpec)
 				id, ok := v.Type.(*ast.Ident)
 				if !ok {
+					s.untyped(g, v)
 					continue
 				}
 				for _, e := range s.Enums {
@@ -160,6 +170,20 @@ func (s *Schema) constants(files []*ast.File) {
 				}
 			}
 		}
+	}
+}
+
+// untyped collects a constant without a type.
+func (s *Schema) untyped(g *ast.GenDecl, v *ast.ValueSpec) {
+	if v.Type != nil || !v.Names[0].IsExported() {
+		return
+	}
+	doc := v.Comment.Text()
+	if doc == "" && !g.Lparen.IsValid() {
+		doc = g.Doc.Text()
+	}
+	if t, err := types.Eval(token.NewFileSet(), nil, token.NoPos, types.ExprString(v.Values[0])); err == nil && t.Value != nil {
+		s.Consts = append(s.Consts, Value{v.Names[0].Name, strings.TrimSpace(doc), t.Value.ExactString()})
 	}
 }
 
@@ -293,3 +317,92 @@ func (s *Schema) imports(x *ast.InterfaceType) error {
 	}
 	return nil
 }
+
+// snake turns BundleID into bundle_id, the name that a field has in the
+// contract and in all languages but Go.
+func snake(name string) string {
+	runes := []rune(strings.ReplaceAll(name, "IPadOS", "Ipados"))
+	var b strings.Builder
+	for i, c := range runes {
+		lowerBefore := i > 0 && unicode.IsLower(runes[i-1])
+		lowerBehind := i > 0 && i+1 < len(runes) && unicode.IsLower(runes[i+1])
+		if unicode.IsUpper(c) && (lowerBefore || lowerBehind) {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToLower(c))
+	}
+	return b.String()
+}
+
+// upper turns MaxKVKey into MAX_KV_KEY.
+func upper(name string) string { return strings.ToUpper(snake(name)) }
+
+// camel turns bundle_id into bundleId.
+func camel(name string) string {
+	words := strings.Split(snake(name), "_")
+	for i := 1; i < len(words); i++ {
+		words[i] = strings.ToUpper(words[i][:1]) + words[i][1:]
+	}
+	return strings.Join(words, "")
+}
+
+// within is the name of a constant in languages where its enum is a scope: the
+// words in front that the enum's own name has are left out.
+func (e *Enum) within(v Value) string {
+	words := strings.Split(snake(v.Name), "_")
+	for n := len(words) - 1; n > 0; n-- {
+		if strings.Contains(snake(e.Name), strings.Join(words[:n], "_")) {
+			return strings.Join(words[n:], "_")
+		}
+	}
+	return strings.Join(words, "_")
+}
+
+// base is the Go integer of a field.
+func (s *Schema) base(f *Field) string {
+	if k, ok := s.kinds[f.Type]; ok {
+		return k
+	}
+	return f.Type
+}
+
+// inOrder lists the records so that none stands before one that it holds.
+func (s *Schema) inOrder() []*Record {
+	var list []*Record
+	var visit func(r *Record)
+	visit = func(r *Record) {
+		if slices.Contains(list, r) {
+			return
+		}
+		if r.Head != "" {
+			visit(s.byName[r.Head])
+		}
+		for _, f := range r.Fields {
+			if f.Elem != nil {
+				visit(f.Elem)
+			}
+		}
+		list = append(list, r)
+	}
+	for _, r := range s.Records {
+		visit(r)
+	}
+	return list
+}
+
+// verdict is the record that answers a request.
+func (s *Schema) verdict(request *Record) *Record { return s.byName[request.Hook+"Verdict"] }
+
+// item is the record of which a verdict has one for each app, or just one.
+func (s *Schema) item(verdict *Record) *Record { return verdict.Fields[0].Elem }
+
+// apps says whether a request is about several apps.
+func (r *Record) apps() bool { return r.Fields[0].Name == "Apps" }
+
+// points says whether a record has texts or lists.
+func (r *Record) points() bool {
+	return slices.ContainsFunc(r.Fields, func(f *Field) bool { return f.Kind >= Str })
+}
+
+// sentences are the lines of a comment, without an empty one at the end.
+func sentences(doc string) []string { return strings.Split(strings.TrimSpace(doc), "\n") }

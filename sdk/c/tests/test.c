@@ -1,0 +1,131 @@
+// The tests of the C SDK: an ordinary program that ends with 0 when all hold.
+#include "../souk_native.h"
+#include "vectors_gen.h"
+
+static int failed;
+
+static void fail(const char *what, const char *why) {
+  printf("%s: %s\n", what, why);
+  failed = 1;
+}
+
+static uint32_t unhex(const char *hex, uint8_t *b) {
+  uint32_t n = 0;
+  for (unsigned byte; sscanf(hex, "%2x", &byte) == 1; hex += 2) b[n++] = (uint8_t)byte;
+  return n;
+}
+
+static void test_vectors(void) {
+  static uint8_t b[1 << 20], want[1 << 20], space[1 << 20];
+  souk_writer w = {space, sizeof space, 0, false};
+  for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
+    const vector *v = &vectors[i];
+    uint32_t n = unhex(v->hex, b), m;
+    if (!v->plain) {
+      if (v->copy(&w, b, n)) fail(v->name, "is read");
+      continue;
+    }
+    m = unhex(v->plain, want);
+    if (!v->write(&w, v->value) || w.size != m || memcmp(space, want, m) != 0) fail(v->name, "its value is written as other bytes");
+    if (!v->copy(&w, b, n) || w.size != m || memcmp(space, want, m) != 0) fail(v->name, "its bytes are read as another value");
+    for (w.space = 0; w.space < m; w.space += 7)
+      if (v->write(&w, v->value) || w.size > w.space) fail(v->name, "is written where it has no space");
+    w.space = sizeof space;
+  }
+}
+
+static void test_buckets(void) {
+  for (size_t i = 0; i < sizeof buckets / sizeof buckets[0]; i++)
+    if (souk_bucket(buckets[i].key, buckets[i].salt) != buckets[i].bucket) fail("bucket", "is another than the vector's");
+}
+
+// A hook, from the request's bytes to the verdict's.
+static int choose(const souk_select_version_request *r, souk_answers *out) {
+  if (souk_equal(r->head.account, SOUK_TEXT("error"))) return 7;
+  if (souk_equal(r->head.account, SOUK_TEXT("abstain"))) return 0;
+  for (uint32_t i = 0; i < r->apps.count; i++) {
+    souk_select_version_app app = souk_select_version_app_at(r->apps, i);
+    souk_line line = {.len = 0};
+    souk_add_number(&line, (int64_t)souk_candidate_at(app.candidates, app.candidates.count - 1).version - 9);
+    souk_answer_select_version(out, (souk_version_choice){.choice = (int32_t)app.candidates.count - 1, .reason = souk_line_text(&line)});
+  }
+  if (souk_equal(r->head.account, SOUK_TEXT("many"))) souk_answer_select_version(out, (souk_version_choice){0});
+  return 0;
+}
+
+static souk_text configure(souk_text json) { return souk_equal(json, SOUK_TEXT("{}")) ? SOUK_TEXT("") : SOUK_TEXT("no"); }
+
+SOUK_PLUGIN();
+SOUK_CONFIGURE(configure);
+SOUK_SELECT_VERSION(choose);
+
+static uint64_t ask(souk_text account) {
+  souk_candidate candidates[] = {{.version = 4}, {.version = 3}};
+  souk_select_version_app apps[] = {{.item = 1, .candidates = {.items = candidates, .count = 2}}, {.candidates = {.items = candidates, .count = 1}}};
+  souk_select_version_request r = {.head = {.account = account}, .apps = {.items = apps, .count = 2}};
+  souk_writer w = {NULL, SOUK_BUFFER_SIZE, 0, false};
+  souk_export_buffer(8);
+  w.message = souk_state.message;
+  if (!souk_select_version_request_write(&w, &r)) fail("the question", "is not written");
+  return souk_export_select_version(w.size);
+}
+
+static void test_hook(void) {
+  souk_select_version_verdict v;
+  uint32_t n = (uint32_t)ask(SOUK_TEXT("alice"));
+  souk_export_abi();
+  if (!souk_select_version_verdict_read(souk_state.verdict, n, &v) || v.items.count != 2) {
+    fail("the verdict", "is none");
+    return;
+  }
+  souk_version_choice a = souk_version_choice_at(v.items, 0), b = souk_version_choice_at(v.items, 1), none = souk_version_choice_at(v.items, 2);
+  if (a.choice != 1 || !souk_equal(a.reason, SOUK_TEXT("-6"))) fail("the first answer", "is another");
+  if (b.choice != 0 || !souk_equal(b.reason, SOUK_TEXT("-5"))) fail("the second answer", "is another");
+  if (none.choice != 0 || none.reason.len != 0) fail("what is behind the last answer", "is not zero");
+  if (ask(SOUK_TEXT("error")) != 7) fail("an error", "is not the result");
+  if (ask(SOUK_TEXT("abstain")) != 0) fail("an abstention", "is not the result");
+  if (ask(SOUK_TEXT("many")) != SOUK_NO_SPACE) fail("more answers than apps", "are no error");
+  souk_state.message[0] ^= 1;
+  if (souk_export_select_version(112) != SOUK_NOT_A_RECORD) fail("a damaged request", "is answered");
+  if (souk_export_buffer(SOUK_MAX_REQUEST + 1) != 0) fail("a buffer beyond the contract", "is given");
+  memcpy(souk_state.message, "{}", 2);
+  if (souk_export_configure(2) != 0 || (uint32_t)souk_export_configure(1) != 2) fail("configure", "answers something else");
+}
+
+static void test_host(void) {
+  uint8_t b[64];
+  int64_t sum = 0;
+  souk_text k = SOUK_TEXT("k"), hash = {(const char *)b, 0};
+  souk_native_reset();
+  if (souk_kv_get(k, b, sizeof b) != SOUK_CODE_NOT_FOUND) fail("kv_get", "finds what nobody put");
+  if (souk_kv_put(k, SOUK_TEXT("value"), 0) != 0 || souk_kv_get(k, b, sizeof b) != 5 || souk_kv_get(k, b, 4) != SOUK_CODE_DOES_NOT_FIT) fail("kv", "does not keep");
+  if (souk_kv_swap(k, SOUK_TEXT(""), k) != SOUK_CODE_CONFLICT || souk_kv_swap(k, SOUK_TEXT("value"), k) != 0) fail("kv_swap", "does not compare");
+  if (souk_kv_delete(k) != 0 || souk_kv_delete(k) != 0 || souk_kv_delete(SOUK_TEXT("")) != SOUK_CODE_REFUSED) fail("kv_delete", "answers something else");
+  if (souk_kv_add(k, 5, &sum) != 0 || souk_kv_add(k, -7, &sum) != 0 || sum != -2) fail("kv_add", "counts something else");
+  hash.len = (uint32_t)souk_password_hash(SOUK_TEXT("wonderland"), b, sizeof b);
+  if (souk_password_verify(SOUK_TEXT("wonderland"), hash) != 1 || souk_password_verify(SOUK_TEXT("w"), hash) != 0 ||
+      souk_password_verify(SOUK_TEXT(""), SOUK_TEXT("")) != 0)
+    fail("password_verify", "answers something else");
+  souk_log(SOUK_LEVEL_WARN, SOUK_TEXT("a line"));
+  if (strcmp(souk_native.logged, "2 a line") != 0) fail("log", "is not kept");
+}
+
+static void test_texts(void) {
+  souk_line line = {.len = 0};
+  souk_text rest, list[] = {{"a", 1}, {"bc", 2}};
+  souk_text_list texts = {.items = list, .count = 2};
+  souk_add_number(&line, INT64_MIN);
+  if (!souk_equal(souk_line_text(&line), SOUK_TEXT("-9223372036854775808"))) fail("a number", "is written otherwise");
+  if (!souk_after(SOUK_TEXT("kv:get"), SOUK_TEXT("kv:"), &rest) || !souk_equal(rest, SOUK_TEXT("get"))) fail("a prefix", "is not taken off");
+  if (!souk_holds(texts, SOUK_TEXT("bc")) || souk_holds(texts, SOUK_TEXT("b"))) fail("a list", "holds something else");
+  if (souk_os(26, 1, 2) != 1704194) fail("a version of a system", "is packed otherwise");
+}
+
+int main(void) {
+  test_vectors();
+  test_buckets();
+  test_hook();
+  test_host();
+  test_texts();
+  return failed;
+}
