@@ -17,7 +17,7 @@ func TestC(t *testing.T) {
 		t.Skip("there is no cc")
 	}
 	program := filepath.Join(t.TempDir(), "test")
-	build := exec.Command(cc, "-std=c11", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wno-overlength-strings",
+	build := exec.Command(cc, "-std=c11", "-O0", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wno-overlength-strings",
 		"-o", program, "tests/test.c")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%.2000s", err, out)

@@ -1,0 +1,126 @@
+//! The tests of the Rust SDK.
+
+use souk::abi::*;
+use souk::{native, Line};
+
+mod vectors_gen;
+
+fn unhex(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
+}
+
+#[test]
+fn golden_vectors() {
+    vectors_gen::each(|name, hex, want, copy| {
+        let got = copy(&unhex(hex));
+        match want {
+            None => assert_eq!(got, None, "{}: the bytes are read", name),
+            Some((plain, written)) => {
+                assert_eq!(written, unhex(plain), "{}: its value is written as other bytes", name);
+                assert_eq!(got, Some(written), "{}: its bytes are read as another value", name);
+            }
+        }
+    });
+}
+
+#[test]
+fn buckets() {
+    for (key, salt, bucket) in vectors_gen::BUCKETS {
+        assert_eq!(souk::bucket(key, salt), *bucket, "bucket({:?}, {:?})", key, salt);
+    }
+}
+
+fn choose(request: &SelectVersionRequest, out: &mut SelectVersionAnswers) -> Result<(), Error> {
+    match request.head.account {
+        "error" => return Err(Error(7)),
+        "abstain" => return Ok(()),
+        "missing" => {
+            souk::kv_get("missing", &mut [])?;
+        }
+        _ => {}
+    }
+    for app in request.apps {
+        let last = app.candidates.len() - 1;
+        let version = app.candidates.get(last).unwrap_or_default().version as i64;
+        let mut line = Line::new();
+        out.push(&VersionChoice { choice: Choice(last as i32), reason: line.number(version - 9).as_str(), ..Default::default() });
+    }
+    if request.head.account == "many" {
+        out.push(&VersionChoice::default());
+    }
+    Ok(())
+}
+
+souk::plugin!();
+souk::select_version!(choose);
+souk::configure!(|_json| Ok(()));
+
+fn ask(account: &str, space: &mut [u8]) -> Result<usize, Error> {
+    let candidates = [Candidate { version: 4, ..Default::default() }, Candidate { version: 3, ..Default::default() }];
+    let apps = [
+        SelectVersionApp { item: 1, candidates: List::from(&candidates), ..Default::default() },
+        SelectVersionApp { candidates: List::from(&candidates[..1]), ..Default::default() },
+    ];
+    let request = SelectVersionRequest { head: Head { account, ..Default::default() }, apps: List::from(&apps) };
+    let mut message = [0; 1000];
+    let n = request.write(&mut message).unwrap();
+    abi_hook(&message[..n], space)
+}
+
+fn abi_hook(message: &[u8], space: &mut [u8]) -> Result<usize, Error> {
+    select_version(message, space, choose)
+}
+
+#[test]
+fn a_hook_from_bytes_to_bytes() {
+    let mut space = [0xee; 500];
+    let n = ask("alice", &mut space).unwrap();
+    let v = SelectVersionVerdict::read(&space[..n]).unwrap();
+    let got: Vec<(i32, &str)> = v.items.iter().map(|c| (c.choice.0, c.reason)).collect();
+    assert_eq!(got, [(1, "-6"), (0, "-5")]);
+    assert_eq!(ask("error", &mut space), Err(Error(7)));
+    assert_eq!(ask("abstain", &mut space), Ok(0));
+    assert_eq!(ask("missing", &mut space), Err(Error(1)));
+    assert_eq!(ask("many", &mut space), Err(Error::NO_SPACE));
+    assert_eq!(abi_hook(&[1, 2, 3], &mut space), Err(Error::NOT_A_RECORD));
+    for n in 0..64 {
+        assert_eq!(ask("alice", &mut space[..n]), Err(Error::NO_SPACE), "a verdict of 66 bytes in {}", n);
+    }
+}
+
+#[test]
+fn kv() {
+    native::reset();
+    let mut b = [0; 16];
+    assert_eq!(souk::kv_get("k", &mut b), Err(Code::NOT_FOUND));
+    assert_eq!(souk::kv_put("k", b"value", 0), Ok(()));
+    assert_eq!(souk::kv_get("k", &mut b), Ok(&b"value"[..]));
+    assert_eq!(souk::kv_get("k", &mut b[..4]), Err(Code::DOES_NOT_FIT));
+    assert_eq!(souk::kv_swap("k", b"", b"x"), Err(Code::CONFLICT));
+    assert_eq!(souk::kv_swap("k", b"value", b"x"), Ok(()));
+    assert_eq!(souk::kv_add("k", 1), Err(Code::REFUSED));
+    assert_eq!(souk::kv_delete("k"), Ok(()));
+    assert_eq!(souk::kv_delete(""), Err(Code::REFUSED));
+    assert_eq!(souk::kv_add("k", 5), Ok(5));
+    assert_eq!(souk::kv_add("k", -7), Ok(-2));
+}
+
+#[test]
+fn passwords_and_log() {
+    native::reset();
+    let mut b = [0; 128];
+    let hash = souk::password_hash("wonderland", &mut b).unwrap().to_string();
+    assert_eq!(souk::password_verify("wonderland", hash.as_bytes()), Ok(true));
+    assert_eq!(souk::password_verify("Wonderland", hash.as_bytes()), Ok(false));
+    assert_eq!(souk::password_verify("", b""), Ok(false));
+    assert_eq!(souk::password_verify(&"x".repeat(MAX_PASSWORD + 1), b""), Err(Code::REFUSED));
+    souk::log(souk::Level::WARN, "a line");
+    assert_eq!(native::logged(), ["2 a line"]);
+}
+
+#[test]
+fn lines() {
+    assert_eq!(Line::new().text("n = ").number(i64::MIN).as_str(), "n = -9223372036854775808");
+    assert_eq!(Line::new().text(&"ä".repeat(200)).as_str().len(), 256);
+    assert_eq!(souk::os(26, 1, 2), 1704194);
+}
