@@ -64,7 +64,7 @@ enum {
   SOUK_PURPOSE_INSTALL_TOKEN = 4,
   SOUK_PURPOSE_SIGN_IN = 5,
   SOUK_PURPOSE_EXCHANGE = 6,
-  SOUK_PURPOSE_O_AUTH_APP = 7,
+  SOUK_PURPOSE_OAUTH_APP = 7,
 };
 
 // Platform is the kind of a device.

@@ -13,7 +13,8 @@ import (
 // backends are the languages that are generated.
 var backends = []func(*Schema) (map[string][]byte, error){
 	golang,
-	c, rust,
+	c, rust, assemblyscript,
+	markdown, wit,
 }
 
 func main() {

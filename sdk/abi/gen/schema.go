@@ -321,7 +321,7 @@ func (s *Schema) imports(x *ast.InterfaceType) error {
 // snake turns BundleID into bundle_id, the name that a field has in the
 // contract and in all languages but Go.
 func snake(name string) string {
-	runes := []rune(strings.ReplaceAll(name, "IPadOS", "Ipados"))
+	runes := []rune(strings.NewReplacer("IPadOS", "Ipados", "OAuth", "Oauth").Replace(name))
 	var b strings.Builder
 	for i, c := range runes {
 		lowerBefore := i > 0 && unicode.IsLower(runes[i-1])

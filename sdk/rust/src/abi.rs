@@ -93,7 +93,7 @@ impl Purpose {
     pub const INSTALL_TOKEN: Purpose = Purpose(4);
     pub const SIGN_IN: Purpose = Purpose(5);
     pub const EXCHANGE: Purpose = Purpose(6);
-    pub const O_AUTH_APP: Purpose = Purpose(7);
+    pub const OAUTH_APP: Purpose = Purpose(7);
 }
 
 /// Platform is the kind of a device.

@@ -1,0 +1,88 @@
+// The guest of the SDK's own tests.
+import * as souk from "../assembly/index";
+import { copy, dump } from "./dump_gen";
+export { souk_abi_1, souk_buffer } from "../assembly/index";
+
+const space = heap.alloc(1 << 20);
+
+function place(s: string): u64 {
+  const n = String.UTF8.byteLength(s);
+  String.UTF8.encodeUnsafe(changetype<usize>(s), s.length, space);
+  return ((<u64>space) << 32) | n;
+}
+
+// In the buffer: a line with the name of a record, and a message.
+function split(length: u32): u32 {
+  const at = souk.souk_buffer(0);
+  let n: u32 = 0;
+  while (n < length && load<u8>(at + n) != 10) n++;
+  return n;
+}
+
+export function test_dump(length: u32): u64 {
+  const n = split(length);
+  const at = souk.souk_buffer(0);
+  return place(dump(String.UTF8.decodeUnsafe(at, n), at + n + 1, length - n - 1));
+}
+
+export function test_copy(length: u32): u64 {
+  const n = split(length);
+  const at = souk.souk_buffer(0);
+  const size = copy(String.UTF8.decodeUnsafe(at, n), at + n + 1, length - n - 1, space, 1 << 20);
+  return ((<u64>space) << 32) | size;
+}
+
+// In the buffer: a key, a zero byte, a salt.
+export function test_bucket(length: u32): u32 {
+  const parts = String.UTF8.decodeUnsafe(souk.souk_buffer(0), length).split("|");
+  return souk.bucket(parts[0], parts[1]);
+}
+
+export function configure(length: u32): u64 {
+  return souk.configured(length, (json) => (json == "{}" ? "" : "no: " + json));
+}
+
+export function select_version(length: u32): u64 {
+  return souk.selectVersion(length, (request, out) => {
+    const account = request.head.account;
+    if (account == "error") out.fail(7);
+    if (account == "abstain") return;
+    if (account == "trap") unreachable();
+    for (let i = 0; i < request.apps.length; i++) {
+      const candidates = request.apps[i].candidates;
+      const choice = new souk.VersionChoice();
+      choice.choice = candidates.length - 1;
+      choice.reason = (<i64>candidates[candidates.length - 1].version - 9).toString();
+      out.push(choice);
+    }
+    if (account == "many") out.push(new souk.VersionChoice());
+  });
+}
+
+// The host functions, one after the other.
+export function entitle(length: u32): u64 {
+  return souk.entitle(length, (request, out) => {
+    const value = String.UTF8.encode("value");
+    const empty = new ArrayBuffer(0);
+    const all: i64[] = [];
+    all.push(souk.kvGet("k").code);
+    all.push(souk.kvPut("k", value, 60));
+    all.push(souk.kvGet("k").text == "value" ? 1 : 0);
+    all.push(souk.kvSwap("k", empty, value));
+    all.push(souk.kvSwap("k", value, new ArrayBuffer(600)));
+    all.push(souk.kvGet("k").code);
+    all.push(souk.kvAdd("k", 1).code);
+    all.push(souk.kvDelete("k"));
+    all.push(souk.kvDelete(""));
+    all.push(souk.kvAdd("k", 5).sum);
+    all.push(souk.kvAdd("k", -7).sum);
+    const hash = souk.passwordHash("wonderland");
+    all.push(souk.passwordVerify("wonderland", hash.value));
+    all.push(souk.passwordVerify("Wonderland", hash.value));
+    all.push(souk.passwordVerify("", empty));
+    souk.log(souk.Level.Warn, "größe");
+    const decision = new souk.EntitleDecision();
+    decision.reason = all.join(" ");
+    out.push(decision);
+  });
+}
