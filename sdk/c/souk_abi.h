@@ -61,7 +61,7 @@ enum {
   SOUK_PURPOSE_UPDATE = 1,
   SOUK_PURPOSE_RESTORE = 2,
   SOUK_PURPOSE_LICENSE = 3,
-  SOUK_PURPOSE_INSTALL_TOKEN = 4,
+  SOUK_PURPOSE_INSTALL_TOKEN = 4, // the marketplace app is about to install, or somebody looks at an install page
   SOUK_PURPOSE_SIGN_IN = 5,
   SOUK_PURPOSE_EXCHANGE = 6,
   SOUK_PURPOSE_OAUTH_APP = 7,

@@ -78,6 +78,7 @@ export enum Purpose {
   Update = 1,
   Restore = 2,
   License = 3,
+  // the marketplace app is about to install, or somebody looks at an install page
   InstallToken = 4,
   SignIn = 5,
   Exchange = 6,

@@ -90,6 +90,7 @@ impl Purpose {
     pub const UPDATE: Purpose = Purpose(1);
     pub const RESTORE: Purpose = Purpose(2);
     pub const LICENSE: Purpose = Purpose(3);
+    /// the marketplace app is about to install, or somebody looks at an install page
     pub const INSTALL_TOKEN: Purpose = Purpose(4);
     pub const SIGN_IN: Purpose = Purpose(5);
     pub const EXCHANGE: Purpose = Purpose(6);
