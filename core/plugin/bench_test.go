@@ -202,7 +202,7 @@ func BenchmarkOpen(b *testing.B) {
 // BenchmarkStart throws the instance away each time.
 func BenchmarkStart(b *testing.B) {
 	s := spec("full", goGuest(b, fullGuest))
-	s.Allow = []string{"log", "kv", "password"}
+	s.Allow = everything
 	h := open(b, plugin.Options{Specs: []plugin.Spec{s}, KV: (&store{}).open})
 	for b.Loop() {
 		entitle(b, h, 1, abi.Head{Account: "exit"})

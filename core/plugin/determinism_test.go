@@ -234,7 +234,7 @@ func shippedMarket() market {
 func testMarket(t *testing.T) market {
 	t.Helper()
 	full, plain := patient("full"), patient("plain")
-	full.Wasm, full.Allow = goGuest(t, fullGuest), []string{"kv", "password", "log"}
+	full.Wasm, full.Allow = goGuest(t, fullGuest), everything
 	plain.Wasm, plain.Config = goGuest(t, plainGuest), map[string]any{"grant": "абонемент"}
 	return market{specs: []plugin.Spec{full, plain}}
 }

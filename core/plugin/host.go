@@ -168,7 +168,8 @@ type Info struct {
 	Restarts  uint64     `json:"restarts"`  // instances that were started after the first
 	Hooks     []HookInfo `json:"hooks"`
 
-	LastFailure string `json:"last_failure"` // in one line; "" = none so far
+	LastFailure string            `json:"last_failure"` // in one line; "" = none so far
+	Metrics     map[string]uint64 `json:"metrics"`      // the plugin's own counters
 }
 
 // HookInfo counts the questions of one hook since the plugin was loaded.
@@ -195,6 +196,7 @@ func (p *plugin) info(g *generation) Info {
 	info := Info{
 		Name: p.name, SHA256: hex.EncodeToString(g.hash[:]), Size: g.size, OnError: g.spec.OnError,
 		Allow: append([]string{}, g.spec.Allow...), Slots: len(g.all), Restarts: g.restarts.Load(),
+		Metrics: p.metrics.values(),
 	}
 	if f := p.last.Load(); f != nil {
 		info.LastFailure = f.Error()

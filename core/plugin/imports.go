@@ -18,6 +18,8 @@ const (
 	priceKV       = 1000 // of one access to the kv
 	priceByte     = 4    // bytes a unit, where the host looks at each
 	pricePassword = 1000 // the work itself is limited by number, not by fuel
+	priceHMAC     = 400  // of one, without its bytes
+	priceMetric   = 100  // of one addition
 )
 
 // bucketBytes are the most that key and salt of a bucket may have together.
@@ -45,6 +47,9 @@ var hostFunctions = func() map[importName]hostFunction {
 		"kv_add":          hostKVAdd,
 		"password_hash":   hostPasswordHash,
 		"password_verify": hostPasswordVerify,
+		"hmac_sha256":     hostHMAC,
+		"equal_ct":        hostEqual,
+		"metric_add":      hostMetricAdd,
 	}
 	all := map[importName]hostFunction{}
 	for _, f := range abi.Imports {

@@ -33,6 +33,7 @@ type plugin struct {
 	failures failures
 	last     atomic.Pointer[Failure]
 	log      *pluginLog
+	metrics  *metrics
 }
 
 // generation is one module with one configuration, ready to be asked: its own
@@ -46,6 +47,7 @@ type generation struct {
 	size     int
 	kv       KV
 	log      *pluginLog
+	metrics  *metrics
 	timeless bool
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
@@ -111,8 +113,8 @@ func (l *loader) load(ctx context.Context, s Spec) (*plugin, error) {
 		}
 	}
 	policy, _ := parseOnError(s.OnError)
-	p := &plugin{name: s.Name, hooks: hooks, onError: policy, log: newPluginLog(l.log, l.now, s.Name)}
-	g.log = p.log
+	p := &plugin{name: s.Name, hooks: hooks, onError: policy, log: newPluginLog(l.log, l.now, s.Name), metrics: newMetrics()}
+	g.log, g.metrics = p.log, p.metrics
 	g.slots = newSlots(slotCount(s.Instances))
 	// 5. Validate what its author built, and compile what the meter made of it.
 	if err := l.compile(ctx, g, wasm, metered); err != nil {

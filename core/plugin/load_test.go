@@ -206,7 +206,7 @@ func TestValidateSpec(t *testing.T) {
 		{func(s *plugin.Spec) { s.HostDeadline = 0 }, "plugin[3].host_deadline: "},
 		{func(s *plugin.Spec) { s.StartDeadline = 0 }, "plugin[3].start_deadline: "},
 		{func(s *plugin.Spec) { s.Instances = -1 }, "plugin[3].instances: "},
-		{func(s *plugin.Spec) { s.Allow = []string{"http"} }, `plugin[3].allow: "http" is no group of host functions: use log, kv and password`},
+		{func(s *plugin.Spec) { s.Allow = []string{"files"} }, `plugin[3].allow: "files" is no group of host functions: use log, kv, password, crypto and metric`},
 		{func(s *plugin.Spec) { s.Hosts = []string{"https://id.example.com/x"} }, "plugin[3].hosts: "},
 		{func(s *plugin.Spec) { s.Hosts = []string{"id.example.com", "localhost:9000"} }, ""},
 		{func(s *plugin.Spec) { s.Config = map[string]any{"f": func() {}} }, "plugin[3].config: "},

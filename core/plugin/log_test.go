@@ -13,7 +13,7 @@ import (
 func TestGuestLog(t *testing.T) {
 	var j journal
 	s := spec("full", goGuest(t, fullGuest))
-	s.Allow = []string{"log", "kv", "password"}
+	s.Allow = everything
 	h := open(t, plugin.Options{Specs: []plugin.Spec{s}, KV: (&store{}).open, Log: j.logger()})
 	entitle(t, h, 1, abi.Head{Account: "log"})
 	for _, want := range []string{
@@ -79,7 +79,7 @@ func TestFailuresAreLoggedInBounds(t *testing.T) {
 func TestWhatPeopleTypeIsNotLogged(t *testing.T) {
 	var j journal
 	s := spec("full", goGuest(t, fullGuest))
-	s.Allow = []string{"log", "kv", "password"}
+	s.Allow = everything
 	h := open(t, plugin.Options{Specs: []plugin.Spec{s}, KV: (&store{}).open, Log: j.logger()})
 	for _, what := range []string{"leak", "panic"} {
 		c := h.Acquire()

@@ -22,6 +22,9 @@ func spec(name string, wasm []byte) plugin.Spec {
 	return s
 }
 
+// everything is each group of host functions.
+var everything = []string{"log", "kv", "password", "crypto", "metric"}
+
 // open opens a host that is closed with the test.
 func open(t testing.TB, o plugin.Options) *plugin.Host {
 	t.Helper()

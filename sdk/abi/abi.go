@@ -51,6 +51,9 @@ const (
 	MaxKVKey         = 256       // bytes of a key of the kv, which is not empty
 	MaxKVValue       = 64 << 10  // bytes of a value of the kv
 	MaxPassword      = 1 << 10   // bytes of a password that is hashed or verified
+	MaxCrypto        = 1 << 20   // bytes of a key, or of a text, of the group crypto
+	MaxMetricName    = 64        // bytes of the name of a metric
+	MaxMetrics       = 64        // names of metrics that one plugin may have
 )
 
 // Hook is one of the questions that policy answers. Its name is the name of
@@ -157,6 +160,21 @@ type imports interface {
 	// needs no trick to hide whether an account exists.
 	//souk:import password password_verify
 	PasswordVerify(password address, plen uint32, hash address, hlen uint32) int32
+
+	// HMACSHA256 writes the HMAC-SHA256 of data (RFC 2104), 32 bytes, to out.
+	//souk:import crypto hmac_sha256
+	HMACSHA256(key address, klen uint32, data address, dlen uint32, out address, capacity uint32) int32
+	// EqualCT answers 1 when a and b are the same bytes, else 0. How long it takes
+	// depends on their lengths only.
+	//souk:import crypto equal_ct
+	EqualCT(a address, alen uint32, b address, blen uint32) int32
+
+	// MetricAdd adds to a counter that the operator sees; the answer is 0 or a
+	// Code. A name is lower-case letters, digits and _, a letter first. A counter
+	// only grows, and a plugin has few: a name is no place for what differs from
+	// request to request.
+	//souk:import metric metric_add
+	MetricAdd(name address, nlen uint32, value int64) int32
 }
 
 var _ imports // its reader is sdk/abi/gen

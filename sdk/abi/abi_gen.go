@@ -38,6 +38,9 @@ var Imports = [...]Import{
 	{"kv", "kv_add", "iiIi", "i"},
 	{"password", "password_hash", "iiii", "i"},
 	{"password", "password_verify", "iiii", "i"},
+	{"crypto", "hmac_sha256", "iiiiii", "i"},
+	{"crypto", "equal_ct", "iiii", "i"},
+	{"metric", "metric_add", "iiI", "i"},
 }
 
 func (r *Head) put(e *encoder, at int) {

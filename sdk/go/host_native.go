@@ -3,10 +3,14 @@
 package souk
 
 import (
+	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,8 +22,9 @@ import (
 // is quick instead of safe.
 var native struct {
 	sync.Mutex
-	kv  map[string][]byte
-	log []string
+	kv      map[string][]byte
+	log     []string
+	metrics map[string]int64
 }
 
 // Reset forgets what the host functions have kept in memory; it exists outside
@@ -27,7 +32,7 @@ var native struct {
 func Reset() {
 	native.Lock()
 	defer native.Unlock()
-	native.kv, native.log = map[string][]byte{}, nil
+	native.kv, native.log, native.metrics = map[string][]byte{}, nil, nil
 }
 
 // Logged returns the lines of the log since Reset; it exists outside plugins
@@ -36,6 +41,14 @@ func Logged() []string {
 	native.Lock()
 	defer native.Unlock()
 	return append([]string(nil), native.log...)
+}
+
+// Metrics returns the counters since Reset; it exists outside plugins only, for
+// tests.
+func Metrics() map[string]int64 {
+	native.Lock()
+	defer native.Unlock()
+	return maps.Clone(native.metrics)
 }
 
 // Bucket places a key among 10 000 buckets: see abi.Bucket.
@@ -142,4 +155,41 @@ func PasswordHash(password string) (string, error) {
 func PasswordVerify(password, hash string) (bool, error) {
 	h, err := PasswordHash(password)
 	return err == nil && h == hash, err
+}
+
+// HMACSHA256 returns the HMAC-SHA256 of data (RFC 2104).
+func HMACSHA256(key, data []byte) ([]byte, error) {
+	if len(key) > abi.MaxCrypto || len(data) > abi.MaxCrypto {
+		return nil, ErrRefused
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write(data)
+	return mac.Sum(nil), nil
+}
+
+// EqualCT reports whether a and b are the same bytes, in a time that depends on
+// their lengths only. What is longer than abi.MaxCrypto equals nothing.
+func EqualCT(a, b []byte) bool {
+	return len(a) <= abi.MaxCrypto && len(b) <= abi.MaxCrypto && subtle.ConstantTimeCompare(a, b) == 1
+}
+
+// MetricAdd adds n, which is not negative, to a counter that the operator sees.
+// A plugin has at most abi.MaxMetrics of them: a name is no place for what
+// differs from request to request.
+func MetricAdd(name string, n int64) error {
+	native.Lock()
+	defer native.Unlock()
+	if _, ok := native.metrics[name]; n < 0 || !metricName(name) || !ok && len(native.metrics) >= abi.MaxMetrics {
+		return ErrRefused
+	}
+	if native.metrics == nil {
+		native.metrics = map[string]int64{}
+	}
+	native.metrics[name] += n
+	return nil
+}
+
+func metricName(s string) bool {
+	return s != "" && len(s) <= abi.MaxMetricName && s[0] >= 'a' && s[0] <= 'z' &&
+		strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789_") == ""
 }

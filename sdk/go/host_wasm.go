@@ -125,3 +125,29 @@ func PasswordVerify(password, hash string) (bool, error) {
 	n := hostPasswordVerify(p, pn, h, hn)
 	return n == 1, code(n)
 }
+
+// HMACSHA256 returns the HMAC-SHA256 of data (RFC 2104). The host computes it:
+// a module without package crypto is a third smaller.
+func HMACSHA256(key, data []byte) ([]byte, error) {
+	k, kn := bytesAt(key)
+	d, dn := bytesAt(data)
+	sum := make([]byte, 32)
+	out, capacity := bytesAt(sum)
+	return sum, code(hostHMACSHA256(k, kn, d, dn, out, capacity))
+}
+
+// EqualCT reports whether a and b are the same bytes, in a time that depends on
+// their lengths only. What is longer than abi.MaxCrypto equals nothing.
+func EqualCT(a, b []byte) bool {
+	x, xn := bytesAt(a)
+	y, yn := bytesAt(b)
+	return hostEqualCT(x, xn, y, yn) == 1
+}
+
+// MetricAdd adds n, which is not negative, to a counter that the operator sees.
+// A plugin has at most abi.MaxMetrics of them: a name is no place for what
+// differs from request to request.
+func MetricAdd(name string, n int64) error {
+	at, length := textAt(name)
+	return code(hostMetricAdd(at, length, n))
+}

@@ -61,3 +61,25 @@ func hostPasswordHash(password unsafe.Pointer, plen uint32, out unsafe.Pointer, 
 //go:wasmimport souk password_verify
 //go:noescape
 func hostPasswordVerify(password unsafe.Pointer, plen uint32, hash unsafe.Pointer, hlen uint32) int32
+
+// hostHMACSHA256 writes the HMAC-SHA256 of data (RFC 2104), 32 bytes, to out.
+//
+//go:wasmimport souk hmac_sha256
+//go:noescape
+func hostHMACSHA256(key unsafe.Pointer, klen uint32, data unsafe.Pointer, dlen uint32, out unsafe.Pointer, capacity uint32) int32
+
+// hostEqualCT answers 1 when a and b are the same bytes, else 0. How long it takes
+// depends on their lengths only.
+//
+//go:wasmimport souk equal_ct
+//go:noescape
+func hostEqualCT(a unsafe.Pointer, alen uint32, b unsafe.Pointer, blen uint32) int32
+
+// hostMetricAdd adds to a counter that the operator sees; the answer is 0 or a
+// Code. A name is lower-case letters, digits and _, a letter first. A counter
+// only grows, and a plugin has few: a name is no place for what differs from
+// request to request.
+//
+//go:wasmimport souk metric_add
+//go:noescape
+func hostMetricAdd(name unsafe.Pointer, nlen uint32, value int64) int32

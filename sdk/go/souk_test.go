@@ -3,7 +3,10 @@
 package souk_test
 
 import (
+	"bytes"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -133,6 +136,50 @@ func TestPasswords(t *testing.T) {
 	}
 	if ok, err := souk.PasswordVerify(long, hash); ok || !errors.Is(err, souk.ErrRefused) {
 		t.Errorf("PasswordVerify of a password that is too long = %v, %v, want %v", ok, err, souk.ErrRefused)
+	}
+}
+
+func TestCrypto(t *testing.T) {
+	// RFC 4231 §4.3.
+	mac, err := souk.HMACSHA256([]byte("Jefe"), []byte("what do ya want for nothing?"))
+	must(t, err)
+	if got, want := hex.EncodeToString(mac), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"; got != want {
+		t.Errorf("HMACSHA256 = %s, want %s", got, want)
+	}
+	if _, err := souk.HMACSHA256(nil, make([]byte, abi.MaxCrypto+1)); !errors.Is(err, souk.ErrRefused) {
+		t.Errorf("HMACSHA256 of a text that is too long = %v, want %v", err, souk.ErrRefused)
+	}
+	long := make([]byte, abi.MaxCrypto+1)
+	for _, test := range []struct {
+		a, b []byte
+		want bool
+	}{{mac, bytes.Clone(mac), true}, {nil, []byte{}, true}, {mac, mac[1:], false}, {mac, make([]byte, 32), false}, {long, long, false}} {
+		if got := souk.EqualCT(test.a, test.b); got != test.want {
+			t.Errorf("EqualCT of %d and %d bytes = %v, want %v", len(test.a), len(test.b), got, test.want)
+		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	souk.Reset()
+	must(t, souk.MetricAdd("sign_ins", 2))
+	must(t, souk.MetricAdd("sign_ins", 3))
+	for _, name := range []string{"", "Sign", "sign-ins", "9th", "_x", strings.Repeat("x", abi.MaxMetricName+1)} {
+		if err := souk.MetricAdd(name, 1); !errors.Is(err, souk.ErrRefused) {
+			t.Errorf("MetricAdd(%q) = %v, want %v", name, err, souk.ErrRefused)
+		}
+	}
+	if err := souk.MetricAdd("sign_ins", -1); !errors.Is(err, souk.ErrRefused) {
+		t.Errorf("MetricAdd of less than nothing = %v, want %v", err, souk.ErrRefused)
+	}
+	for i := 1; i < abi.MaxMetrics; i++ {
+		must(t, souk.MetricAdd(fmt.Sprintf("m%d", i), 1))
+	}
+	if err := souk.MetricAdd("one_more", 1); !errors.Is(err, souk.ErrRefused) {
+		t.Errorf("MetricAdd of a name too many = %v, want %v", err, souk.ErrRefused)
+	}
+	if got := souk.Metrics(); got["sign_ins"] != 5 || len(got) != abi.MaxMetrics {
+		t.Errorf("Metrics() = %v", got)
 	}
 }
 

@@ -34,6 +34,17 @@ func decide(r *abi.EntitleRequest, v *abi.EntitleVerdict) error {
 	switch {
 	case strings.HasPrefix(r.Account, "kv:"):
 		d.Reason = useKV(strings.TrimPrefix(r.Account, "kv:"))
+	case strings.HasPrefix(r.Account, "hmac:"):
+		key, data, _ := strings.Cut(strings.TrimPrefix(r.Account, "hmac:"), ":")
+		k, _ := hex.DecodeString(key)
+		b, _ := hex.DecodeString(data)
+		mac, err := souk.HMACSHA256(k, b)
+		d.Reason = hex.EncodeToString(mac) + " " + text(err)
+	case strings.HasPrefix(r.Account, "equal:"):
+		a, b, _ := strings.Cut(strings.TrimPrefix(r.Account, "equal:"), ":")
+		d.Reason = strconv.FormatBool(souk.EqualCT([]byte(a), []byte(b)))
+	case strings.HasPrefix(r.Account, "metric:"):
+		d.Reason = text(souk.MetricAdd(strings.TrimPrefix(r.Account, "metric:"), 2))
 	case r.Account == "bucket":
 		d.Code = souk.Bucket(r.BucketKey, "salt")
 	case r.Account == "time":
