@@ -183,6 +183,9 @@ func (c *Config) decode(text string) error {
 	for i, p := range whole.Plugin {
 		spec := plugin.DefaultSpec()
 		if err := meta.PrimitiveDecode(p, &spec); err != nil {
+			if parse, ok := errors.AsType[toml.ParseError](err); ok {
+				return fmt.Errorf("plugin[%d]: %s", i, parseMessage(parse))
+			}
 			return fmt.Errorf("plugin[%d]: %w", i, err)
 		}
 		c.Plugin = append(c.Plugin, spec)

@@ -68,6 +68,7 @@ func eachKey(t reflect.Type, prefix []string, f func([]string)) {
 // TestConfigRefused shows that a wrong file stops the start with a sentence that
 // names the file, the key and what to do.
 func TestConfigRefused(t *testing.T) {
+	const plugged = "[[plugin]]\nname = \"a\"\nfile = \"a.wasm\"\nallow = [\"secret\"]\n"
 	for _, c := range []struct{ name, text, want string }{
 		{"unknown key", "[server]\nlissten = \"x\"", "server.lissten: there is no such key"},
 		{"unknown section", "[servers]\n", "servers: there is no such key"},
@@ -93,6 +94,12 @@ func TestConfigRefused(t *testing.T) {
 		{"plugin without file", "[[plugin]]\nname = \"a\"", "plugin[0].file"},
 		{"two plugins of one name", "[[plugin]]\nname = \"a\"\nfile = \"a.wasm\"\n[[plugin]]\nname = \"a\"\nfile = \"b.wasm\"", "plugin[1].name: \"a\" is there twice"},
 		{"plugin that fails open", "[[plugin]]\nname = \"a\"\nfile = \"a.wasm\"\non_error = \"ignore\"", "plugin[0].on_error"},
+		{"a secret's text", plugged + "[plugin.secrets]\nkey = \"wonderland\"", "plugin.secrets: key: a secret is written { file = \"path\" } or { env = \"NAME\" }: its text has no place in the configuration"},
+		{"a secret's text in a table", plugged + "[plugin.secrets]\nkey = { text = \"wonderland\" }", "plugin.secrets: key: a secret has no such key: write { file = \"path\" } or { env = \"NAME\" }"},
+		{"a secret's text as its key", plugged + "[plugin.secrets]\nkey = { wonderland = 1 }", "plugin.secrets: key: a secret has no such key"},
+		{"secrets as a text", plugged + "secrets = \"wonderland\"", "plugin.secrets: a secret is written"},
+		{"a secret of two places", plugged + "[plugin.secrets]\nkey = { file = \"a\", env = \"A\" }", "plugin[0].secrets.key: write { file"},
+		{"secrets that the plugin may not read", "[[plugin]]\nname = \"a\"\nfile = \"a.wasm\"\n[plugin.secrets]\nkey = { env = \"A\" }", "plugin[0].secrets: are there, but the plugin may not read them"},
 		{"refresh shorter than access", "[token]\nrefresh_idle = \"1h\"", "token.refresh_idle: 1h is shorter than an access token's life"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -103,6 +110,9 @@ func TestConfigRefused(t *testing.T) {
 			_, err := core.Load(file)
 			if err == nil {
 				t.Fatal("the config was taken")
+			}
+			if strings.Contains(err.Error(), "wonderland") {
+				t.Errorf("Load: %q, which repeats a secret", err)
 			}
 			if s := err.Error(); !strings.HasPrefix(s, file+": ") || !strings.Contains(s, c.want) || strings.Contains(s, "\n") {
 				t.Errorf("Load: %q, want one line with the file and %q", s, c.want)

@@ -75,6 +75,9 @@ func small(b []byte) []byte {
 // verdict is where an answer is read to. It is nonsense unless read says "".
 type verdict interface {
 	read(b []byte, s *Spec) (wrong string)
+	// hide takes secrets out of what people and the log read, and refuses one
+	// where the core would work with it.
+	hide(s *secrets) (wrong string)
 }
 
 // ask asks one plugin what c.request holds and reads its answer to v. Neither
@@ -113,6 +116,11 @@ func (c *Call) try(ctx context.Context, p *plugin, q question, most uint32, v ve
 		return false, faultf(KindBusy, "none of %d instances became free", len(g.all))
 	}
 	defer func() {
+		if f != nil {
+			f.reason = g.secrets.redact(f.reason)
+		}
+	}()
+	defer func() {
 		if r := recover(); r != nil {
 			answered, f = false, faultf(KindTrap, "host: %v", r)
 		}
@@ -146,6 +154,11 @@ func (c *Call) try(ctx context.Context, p *plugin, q question, most uint32, v ve
 	c.answers = append(c.answers, view...)
 	if wrong := v.read(c.answers[from:], &g.spec); wrong != "" {
 		return false, &fault{KindNonsense, wrong}
+	}
+	if g.secrets != nil {
+		if wrong := v.hide(g.secrets); wrong != "" {
+			return false, &fault{KindNonsense, wrong}
+		}
 	}
 	return true, nil
 }

@@ -57,3 +57,10 @@ func ParseHash(hash string) (memory, passes uint32, threads uint8, salt, key []b
 	p, salt, key, err := parseHash(hash)
 	return p.memory, p.passes, p.threads, salt, key, err
 }
+
+// Redact takes a secret out of a text.
+func Redact(secret, text string) string {
+	s := &secrets{}
+	s.hide(secret)
+	return s.redact(text)
+}

@@ -49,6 +49,7 @@ var hostFunctions = func() map[importName]hostFunction {
 		"password_verify": hostPasswordVerify,
 		"hmac_sha256":     hostHMAC,
 		"equal_ct":        hostEqual,
+		"secret_get":      hostSecretGet,
 		"metric_add":      hostMetricAdd,
 	}
 	all := map[importName]hostFunction{}

@@ -114,11 +114,19 @@ func TestHostFunctions(t *testing.T) {
 		{"count without a name", "metric_add", "i32.const 8192 i32.const 0 i64.const 5", update, nil, refused, false},
 		{"count under a name with zeros in it", "metric_add", "i32.const 8192 i32.const 4 i64.const 5", update, nil, refused, false},
 		{"count under a name outside", "metric_add", "i32.const -1 i32.const 3 i64.const 5", update, nil, refused, false},
+		{"a secret outside of a sign-in", "secret_get", "i32.const 8192 i32.const 3 i32.const 16384 i32.const 100", update, nil, refused, false},
+		{"a secret", "secret_get", "i32.const 8192 i32.const 3 i32.const 16384 i32.const 100", update, nil, 12, true},
+		{"a secret that isn't there", "secret_get", "i32.const 8192 i32.const 2 i32.const 16384 i32.const 100", update, nil, int32(abi.CodeNotFound), true},
+		{"a secret into too little space", "secret_get", "i32.const 8192 i32.const 3 i32.const 16384 i32.const 11", update, nil, int32(abi.CodeDoesNotFit), true},
+		{"a secret to outside", "secret_get", "i32.const 8192 i32.const 3 i32.const 1179640 i32.const 100", update, nil, refused, true},
+		{"a secret with a name outside", "secret_get", "i32.const -1 i32.const 3 i32.const 16384 i32.const 100", update, nil, refused, true},
 		{"verify with pointers outside", "password_verify", "i32.const 8192 i32.const 3 i32.const -8 i32.const 97", update, nil, refused, true},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			s := spec("probe", probe(c.name, c.args+" call "+c.name))
 			s.Allow = everything
+			t.Setenv("SOUK_TEST_SECRET", "twelve bytes")
+			s.Secrets = plugin.Secrets{"key": {Env: "SOUK_TEST_SECRET"}}
 			kv := &store{}
 			if c.kv != nil {
 				kv = c.kv()

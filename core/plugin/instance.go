@@ -52,6 +52,10 @@ func (q *question) redact(text string) string {
 	return text
 }
 
+// personal says whether somebody waits for the answer about himself. What takes
+// long, or what few should see, is for these questions only.
+func (q *question) personal() bool { return q.hook == abi.HookSignIn || q.hook == abi.HookExchange }
+
 // running is the context of all that a guest runs. Host functions find their
 // instance through it, with a type assertion instead of a look-up.
 type running struct {
@@ -371,7 +375,7 @@ func (in *instance) fault(err error) *fault {
 // blame adds what the guest's runtime said about it.
 func (in *instance) blame(f *fault) *fault {
 	if len(in.output) > 0 && in.complaint == "" {
-		in.complaint = in.asked.redact(string(in.output))
+		in.complaint = in.redact(string(in.output))
 	}
 	in.output = in.output[:0]
 	if in.complaint != "" {
@@ -379,6 +383,9 @@ func (in *instance) blame(f *fault) *fault {
 	}
 	return f
 }
+
+// redact takes out what must not be logged.
+func (in *instance) redact(text string) string { return in.secrets.redact(in.asked.redact(text)) }
 
 // brief makes one line of the engine's text: the cause and the innermost
 // functions.

@@ -46,6 +46,7 @@ type generation struct {
 	hash     [sha256.Size]byte // of the file
 	size     int
 	kv       KV
+	secrets  *secrets
 	log      *pluginLog
 	metrics  *metrics
 	timeless bool
@@ -111,6 +112,9 @@ func (l *loader) load(ctx context.Context, s Spec) (*plugin, error) {
 		if g.kv, err = l.kv(s.Name); err != nil {
 			return nil, fmt.Errorf("open its kv: %w", err)
 		}
+	}
+	if g.secrets, err = l.secrets(&s); err != nil {
+		return nil, err
 	}
 	policy, _ := parseOnError(s.OnError)
 	p := &plugin{name: s.Name, hooks: hooks, onError: policy, log: newPluginLog(l.log, l.now, s.Name), metrics: newMetrics()}

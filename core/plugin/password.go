@@ -122,16 +122,11 @@ func parseHash(hash string) (p argonParams, salt, key []byte, err error) {
 	return p, salt, key, nil
 }
 
-// passwordAllowed says whether this question may work with passwords.
-func (in *instance) passwordAllowed() bool {
-	return in.asked.hook == abi.HookSignIn || in.asked.hook == abi.HookExchange
-}
-
 // password_hash(password, plen, out, cap) -> length
 func hostPasswordHash(in *instance, stack []uint64) {
 	in.charge(pricePassword)
 	password, ok := in.bytes(stack[0], stack[1])
-	if !ok || len(password) > abi.MaxPassword || !in.space(stack[2], stack[3]) || !in.passwordAllowed() {
+	if !ok || len(password) > abi.MaxPassword || !in.space(stack[2], stack[3]) || !in.asked.personal() {
 		stack[0] = code(abi.CodeRefused)
 		return
 	}
@@ -152,7 +147,7 @@ func hostPasswordVerify(in *instance, stack []uint64) {
 	in.charge(pricePassword)
 	password, ok1 := in.bytes(stack[0], stack[1])
 	hash, ok2 := in.bytes(stack[2], stack[3])
-	if !ok1 || !ok2 || len(password) > abi.MaxPassword || !in.passwordAllowed() {
+	if !ok1 || !ok2 || len(password) > abi.MaxPassword || !in.asked.personal() {
 		stack[0] = code(abi.CodeRefused)
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -31,6 +32,7 @@ type Spec struct {
 	Allow         []string       `toml:"allow"`          // groups of host functions that it may import
 	Hosts         []string       `toml:"hosts"`          // that a sign-in may redirect to: host or host:port
 	Config        map[string]any `toml:"config"`         // handed to the guest as JSON
+	Secrets       Secrets        `toml:"secrets"`        // by the names that the guest asks for
 
 	Wasm []byte `toml:"-"` // instead of File: a module that the program carries
 }
@@ -119,6 +121,17 @@ func (s *Spec) Validate(key string) error {
 		if !validHost(host) {
 			return refuse("hosts", "%q is no host: write it like \"id.example.com\" or \"localhost:8443\", without scheme and path", host)
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
+		if !validName(name) {
+			return refuse("secrets", "%q is no name: write 1 to %d lower-case letters, digits, _ and -, a letter first", name, maxName)
+		}
+		if err := s.Secrets[name].check(); err != nil {
+			return refuse("secrets."+name, "%v", err)
+		}
+	}
+	if len(s.Secrets) > 0 && !slices.Contains(s.Allow, "secret") {
+		return refuse("secrets", "are there, but the plugin may not read them: add \"secret\" to its allow list, or remove them")
 	}
 	if _, err := s.config(); err != nil {
 		return refuse("config", "can't be written as JSON: %v", err)

@@ -36,6 +36,13 @@ func (a *entitleAnswer) read(b []byte, _ *Spec) (wrong string) {
 	return ""
 }
 
+func (a *entitleAnswer) hide(s *secrets) (wrong string) {
+	for i := range a.Items {
+		a.Items[i].Reason = s.redact(a.Items[i].Reason)
+	}
+	return ""
+}
+
 type selectAnswer struct {
 	abi.SelectVersionVerdict
 	apps []abi.SelectVersionApp
@@ -53,6 +60,13 @@ func (a *selectAnswer) read(b []byte, _ *Spec) (wrong string) {
 		if c < abi.Unavailable || int(c) >= candidates {
 			return fmt.Sprintf("item %d: choice %d of %d candidates", i, c, candidates)
 		}
+	}
+	return ""
+}
+
+func (a *selectAnswer) hide(s *secrets) (wrong string) {
+	for i := range a.Items {
+		a.Items[i].Reason = s.redact(a.Items[i].Reason)
 	}
 	return ""
 }
@@ -92,6 +106,29 @@ func (a *signInAnswer) read(b []byte, s *Spec) (wrong string) {
 	return ""
 }
 
+// hide leaves the state alone, which the core seals.
+func (a *signInAnswer) hide(s *secrets) (wrong string) {
+	item := &a.Items[0]
+	for _, text := range [...]*string{&item.DisplayName, &item.Title, &item.Message, &item.HTML} {
+		*text = s.redact(*text)
+	}
+	for i := range item.Fields {
+		f := &item.Fields[i]
+		f.Label, f.Value = s.redact(f.Label), s.redact(f.Value)
+	}
+	switch {
+	case s.holds(item.Account):
+		return "the account holds a secret"
+	case s.holds(item.Location):
+		return "the redirect holds a secret"
+	case slices.ContainsFunc(item.Grants, s.holds):
+		return "a grant holds a secret"
+	case slices.ContainsFunc(item.Fields, func(f abi.FormField) bool { return s.holds(f.Name) }):
+		return "the name of a field holds a secret"
+	}
+	return ""
+}
+
 // redirect refuses to send a person, with what the address carries, to where
 // the operator didn't say.
 func redirect(location string, hosts []string) (wrong string) {
@@ -121,6 +158,15 @@ func (a *exchangeAnswer) read(b []byte, _ *Spec) (wrong string) {
 		return fmt.Sprintf("there is no outcome %d", item.Outcome)
 	case item.Outcome == abi.ExchangeAccepted && item.Account == "":
 		return "accepted without an account"
+	}
+	return ""
+}
+
+func (a *exchangeAnswer) hide(s *secrets) (wrong string) {
+	item := &a.Items[0]
+	item.Reason = s.redact(item.Reason)
+	if s.holds(item.Account) {
+		return "the account holds a secret"
 	}
 	return ""
 }

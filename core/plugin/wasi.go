@@ -218,7 +218,7 @@ func (in *instance) flush(fd uint32) {
 		return
 	}
 	in.charge(priceLine)
-	text := in.asked.redact(string(in.output))
+	text := in.redact(string(in.output))
 	in.output = in.output[:0]
 	if fd == 2 && in.complaint == "" {
 		in.complaint = text // the cause of a trap, as the guest's runtime tells it
@@ -286,5 +286,5 @@ func (in *instance) say(level uint32, text string) {
 	if abi.Level(level) == abi.LevelDebug && !in.log.debug() {
 		return
 	}
-	in.log.line(logLevel(level), in.asked.name(), in.asked.redact(text))
+	in.log.line(logLevel(level), in.asked.name(), in.redact(text))
 }

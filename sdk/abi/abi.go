@@ -52,6 +52,7 @@ const (
 	MaxKVValue       = 64 << 10  // bytes of a value of the kv
 	MaxPassword      = 1 << 10   // bytes of a password that is hashed or verified
 	MaxCrypto        = 1 << 20   // bytes of a key, or of a text, of the group crypto
+	MaxSecret        = 4 << 10   // bytes of a secret, which is UTF-8
 	MaxMetricName    = 64        // bytes of the name of a metric
 	MaxMetrics       = 64        // names of metrics that one plugin may have
 )
@@ -168,6 +169,11 @@ type imports interface {
 	// depends on their lengths only.
 	//souk:import crypto equal_ct
 	EqualCT(a address, alen uint32, b address, blen uint32) int32
+
+	// SecretGet copies a secret of the plugin's configuration to out, in sign_in and
+	// exchange only. The host keeps it out of every log.
+	//souk:import secret secret_get
+	SecretGet(name address, nlen uint32, out address, capacity uint32) int32
 
 	// MetricAdd adds to a counter that the operator sees; the answer is 0 or a
 	// Code. A name is lower-case letters, digits and _, a letter first. A counter

@@ -40,6 +40,7 @@ var Imports = [...]Import{
 	{"password", "password_verify", "iiii", "i"},
 	{"crypto", "hmac_sha256", "iiiiii", "i"},
 	{"crypto", "equal_ct", "iiii", "i"},
+	{"secret", "secret_get", "iiii", "i"},
 	{"metric", "metric_add", "iiI", "i"},
 }
 

@@ -25,6 +25,7 @@ var native struct {
 	kv      map[string][]byte
 	log     []string
 	metrics map[string]int64
+	secrets map[string]string
 }
 
 // Reset forgets what the host functions have kept in memory; it exists outside
@@ -32,7 +33,7 @@ var native struct {
 func Reset() {
 	native.Lock()
 	defer native.Unlock()
-	native.kv, native.log, native.metrics = map[string][]byte{}, nil, nil
+	native.kv, native.log, native.metrics, native.secrets = map[string][]byte{}, nil, nil, nil
 }
 
 // Logged returns the lines of the log since Reset; it exists outside plugins
@@ -41,6 +42,17 @@ func Logged() []string {
 	native.Lock()
 	defer native.Unlock()
 	return append([]string(nil), native.log...)
+}
+
+// SetSecret is what Secret returns from then on until Reset; it exists outside
+// plugins only, for tests.
+func SetSecret(name, value string) {
+	native.Lock()
+	defer native.Unlock()
+	if native.secrets == nil {
+		native.secrets = map[string]string{}
+	}
+	native.secrets[name] = value
 }
 
 // Metrics returns the counters since Reset; it exists outside plugins only, for
@@ -171,6 +183,18 @@ func HMACSHA256(key, data []byte) ([]byte, error) {
 // their lengths only. What is longer than abi.MaxCrypto equals nothing.
 func EqualCT(a, b []byte) bool {
 	return len(a) <= abi.MaxCrypto && len(b) <= abi.MaxCrypto && subtle.ConstantTimeCompare(a, b) == 1
+}
+
+// Secret returns a secret that SetSecret has set. In a plugin it is for sign_in
+// and exchange only.
+func Secret(name string) (string, error) {
+	native.Lock()
+	defer native.Unlock()
+	s, ok := native.secrets[name]
+	if !ok {
+		return "", ErrNotFound
+	}
+	return s, nil
 }
 
 // MetricAdd adds n, which is not negative, to a counter that the operator sees.

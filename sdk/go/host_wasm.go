@@ -144,6 +144,15 @@ func EqualCT(a, b []byte) bool {
 	return hostEqualCT(x, xn, y, yn) == 1
 }
 
+// Secret returns a secret of the plugin's configuration, in sign_in and exchange
+// only. The host takes it out of the log; pages and other people's servers are
+// the plugin's to watch.
+func Secret(name string) (string, error) {
+	at, length := textAt(name)
+	b, err := fill(func(out unsafe.Pointer, capacity uint32) int32 { return hostSecretGet(at, length, out, capacity) })
+	return string(b), err
+}
+
 // MetricAdd adds n, which is not negative, to a counter that the operator sees.
 // A plugin has at most abi.MaxMetrics of them: a name is no place for what
 // differs from request to request.

@@ -75,6 +75,13 @@ func hostHMACSHA256(key unsafe.Pointer, klen uint32, data unsafe.Pointer, dlen u
 //go:noescape
 func hostEqualCT(a unsafe.Pointer, alen uint32, b unsafe.Pointer, blen uint32) int32
 
+// hostSecretGet copies a secret of the plugin's configuration to out, in sign_in and
+// exchange only. The host keeps it out of every log.
+//
+//go:wasmimport souk secret_get
+//go:noescape
+func hostSecretGet(name unsafe.Pointer, nlen uint32, out unsafe.Pointer, capacity uint32) int32
+
 // hostMetricAdd adds to a counter that the operator sees; the answer is 0 or a
 // Code. A name is lower-case letters, digits and _, a letter first. A counter
 // only grows, and a plugin has few: a name is no place for what differs from

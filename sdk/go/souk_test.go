@@ -183,6 +183,21 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+func TestSecrets(t *testing.T) {
+	souk.Reset()
+	souk.SetSecret("client_secret", "for tests only")
+	if got, err := souk.Secret("client_secret"); err != nil || got != "for tests only" {
+		t.Errorf("Secret = %q, %v", got, err)
+	}
+	if _, err := souk.Secret("other"); !errors.Is(err, souk.ErrNotFound) {
+		t.Errorf("Secret of another name = %v, want %v", err, souk.ErrNotFound)
+	}
+	souk.Reset()
+	if _, err := souk.Secret("client_secret"); !errors.Is(err, souk.ErrNotFound) {
+		t.Errorf("Secret after Reset = %v, want %v", err, souk.ErrNotFound)
+	}
+}
+
 func TestBucketIsTheContracts(t *testing.T) {
 	if got, want := souk.Bucket("alice@example.com", "s"), abi.Bucket("alice@example.com", "s"); got != want {
 		t.Errorf("Bucket = %d, want %d", got, want)

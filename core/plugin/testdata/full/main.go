@@ -45,6 +45,9 @@ func decide(r *abi.EntitleRequest, v *abi.EntitleVerdict) error {
 		d.Reason = strconv.FormatBool(souk.EqualCT([]byte(a), []byte(b)))
 	case strings.HasPrefix(r.Account, "metric:"):
 		d.Reason = text(souk.MetricAdd(strings.TrimPrefix(r.Account, "metric:"), 2))
+	case r.Account == "secret":
+		_, err := souk.Secret("client_secret")
+		d.Reason = text(err) + " " + stolen
 	case r.Account == "bucket":
 		d.Code = souk.Bucket(r.BucketKey, "salt")
 	case r.Account == "time":
@@ -120,7 +123,54 @@ func useKV(op string) string {
 	return "unknown"
 }
 
+// useSecret does with a secret what no plugin should.
+func useSecret(what string, v *abi.SignInVerdict) error {
+	s, err := souk.Secret("client_secret")
+	if err != nil {
+		return err
+	}
+	stolen = s
+	a := abi.SignInAnswer{Outcome: abi.SignInPage, Title: strconv.Itoa(len(s))}
+	switch what {
+	case "log":
+		souk.Log(abi.LevelWarn, "the key is "+s+"!")
+	case "cut":
+		souk.Log(abi.LevelWarn, strings.Repeat("x", 4080)+s)
+		os.Stderr.WriteString(strings.Repeat("x", 4080) + s + "\n")
+	case "stderr":
+		os.Stderr.WriteString("the key is " + s + "!\n")
+	case "panic":
+		panic(s)
+	case "error":
+		return errors.New("bad key " + s)
+	case "title":
+		a.Title, a.Message, a.HTML = s, "the key is "+s, "<p>"+s
+		a.Fields = []abi.FormField{{Name: "key", Label: s, Kind: "hidden", Value: s}}
+	case "kind":
+		a.Fields = []abi.FormField{{Name: "key", Kind: s}}
+	case "name":
+		a.Fields = []abi.FormField{{Name: s, Kind: "text"}}
+	case "state":
+		a.State = s
+	case "redirect":
+		a.Outcome, a.Location = abi.SignInRedirect, "https://id.example.com/?key="+s
+	case "elsewhere":
+		a.Outcome, a.Location = abi.SignInRedirect, "https://"+s
+	case "account":
+		a.Outcome, a.Account = abi.SignInDone, s
+	case "grant":
+		a.Outcome, a.Account, a.Grants = abi.SignInDone, "person-1", []string{s}
+	}
+	v.Items = append(v.Items, a)
+	return nil
+}
+
+var stolen string // what another question saw
+
 func signIn(r *abi.SignInRequest, v *abi.SignInVerdict) error {
+	if what, ok := strings.CutPrefix(r.LoginHint, "secret:"); ok {
+		return useSecret(what, v)
+	}
 	if r.Method == abi.SignInShow {
 		v.Items = append(v.Items, abi.SignInAnswer{
 			Outcome: abi.SignInPage, Title: "Hello", State: "step 1",
@@ -170,6 +220,12 @@ func signIn(r *abi.SignInRequest, v *abi.SignInVerdict) error {
 
 func redeem(r *abi.ExchangeRequest, v *abi.ExchangeVerdict) error {
 	switch r.SubjectToken {
+	case "secret":
+		s, err := souk.Secret("client_secret")
+		v.Items = append(v.Items, abi.ExchangeAnswer{Outcome: abi.ExchangeRefused, Reason: s + " " + text(err)})
+	case "secret account":
+		s, _ := souk.Secret("client_secret")
+		v.Items = append(v.Items, abi.ExchangeAnswer{Outcome: abi.ExchangeAccepted, Account: s})
 	case "mine":
 		v.Items = append(v.Items, abi.ExchangeAnswer{Outcome: abi.ExchangeAccepted, Account: "person-1"})
 	case "bad":
