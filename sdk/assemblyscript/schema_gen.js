@@ -40,5 +40,9 @@ export const bounds = {
   maxKvKey: 256,
   maxKvValue: 65536,
   maxPassword: 1024,
+  maxCrypto: 1048576,
+  maxSecret: 4096,
+  maxMetricName: 64,
+  maxMetrics: 64,
   buckets: 10000,
 };

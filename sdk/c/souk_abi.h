@@ -24,6 +24,10 @@
 #define SOUK_MAX_KV_KEY 256 // bytes of a key of the kv, which is not empty
 #define SOUK_MAX_KV_VALUE 65536 // bytes of a value of the kv
 #define SOUK_MAX_PASSWORD 1024 // bytes of a password that is hashed or verified
+#define SOUK_MAX_CRYPTO 1048576 // bytes of a key, or of a text, of the group crypto
+#define SOUK_MAX_SECRET 4096 // bytes of a secret, which is UTF-8
+#define SOUK_MAX_METRIC_NAME 64 // bytes of the name of a metric
+#define SOUK_MAX_METRICS 64 // names of metrics that one plugin may have
 #define SOUK_BUCKETS 10000 // Buckets is the number of buckets of a rollout: one is a basis point.
 
 // Hook is one of the questions that policy answers. Its name is the name of
@@ -1406,5 +1410,22 @@ SOUK_IMPORT("password_hash") extern int32_t souk_host_password_hash(const void *
 // hlen = 0 it takes as long as with a hash and answers 0, so that a guest
 // needs no trick to hide whether an account exists.
 SOUK_IMPORT("password_verify") extern int32_t souk_host_password_verify(const void *password, uint32_t plen, const void *hash, uint32_t hlen);
+
+// souk_host_hmac_sha256 writes the HMAC-SHA256 of data (RFC 2104), 32 bytes, to out.
+SOUK_IMPORT("hmac_sha256") extern int32_t souk_host_hmac_sha256(const void *key, uint32_t klen, const void *data, uint32_t dlen, void *out, uint32_t capacity);
+
+// souk_host_equal_ct answers 1 when a and b are the same bytes, else 0. How long it takes
+// depends on their lengths only.
+SOUK_IMPORT("equal_ct") extern int32_t souk_host_equal_ct(const void *a, uint32_t alen, const void *b, uint32_t blen);
+
+// souk_host_secret_get copies a secret of the plugin's configuration to out, in sign_in and
+// exchange only. The host keeps it out of every log.
+SOUK_IMPORT("secret_get") extern int32_t souk_host_secret_get(const void *name, uint32_t nlen, void *out, uint32_t capacity);
+
+// souk_host_metric_add adds to a counter that the operator sees; the answer is 0 or a
+// Code. A name is lower-case letters, digits and _, a letter first. A counter
+// only grows, and a plugin has few: a name is no place for what differs from
+// request to request.
+SOUK_IMPORT("metric_add") extern int32_t souk_host_metric_add(const void *name, uint32_t nlen, int64_t value);
 
 #endif

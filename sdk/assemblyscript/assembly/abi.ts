@@ -35,6 +35,14 @@ export const MAX_KV_KEY: u32 = 256;
 export const MAX_KV_VALUE: u32 = 65536;
 // bytes of a password that is hashed or verified
 export const MAX_PASSWORD: u32 = 1024;
+// bytes of a key, or of a text, of the group crypto
+export const MAX_CRYPTO: u32 = 1048576;
+// bytes of a secret, which is UTF-8
+export const MAX_SECRET: u32 = 4096;
+// bytes of the name of a metric
+export const MAX_METRIC_NAME: u32 = 64;
+// names of metrics that one plugin may have
+export const MAX_METRICS: u32 = 64;
 // Buckets is the number of buckets of a rollout: one is a basis point.
 export const BUCKETS: u32 = 10000;
 
@@ -1237,3 +1245,28 @@ export declare function host_password_hash(password: usize, plen: u32, out: usiz
 // @ts-ignore: a decorator of AssemblyScript
 @external("souk", "password_verify")
 export declare function host_password_verify(password: usize, plen: u32, hash: usize, hlen: u32): i32;
+
+// host_hmac_sha256 writes the HMAC-SHA256 of data (RFC 2104), 32 bytes, to out.
+// @ts-ignore: a decorator of AssemblyScript
+@external("souk", "hmac_sha256")
+export declare function host_hmac_sha256(key: usize, klen: u32, data: usize, dlen: u32, out: usize, capacity: u32): i32;
+
+// host_equal_ct answers 1 when a and b are the same bytes, else 0. How long it takes
+// depends on their lengths only.
+// @ts-ignore: a decorator of AssemblyScript
+@external("souk", "equal_ct")
+export declare function host_equal_ct(a: usize, alen: u32, b: usize, blen: u32): i32;
+
+// host_secret_get copies a secret of the plugin's configuration to out, in sign_in and
+// exchange only. The host keeps it out of every log.
+// @ts-ignore: a decorator of AssemblyScript
+@external("souk", "secret_get")
+export declare function host_secret_get(name: usize, nlen: u32, out: usize, capacity: u32): i32;
+
+// host_metric_add adds to a counter that the operator sees; the answer is 0 or a
+// Code. A name is lower-case letters, digits and _, a letter first. A counter
+// only grows, and a plugin has few: a name is no place for what differs from
+// request to request.
+// @ts-ignore: a decorator of AssemblyScript
+@external("souk", "metric_add")
+export declare function host_metric_add(name: usize, nlen: u32, value: i64): i32;

@@ -35,6 +35,14 @@ pub const MAX_KV_KEY: usize = 256;
 pub const MAX_KV_VALUE: usize = 65536;
 /// bytes of a password that is hashed or verified
 pub const MAX_PASSWORD: usize = 1024;
+/// bytes of a key, or of a text, of the group crypto
+pub const MAX_CRYPTO: usize = 1048576;
+/// bytes of a secret, which is UTF-8
+pub const MAX_SECRET: usize = 4096;
+/// bytes of the name of a metric
+pub const MAX_METRIC_NAME: usize = 64;
+/// names of metrics that one plugin may have
+pub const MAX_METRICS: usize = 64;
 /// Buckets is the number of buckets of a rollout: one is a basis point.
 pub const BUCKETS: u32 = 10000;
 
@@ -1492,5 +1500,18 @@ pub mod host {
         /// hlen = 0 it takes as long as with a hash and answers 0, so that a guest
         /// needs no trick to hide whether an account exists.
         pub fn password_verify(password: *const u8, plen: u32, hash: *const u8, hlen: u32) -> i32;
+        /// hmac_sha256 writes the HMAC-SHA256 of data (RFC 2104), 32 bytes, to out.
+        pub fn hmac_sha256(key: *const u8, klen: u32, data: *const u8, dlen: u32, out: *mut u8, capacity: u32) -> i32;
+        /// equal_ct answers 1 when a and b are the same bytes, else 0. How long it takes
+        /// depends on their lengths only.
+        pub fn equal_ct(a: *const u8, alen: u32, b: *const u8, blen: u32) -> i32;
+        /// secret_get copies a secret of the plugin's configuration to out, in sign_in and
+        /// exchange only. The host keeps it out of every log.
+        pub fn secret_get(name: *const u8, nlen: u32, out: *mut u8, capacity: u32) -> i32;
+        /// metric_add adds to a counter that the operator sees; the answer is 0 or a
+        /// Code. A name is lower-case letters, digits and _, a letter first. A counter
+        /// only grows, and a plugin has few: a name is no place for what differs from
+        /// request to request.
+        pub fn metric_add(name: *const u8, nlen: u32, value: i64) -> i32;
     }
 }
