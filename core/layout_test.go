@@ -43,7 +43,12 @@ var floors = map[string][]string{
 		"core/admin", "core/catalog", "core/market", "core/oauth", "core/plugin", "core/server", "core/store",
 		"core/store/badger", "core/token", "core/unit",
 	},
-	"plugins": {},
+	"sdk/conformance":           {},
+	"sdk/conformance/build":     {},
+	"sdk/examples/go":           {"sdk/abi", "sdk/go", "sdk/go/selectversion"},
+	"sdk/conformance/go":        {"sdk/go", "sdk/go/entitle", "sdk/go/exchange", "sdk/go/selectversion", "sdk/go/signin", "sdk/conformance/go/policy"},
+	"sdk/conformance/go/policy": {"sdk/abi", "sdk/go"},
+	"plugins":                   {},
 }
 
 // above may know the whole core: they use it as anybody would.

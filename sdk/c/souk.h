@@ -122,14 +122,16 @@ static inline bool souk_holds(souk_text_list list, souk_text t) {
   return false;
 }
 
-// A text that is put together in a fixed space; what doesn't fit is left out.
+// A text that is put together in a fixed space; a text that doesn't fit is left
+// out, as a whole, so that no character is cut.
 typedef struct souk_line {
-  char at[256];
+  char at[1024];
   uint32_t len;
 } souk_line;
 
 static inline void souk_add(souk_line *line, souk_text t) {
-  for (uint32_t i = 0; i < t.len && line->len < sizeof line->at; i++) line->at[line->len++] = t.at[i];
+  if (t.len > sizeof line->at - line->len) return;
+  for (uint32_t i = 0; i < t.len; i++) line->at[line->len++] = t.at[i];
 }
 
 static inline void souk_add_number(souk_line *line, int64_t n) {

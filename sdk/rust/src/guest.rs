@@ -61,7 +61,7 @@ pub fn hook(length: u32, answer: impl FnOnce(&[u8], &mut [u8]) -> Result<usize, 
 }
 
 /// Runs configure: the result is 0 or where a text lies.
-pub fn configure<'e>(length: u32, handler: impl FnOnce(&str) -> Result<(), &'e str>) -> u64 {
+pub fn configure<'e>(length: u32, handler: impl FnOnce(&'e str) -> Result<(), &'e str>) -> u64 {
     match handler(str::from_utf8(message(length)).unwrap_or("")) {
         Ok(()) => 0,
         Err("") => 1,

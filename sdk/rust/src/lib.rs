@@ -69,6 +69,20 @@ macro_rules! configure {
     };
 }
 
+/// What a plugin without the standard library needs: a panic is a trap, without
+/// the texts that say where. Write `#![no_std]` and this, and the module is a few
+/// kilobytes.
+#[macro_export]
+macro_rules! panic_is_a_trap {
+    () => {
+        #[cfg(target_arch = "wasm32")]
+        #[panic_handler]
+        fn souk_panic(_: &core::panic::PanicInfo) -> ! {
+            core::arch::wasm32::unreachable()
+        }
+    };
+}
+
 /// Packs the version of a system as the records have it.
 pub const fn os(major: u8, minor: u8, patch: u8) -> u32 {
     (major as u32) << 16 | (minor as u32) << 8 | patch as u32
@@ -145,31 +159,30 @@ pub fn password_verify(password: &str, hash: &[u8]) -> Result<bool, Code> {
     length(n).map(|n| n == 1)
 }
 
-/// A text that is put together in a fixed space; what doesn't fit is left out.
+/// A text that is put together in a fixed space; a text that doesn't fit is left
+/// out, as a whole.
 #[derive(Clone, Copy)]
 pub struct Line {
-    space: [u8; 256],
+    space: [u8; 1024],
     len: usize,
 }
 
 impl Default for Line {
     fn default() -> Self {
-        Line { space: [0; 256], len: 0 }
+        Line::new()
     }
 }
 
 impl Line {
-    pub fn new() -> Self {
-        Line::default()
+    pub const fn new() -> Self {
+        Line { space: [0; 1024], len: 0 }
     }
 
     /// Adds a text.
     pub fn text(&mut self, text: &str) -> &mut Self {
-        for c in text.chars() {
-            if self.len + c.len_utf8() > self.space.len() {
-                break;
-            }
-            self.len += c.encode_utf8(&mut self.space[self.len..]).len();
+        if let Some(room) = self.space.get_mut(self.len..self.len + text.len()) {
+            room.copy_from_slice(text.as_bytes());
+            self.len += text.len();
         }
         self
     }

@@ -1,0 +1,6 @@
+// Package conformance holds the same guest in four languages, as source and as
+// the module that is built from it, and one suite over all of them. Change one,
+// change four: what they say is in go/policy.
+package conformance
+
+//go:generate go run ./build

@@ -1,0 +1,202 @@
+package conformance_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+
+	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/sdk/abi"
+	souk "github.com/souk-market/souk/sdk/go"
+)
+
+// guest is a module in the bare engine, which is how a test can ask what the host
+// never would: the bytes of another version, or no question at all. Its host
+// functions are those of the Go SDK outside of a plugin.
+type guest struct{ mod api.Module }
+
+func start(t *testing.T, wasm []byte) *guest {
+	t.Helper()
+	souk.Reset()
+	ctx := t.Context()
+	rt := wazero.NewRuntime(ctx)
+	t.Cleanup(func() { rt.Close(context.Background()) })
+	wasi_snapshot_preview1.MustInstantiate(ctx, rt)
+	env := rt.NewHostModuleBuilder(abi.ImportModule)
+	for _, f := range abi.Imports {
+		types := func(letters string) (list []api.ValueType) {
+			for _, l := range letters {
+				list = append(list, map[rune]api.ValueType{'i': api.ValueTypeI32, 'I': api.ValueTypeI64}[l])
+			}
+			return list
+		}
+		env.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(_ context.Context, mod api.Module, stack []uint64) {
+			n := answer(f.Name, mod.Memory(), stack)
+			if f.Results != "" {
+				stack[0] = uint64(uint32(n))
+			}
+		}), types(f.Params), types(f.Results)).Export(f.Name)
+	}
+	if _, err := env.Instantiate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	mod, err := rt.InstantiateWithConfig(ctx, wasm, wazero.NewModuleConfig().WithStartFunctions("_initialize"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &guest{mod}
+}
+
+// answer is a host function, by its name.
+func answer(name string, mem api.Memory, stack []uint64) int32 {
+	get := func(i int) []byte {
+		b, ok := mem.Read(uint32(stack[i]), uint32(stack[i+1]))
+		if !ok {
+			panic("outside of the memory")
+		}
+		return bytes.Clone(b)
+	}
+	fill := func(i int, b []byte, err error) int32 {
+		switch {
+		case err != nil:
+			return code(err)
+		case len(b) > int(uint32(stack[i+1])):
+			return int32(abi.CodeDoesNotFit)
+		}
+		mem.Write(uint32(stack[i]), b)
+		return int32(len(b))
+	}
+	switch name {
+	case "bucket":
+		return int32(souk.Bucket(string(get(0)), string(get(2))))
+	case "kv_get":
+		b, err := souk.KVGet(string(get(0)))
+		return fill(2, b, err)
+	case "kv_put":
+		return code(souk.KVPut(string(get(0)), get(2), 0))
+	case "password_hash":
+		hash, err := souk.PasswordHash(string(get(0)))
+		return fill(2, []byte(hash), err)
+	case "password_verify":
+		ok, err := souk.PasswordVerify(string(get(0)), string(get(2)))
+		if ok {
+			return 1
+		}
+		return code(err)
+	}
+	return int32(abi.CodeRefused)
+}
+
+func code(err error) int32 {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, souk.ErrNotFound):
+		return int32(abi.CodeNotFound)
+	}
+	return int32(abi.CodeRefused)
+}
+
+// ask calls a hook: a verdict, or nothing and the guest's own code, 0 = it
+// abstains.
+func (g *guest) ask(t *testing.T, hook string, msg []byte) (verdict []byte, code uint32) {
+	t.Helper()
+	call := func(name string, n int) uint64 {
+		r, err := g.mod.ExportedFunction(name).Call(t.Context(), uint64(n))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return r[0]
+	}
+	at := uint32(call(abi.ExportBuffer, max(len(msg), abi.BufferSize)))
+	if at == 0 || at%8 != 0 || !g.mod.Memory().Write(at, msg) {
+		t.Fatalf("%s gives %d", abi.ExportBuffer, at)
+	}
+	r := call(hook, len(msg))
+	if r>>32 == 0 {
+		return nil, uint32(r)
+	}
+	b, ok := g.mod.Memory().Read(uint32(r>>32), uint32(r))
+	if !ok {
+		t.Fatalf("%s answers %#x, which is outside of the memory", hook, r)
+	}
+	return bytes.Clone(b), 0
+}
+
+// compare asks the guest, and the policy natively: the bytes have to be the same.
+func (g *guest) compare(t *testing.T, name, hook string, msg []byte) {
+	t.Helper()
+	want, err := asked(hook, msg)
+	export := map[string]string{"Entitle": "entitle", "SelectVersion": "select_version", "SignIn": "sign_in", "Exchange": "exchange"}[hook]
+	got, code := g.ask(t, export, msg)
+	if !bytes.Equal(got, want) || (code != 0) != (err != nil) {
+		t.Errorf("%s: the guest answers code %d and\n%q, the policy %v and\n%q\nthe question is %x", name, code, got, err, want, msg)
+	}
+}
+
+// store is a KV in memory.
+type store struct {
+	mu     sync.Mutex
+	values map[string][]byte
+}
+
+func (s *store) Get(_ context.Context, key []byte) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v, ok := s.values[string(key)]; ok {
+		return bytes.Clone(v), nil
+	}
+	return nil, plugin.ErrKVNotFound
+}
+
+func (s *store) put(key, val []byte) error {
+	if s.values == nil {
+		s.values = map[string][]byte{}
+	}
+	s.values[string(key)] = bytes.Clone(val)
+	return nil
+}
+
+func (s *store) Put(_ context.Context, key, val []byte, _ time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.put(key, val)
+}
+
+func (s *store) Delete(_ context.Context, key []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.values, string(key))
+	return nil
+}
+
+func (s *store) Swap(_ context.Context, key, old, val []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if have, ok := s.values[string(key)]; ok != (old != nil) || !bytes.Equal(have, old) {
+		return plugin.ErrKVConflict
+	}
+	return s.put(key, val)
+}
+
+func (s *store) Add(_ context.Context, key []byte, delta int64) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	have, ok := s.values[string(key)]
+	if ok && len(have) != 8 {
+		return 0, plugin.ErrKVRefused
+	}
+	b := make([]byte, 8)
+	copy(b, have)
+	sum := int64(binary.LittleEndian.Uint64(b)) + delta
+	binary.LittleEndian.PutUint64(b, uint64(sum))
+	return sum, s.put(key, b)
+}
