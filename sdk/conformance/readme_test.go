@@ -1,0 +1,41 @@
+//go:build !wasip1
+
+package conformance_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestReadme holds sdk/README.md to the examples, which are built and asked, and
+// to the commands that they are built with.
+func TestReadme(t *testing.T) {
+	read := func(name string) string {
+		b, err := os.ReadFile(filepath.FromSlash(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	page := read("../README.md")
+	for _, s := range [][2]string{{"go", "go"}, {"rust", "rs"}, {"assemblyscript", "ts"}, {"c", "c"}, {"wat", "wat"}} {
+		fence := s[1]
+		if fence == "rs" {
+			fence = "rust"
+		}
+		if source := read("../examples/" + s[0] + "/guest." + s[1]); !strings.Contains(page, "```"+fence+"\n"+source+"```\n") {
+			t.Errorf("sdk/README.md does not show examples/%s as it is", s[0])
+		}
+	}
+	if n := strings.Count(read("../examples/wat/guest.wat"), "\n"); n >= 60 {
+		t.Errorf("the example by hand has %d lines, want fewer than 60", n)
+	}
+	places := strings.NewReplacer("./$DIR", ".", "$DIR/", "", "$OUT", "plugin.wasm", "$TMP/", "", " sdk/", " souk/sdk/", "=sdk/", "=souk/sdk/")
+	for line := range strings.Lines(read("TOOLCHAINS")) {
+		if run, ok := strings.CutPrefix(line, "run "); ok && !strings.Contains(page, places.Replace(strings.TrimSpace(run))+"\n") {
+			t.Errorf("sdk/README.md does not have the command\n%s", places.Replace(strings.TrimSpace(run)))
+		}
+	}
+}
