@@ -67,7 +67,7 @@ var only = map[string][]string{
 	"github.com/alecthomas/kong":     {"cmd/souk"},
 	"golang.org/x/crypto":            {"core/plugin"},
 	"golang.org/x/term":              {"cmd/souk"},
-	"net/http":                       {"core/oauth", "core/server", "core/admin", "core/coretest", "cmd/", "examples/"},
+	"net/http":                       {"core/plugin", "core/oauth", "core/server", "core/admin", "core/coretest", "cmd/", "examples/"},
 }
 
 // sources returns the imports of each package, without its tests.

@@ -234,7 +234,7 @@ func shippedMarket() market {
 func testMarket(t *testing.T) market {
 	t.Helper()
 	full, plain := patient("full"), patient("plain")
-	full.Wasm, full.Allow = goGuest(t, fullGuest), everything
+	full.Wasm, full.Allow, full.Hosts = goGuest(t, fullGuest), everything, []string{"id.example.com"}
 	plain.Wasm, plain.Config = goGuest(t, plainGuest), map[string]any{"grant": "абонемент"}
 	return market{specs: []plugin.Spec{full, plain}}
 }

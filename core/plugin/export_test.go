@@ -1,6 +1,12 @@
 package plugin
 
-import "github.com/souk-market/souk/sdk/abi"
+import (
+	"crypto/x509"
+	"net"
+	"net/netip"
+
+	"github.com/souk-market/souk/sdk/abi"
+)
 
 // WASINames returns the functions of WASI that there are.
 func WASINames() []string {
@@ -64,3 +70,25 @@ func Redact(secret, text string) string {
 	s.hide(secret)
 	return s.redact(text)
 }
+
+// Network is what http_fetch meets in a test instead of the real one.
+type Network struct {
+	Roots    *x509.CertPool
+	Resolver *net.Resolver
+	Public   func(netip.Addr) bool
+}
+
+// SetNetwork puts what is set in a Network in the place of the real one.
+func SetNetwork(h *Host, n Network) {
+	for _, p := range h.plugins {
+		f := p.current.Load().fetcher
+		f.transport.TLSClientConfig.RootCAs = n.Roots
+		f.resolver = n.Resolver
+		if n.Public != nil {
+			f.public = n.Public
+		}
+	}
+}
+
+// PublicAddress says whether a guest may reach an address.
+var PublicAddress = publicAddress

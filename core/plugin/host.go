@@ -3,9 +3,10 @@
 // compiles them, keeps instances, asks questions and resolves what several
 // plugins answer, or fail to answer, to one decision.
 //
-// It refuses to know what a decision is for. It has no idea of HTTP, of the
-// store (a plugin's kv comes through an interface) and of the catalogue: it
-// gets the records of package abi and gives back answers.
+// It refuses to know what a decision is for. It has no idea of what is served, of
+// the store (a plugin's kv comes through an interface) and of the catalogue: it
+// gets the records of package abi and gives back answers. It is an HTTP client
+// only, for guests that may ask other servers.
 //
 // A guest is not trusted. It sees its input and what the operator allows, it
 // can't run longer than its fuel and deadline, can't have more memory than its

@@ -209,8 +209,8 @@ func TestAnswersAndFuelAreReproducible(t *testing.T) {
 	var fuels []uint64
 	var reasons []string
 	for range 2 {
-		s := spec("full", goGuest(t, fullGuest))
-		s.Allow, s.Instances = everything, 1
+		s := fullSpec(t)
+		s.Instances = 1
 		h := open(t, plugin.Options{Specs: []plugin.Spec{s}, KV: (&store{}).open, Timeless: true})
 		for _, account := range []string{"random", "time", "bucket", "kv:get", "log"} {
 			c := h.Acquire()

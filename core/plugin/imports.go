@@ -19,6 +19,7 @@ const (
 	priceByte     = 4    // bytes a unit, where the host looks at each
 	pricePassword = 1000 // the work itself is limited by number, not by fuel
 	priceHMAC     = 400  // of one, without its bytes
+	priceFetch    = 2000 // of a request, without its bytes and those of the response
 	priceMetric   = 100  // of one addition
 )
 
@@ -50,6 +51,7 @@ var hostFunctions = func() map[importName]hostFunction {
 		"hmac_sha256":     hostHMAC,
 		"equal_ct":        hostEqual,
 		"secret_get":      hostSecretGet,
+		"http_fetch":      hostFetch,
 		"metric_add":      hostMetricAdd,
 	}
 	all := map[importName]hostFunction{}

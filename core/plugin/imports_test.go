@@ -120,11 +120,16 @@ func TestHostFunctions(t *testing.T) {
 		{"a secret into too little space", "secret_get", "i32.const 8192 i32.const 3 i32.const 16384 i32.const 11", update, nil, int32(abi.CodeDoesNotFit), true},
 		{"a secret to outside", "secret_get", "i32.const 8192 i32.const 3 i32.const 1179640 i32.const 100", update, nil, refused, true},
 		{"a secret with a name outside", "secret_get", "i32.const -1 i32.const 3 i32.const 16384 i32.const 100", update, nil, refused, true},
+		{"fetch outside of a sign-in", "http_fetch", "i32.const 8192 i32.const 3 i32.const 16384 i32.const 100", update, nil, refused, false},
+		{"fetch what is no record", "http_fetch", "i32.const 8192 i32.const 3 i32.const 16384 i32.const 100", update, nil, refused, true},
+		{"fetch what lies outside", "http_fetch", "i32.const -8 i32.const 64 i32.const 16384 i32.const 100", update, nil, refused, true},
+		{"fetch what is too long", "http_fetch", "i32.const 0 i32.const 65537 i32.const 16384 i32.const 100", update, nil, refused, true},
+		{"fetch to outside", "http_fetch", "i32.const 8192 i32.const 3 i32.const 1179640 i32.const 100", update, nil, refused, true},
 		{"verify with pointers outside", "password_verify", "i32.const 8192 i32.const 3 i32.const -8 i32.const 97", update, nil, refused, true},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			s := spec("probe", probe(c.name, c.args+" call "+c.name))
-			s.Allow = everything
+			s.Allow, s.Hosts = everything, []string{"localhost:9"}
 			t.Setenv("SOUK_TEST_SECRET", "twelve bytes")
 			s.Secrets = plugin.Secrets{"key": {Env: "SOUK_TEST_SECRET"}}
 			kv := &store{}
@@ -160,8 +165,7 @@ func TestHostFunctions(t *testing.T) {
 
 func TestKVValuesArrive(t *testing.T) {
 	kv := &store{}
-	s := spec("full", goGuest(t, fullGuest))
-	s.Allow = everything
+	s := fullSpec(t)
 	h := open(t, plugin.Options{Specs: []plugin.Spec{s}, KV: kv.open})
 	for _, c := range []struct{ account, want string }{
 		{"kv:get", " souk: not found"},
@@ -190,8 +194,7 @@ func TestKVValuesArrive(t *testing.T) {
 }
 
 func TestGoGuestSeesNothingOfTheHost(t *testing.T) {
-	s := spec("full", goGuest(t, fullGuest))
-	s.Allow = everything
+	s := fullSpec(t)
 	h := open(t, plugin.Options{Specs: []plugin.Spec{s}, KV: (&store{}).open})
 	ms := uint64(1_790_000_000_123)
 	for _, c := range []struct{ account, want string }{
@@ -211,8 +214,8 @@ func TestGoGuestSeesNothingOfTheHost(t *testing.T) {
 
 // The collector of a Go guest looks at the clock, which is the requests'.
 func TestGoGuestCollectsGarbage(t *testing.T) {
-	s := spec("full", goGuest(t, fullGuest))
-	s.Allow, s.Instances = everything, 1
+	s := fullSpec(t)
+	s.Instances = 1
 	h := open(t, plugin.Options{Specs: []plugin.Spec{s}, KV: (&store{}).open, Timeless: true})
 	for _, ms := range []uint64{0, 1_790_000_000_000, 1_780_000_000_000} {
 		for range 200 {
@@ -237,8 +240,7 @@ func TestGoGuestFailures(t *testing.T) {
 		{"error", plugin.KindErrorCode, "the guest answered code 1: no answer today"},
 	} {
 		var j journal
-		s := spec("full", goGuest(t, fullGuest))
-		s.Allow = everything
+		s := fullSpec(t)
 		h := open(t, plugin.Options{Specs: []plugin.Spec{s}, KV: (&store{}).open, Log: j.logger()})
 		if got := entitle(t, h, 1, abi.Head{Account: c.account})[0]; got.Decision != deny || !got.Failed {
 			t.Errorf("%s: %+v, want a failure", c.account, got)

@@ -47,6 +47,7 @@ type generation struct {
 	size     int
 	kv       KV
 	secrets  *secrets
+	fetcher  *fetcher
 	log      *pluginLog
 	metrics  *metrics
 	timeless bool
@@ -61,6 +62,9 @@ func (g *generation) pages() uint32 { return uint32(g.spec.Memory / page) }
 func (g *generation) close(ctx context.Context) error {
 	g.slots.close()
 	err := g.runtime.Close(ctx)
+	if g.fetcher != nil {
+		g.fetcher.close()
+	}
 	if g.cache != nil {
 		err = errors.Join(err, g.cache.Close(ctx))
 	}
@@ -112,6 +116,9 @@ func (l *loader) load(ctx context.Context, s Spec) (*plugin, error) {
 		if g.kv, err = l.kv(s.Name); err != nil {
 			return nil, fmt.Errorf("open its kv: %w", err)
 		}
+	}
+	if slices.Contains(s.Allow, "http") {
+		g.fetcher = newFetcher(s.Hosts)
 	}
 	if g.secrets, err = l.secrets(&s); err != nil {
 		return nil, err

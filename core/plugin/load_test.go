@@ -206,17 +206,18 @@ func TestValidateSpec(t *testing.T) {
 		{func(s *plugin.Spec) { s.HostDeadline = 0 }, "plugin[3].host_deadline: "},
 		{func(s *plugin.Spec) { s.StartDeadline = 0 }, "plugin[3].start_deadline: "},
 		{func(s *plugin.Spec) { s.Instances = -1 }, "plugin[3].instances: "},
-		{func(s *plugin.Spec) { s.Allow = []string{"files"} }, `plugin[3].allow: "files" is no group of host functions: use log, kv, password, crypto, secret and metric`},
+		{func(s *plugin.Spec) { s.Allow = []string{"files"} }, `plugin[3].allow: "files" is no group of host functions: use log, kv, password, crypto, secret, http and metric`},
 		{func(s *plugin.Spec) { s.Hosts = []string{"https://id.example.com/x"} }, "plugin[3].hosts: "},
 		{func(s *plugin.Spec) { s.Hosts = []string{"id.example.com", "localhost:9000"} }, ""},
 		{func(s *plugin.Spec) { s.Secrets = plugin.Secrets{"a": {File: "f"}} }, `plugin[3].secrets: are there, but the plugin may not read them: add "secret"`},
-		{func(s *plugin.Spec) { s.Allow, s.Secrets = everything, plugin.Secrets{"a": {}} }, `plugin[3].secrets.a: write { file = "path" }`},
+		{func(s *plugin.Spec) { s.Allow, s.Secrets = []string{"secret"}, plugin.Secrets{"a": {}} }, `plugin[3].secrets.a: write { file = "path" }`},
 		{func(s *plugin.Spec) {
-			s.Allow, s.Secrets = everything, plugin.Secrets{"a": {File: "f", Env: "E"}}
+			s.Allow, s.Secrets = []string{"secret"}, plugin.Secrets{"a": {File: "f", Env: "E"}}
 		}, `plugin[3].secrets.a: write { file = "path" }`},
-		{func(s *plugin.Spec) { s.Allow, s.Secrets = everything, plugin.Secrets{"a": {Env: "A=B"}} }, `plugin[3].secrets.a: env is no name`},
-		{func(s *plugin.Spec) { s.Allow, s.Secrets = everything, plugin.Secrets{"A b": {Env: "E"}} }, `plugin[3].secrets: "A b" is no name`},
-		{func(s *plugin.Spec) { s.Allow, s.Secrets = everything, plugin.Secrets{"a": {File: "f"}} }, ""},
+		{func(s *plugin.Spec) { s.Allow, s.Secrets = []string{"secret"}, plugin.Secrets{"a": {Env: "A=B"}} }, `plugin[3].secrets.a: env is no name`},
+		{func(s *plugin.Spec) { s.Allow, s.Secrets = []string{"secret"}, plugin.Secrets{"A b": {Env: "E"}} }, `plugin[3].secrets: "A b" is no name`},
+		{func(s *plugin.Spec) { s.Allow, s.Secrets = []string{"secret"}, plugin.Secrets{"a": {File: "f"}} }, ""},
+		{func(s *plugin.Spec) { s.Allow = []string{"http"} }, "plugin[3].hosts: is empty, so http_fetch reaches nobody"},
 		{func(s *plugin.Spec) { s.Config = map[string]any{"f": func() {}} }, "plugin[3].config: "},
 	} {
 		s := plugin.DefaultSpec()

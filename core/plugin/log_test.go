@@ -12,8 +12,7 @@ import (
 
 func TestGuestLog(t *testing.T) {
 	var j journal
-	s := spec("full", goGuest(t, fullGuest))
-	s.Allow = everything
+	s := fullSpec(t)
 	h := open(t, plugin.Options{Specs: []plugin.Spec{s}, KV: (&store{}).open, Log: j.logger()})
 	entitle(t, h, 1, abi.Head{Account: "log"})
 	for _, want := range []string{
@@ -78,8 +77,7 @@ func TestFailuresAreLoggedInBounds(t *testing.T) {
 
 func TestWhatPeopleTypeIsNotLogged(t *testing.T) {
 	var j journal
-	s := spec("full", goGuest(t, fullGuest))
-	s.Allow = everything
+	s := fullSpec(t)
 	h := open(t, plugin.Options{Specs: []plugin.Spec{s}, KV: (&store{}).open, Log: j.logger()})
 	for _, what := range []string{"leak", "panic"} {
 		c := h.Acquire()

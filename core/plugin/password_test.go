@@ -97,8 +97,7 @@ func FuzzPasswordHash(f *testing.F) {
 
 func TestSignInWithAGoGuest(t *testing.T) {
 	kv := &store{}
-	s := spec("full", goGuest(t, fullGuest))
-	s.Allow = everything
+	s := fullSpec(t)
 	h := open(t, plugin.Options{Specs: []plugin.Spec{s}, KV: kv.open})
 	step := func(method abi.SignInMethod, hint, email, password string) abi.SignInAnswer {
 		t.Helper()

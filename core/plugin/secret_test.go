@@ -42,7 +42,6 @@ func secretSpec(t *testing.T, text string) plugin.Spec {
 	s := fullSpec(t)
 	t.Setenv("SOUK_TEST_SECRET", text)
 	s.Secrets = plugin.Secrets{"client_secret": {Env: "SOUK_TEST_SECRET"}}
-	s.Hosts = []string{"id.example.com"}
 	return s
 }
 

@@ -30,7 +30,7 @@ type Spec struct {
 	StartDeadline unit.Duration  `toml:"start_deadline"` // of the same
 	Instances     int            `toml:"instances"`      // at most; 0 = 2 × cores
 	Allow         []string       `toml:"allow"`          // groups of host functions that it may import
-	Hosts         []string       `toml:"hosts"`          // that a sign-in may redirect to: host or host:port
+	Hosts         []string       `toml:"hosts"`          // that http_fetch may ask and a sign-in may redirect to: host or host:port
 	Config        map[string]any `toml:"config"`         // handed to the guest as JSON
 	Secrets       Secrets        `toml:"secrets"`        // by the names that the guest asks for
 
@@ -132,6 +132,9 @@ func (s *Spec) Validate(key string) error {
 	}
 	if len(s.Secrets) > 0 && !slices.Contains(s.Allow, "secret") {
 		return refuse("secrets", "are there, but the plugin may not read them: add \"secret\" to its allow list, or remove them")
+	}
+	if slices.Contains(s.Allow, "http") && len(s.Hosts) == 0 {
+		return refuse("hosts", "is empty, so http_fetch reaches nobody: list them, or take \"http\" off its allow list")
 	}
 	if _, err := s.config(); err != nil {
 		return refuse("config", "can't be written as JSON: %v", err)

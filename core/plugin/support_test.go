@@ -23,7 +23,7 @@ func spec(name string, wasm []byte) plugin.Spec {
 }
 
 // everything is each group of host functions.
-var everything = []string{"log", "kv", "password", "crypto", "secret", "metric"}
+var everything = []string{"log", "kv", "password", "crypto", "secret", "http", "metric"}
 
 // open opens a host that is closed with the test.
 func open(t testing.TB, o plugin.Options) *plugin.Host {

@@ -53,6 +53,8 @@ const (
 	MaxPassword      = 1 << 10   // bytes of a password that is hashed or verified
 	MaxCrypto        = 1 << 20   // bytes of a key, or of a text, of the group crypto
 	MaxSecret        = 4 << 10   // bytes of a secret, which is UTF-8
+	MaxFetchRequest  = 64 << 10  // bytes of a FetchRequest
+	MaxFetchResponse = 256 << 10 // bytes of a FetchResponse; a longer one is a failure
 	MaxMetricName    = 64        // bytes of the name of a metric
 	MaxMetrics       = 64        // names of metrics that one plugin may have
 )
@@ -174,6 +176,14 @@ type imports interface {
 	// exchange only. The host keeps it out of every log.
 	//souk:import secret secret_get
 	SecretGet(name address, nlen uint32, out address, capacity uint32) int32
+
+	// HTTPFetch sends the FetchRequest to another server and copies the
+	// FetchResponse to out, in sign_in and exchange only. CodeRefused: the request
+	// or one of its redirects breaks a rule. CodeFailed: no answer, or none that is
+	// UTF-8 and short enough. CodeDoesNotFit: capacity is too small; the request
+	// was sent all the same.
+	//souk:import http http_fetch
+	HTTPFetch(request address, rlen uint32, out address, capacity uint32) int32
 
 	// MetricAdd adds to a counter that the operator sees; the answer is 0 or a
 	// Code. A name is lower-case letters, digits and _, a letter first. A counter

@@ -25,6 +25,9 @@ const (
 	SizeExchangeRequest      = 112
 	SizeExchangeVerdict      = 32
 	SizeExchangeAnswer       = 24
+	SizeFetchRequest         = 56
+	SizeFetchHeader          = 16
+	SizeFetchResponse        = 48
 )
 
 // Imports lists the functions of module "souk".
@@ -41,6 +44,7 @@ var Imports = [...]Import{
 	{"crypto", "hmac_sha256", "iiiiii", "i"},
 	{"crypto", "equal_ct", "iiii", "i"},
 	{"secret", "secret_get", "iiii", "i"},
+	{"http", "http_fetch", "iiii", "i"},
 	{"metric", "metric_add", "iiI", "i"},
 }
 
@@ -615,4 +619,109 @@ func (r *ExchangeAnswer) read(d *decoder, p []byte) {
 	r.Zero = uint32(binary.LittleEndian.Uint32(p[4:]))
 	r.Account = d.str(p[8:])
 	r.Reason = d.str(p[16:])
+}
+
+// Append appends the message to b and returns the longer slice. The head's
+// fields that describe the message itself are written, not read.
+func (r *FetchRequest) Append(b []byte) []byte {
+	e := encoder{b: b, base: len(b)}
+	e.reserve(SizeFetchRequest)
+	r.VerdictHead.put(&e, 0)
+	e.u16(4, Minor)
+	r.put(&e, 0)
+	return e.finish()
+}
+
+func (r *FetchRequest) put(e *encoder, at int) {
+	e.str(at+16, r.Method)
+	e.str(at+24, r.URL)
+	headers := e.list(at+32, len(r.Headers), SizeFetchHeader)
+	for i := range r.Headers {
+		r.Headers[i].put(e, headers+i*SizeFetchHeader)
+	}
+	e.str(at+48, r.Body)
+}
+
+// Read takes the message that is all of b. Strings alias b: they live as long
+// as its bytes don't change. The lists' space of an earlier Read is used again.
+func (r *FetchRequest) Read(b []byte) error {
+	d := decoder{b: b, lists: len(b), text: MaxStrings}
+	p := d.open(-1, SizeFetchRequest)
+	if d.err != nil {
+		return d.err
+	}
+	r.VerdictHead.read(&d, p)
+	r.read(&d, p)
+	return d.err
+}
+
+func (r *FetchRequest) read(d *decoder, p []byte) {
+	_ = p[SizeFetchRequest-1]
+	r.Method = d.str(p[16:])
+	r.URL = d.str(p[24:])
+	r.Headers = r.Headers[:0]
+	headersAt, headersCount, headersStride := d.list(p[32:])
+	for i := range headersCount {
+		r.Headers = grow(r.Headers)
+		r.Headers[i].read(d, d.part(headersAt+i*headersStride, headersStride, SizeFetchHeader))
+	}
+	r.Body = d.str(p[48:])
+}
+
+func (r *FetchHeader) put(e *encoder, at int) {
+	e.str(at, r.Name)
+	e.str(at+8, r.Value)
+}
+
+func (r *FetchHeader) read(d *decoder, p []byte) {
+	_ = p[SizeFetchHeader-1]
+	r.Name = d.str(p[0:])
+	r.Value = d.str(p[8:])
+}
+
+// Append appends the message to b and returns the longer slice. The head's
+// fields that describe the message itself are written, not read.
+func (r *FetchResponse) Append(b []byte) []byte {
+	e := encoder{b: b, base: len(b)}
+	e.reserve(SizeFetchResponse)
+	r.VerdictHead.put(&e, 0)
+	e.u16(4, Minor)
+	r.put(&e, 0)
+	return e.finish()
+}
+
+func (r *FetchResponse) put(e *encoder, at int) {
+	e.u32(at+16, uint32(r.Status))
+	e.u32(at+20, uint32(r.Reserved))
+	headers := e.list(at+24, len(r.Headers), SizeFetchHeader)
+	for i := range r.Headers {
+		r.Headers[i].put(e, headers+i*SizeFetchHeader)
+	}
+	e.str(at+40, r.Body)
+}
+
+// Read takes the message that is all of b. Strings alias b: they live as long
+// as its bytes don't change. The lists' space of an earlier Read is used again.
+func (r *FetchResponse) Read(b []byte) error {
+	d := decoder{b: b, lists: len(b), text: MaxStrings}
+	p := d.open(-1, SizeFetchResponse)
+	if d.err != nil {
+		return d.err
+	}
+	r.VerdictHead.read(&d, p)
+	r.read(&d, p)
+	return d.err
+}
+
+func (r *FetchResponse) read(d *decoder, p []byte) {
+	_ = p[SizeFetchResponse-1]
+	r.Status = uint32(binary.LittleEndian.Uint32(p[16:]))
+	r.Reserved = uint32(binary.LittleEndian.Uint32(p[20:]))
+	r.Headers = r.Headers[:0]
+	headersAt, headersCount, headersStride := d.list(p[24:])
+	for i := range headersCount {
+		r.Headers = grow(r.Headers)
+		r.Headers[i].read(d, d.part(headersAt+i*headersStride, headersStride, SizeFetchHeader))
+	}
+	r.Body = d.str(p[40:])
 }

@@ -16,6 +16,8 @@ func FuzzReadEntitleVerdict(f *testing.F)       { fuzz(f, "EntitleVerdict") }
 func FuzzReadSelectVersionVerdict(f *testing.F) { fuzz(f, "SelectVersionVerdict") }
 func FuzzReadSignInVerdict(f *testing.F)        { fuzz(f, "SignInVerdict") }
 func FuzzReadExchangeVerdict(f *testing.F)      { fuzz(f, "ExchangeVerdict") }
+func FuzzReadFetchRequest(f *testing.F)         { fuzz(f, "FetchRequest") }
+func FuzzReadFetchResponse(f *testing.F)        { fuzz(f, "FetchResponse") }
 func FuzzReadEntitleRequest(f *testing.F)       { fuzz(f, "EntitleRequest") }
 func FuzzReadSelectVersionRequest(f *testing.F) { fuzz(f, "SelectVersionRequest") }
 func FuzzReadSignInRequest(f *testing.F)        { fuzz(f, "SignInRequest") }

@@ -31,6 +31,8 @@ var messages = map[string]func() message{
 	"SignInVerdict":        func() message { return new(abi.SignInVerdict) },
 	"ExchangeRequest":      func() message { return new(abi.ExchangeRequest) },
 	"ExchangeVerdict":      func() message { return new(abi.ExchangeVerdict) },
+	"FetchRequest":         func() message { return new(abi.FetchRequest) },
+	"FetchResponse":        func() message { return new(abi.FetchResponse) },
 }
 
 func recordOf(m message) string { return reflect.TypeOf(m).Elem().Name() }
@@ -48,9 +50,9 @@ func encode(m message, p partner) []byte {
 	size := sizeOf(v.Type()) + p.fixed
 	e := &reflected{b: make([]byte, size), partner: p}
 	e.record(0, size, v)
-	if hook, ok := strings.CutSuffix(recordOf(m), "Request"); ok {
-		numbers := map[string]uint16{"Entitle": 1, "SelectVersion": 2, "SignIn": 3, "Exchange": 4}
-		binary.LittleEndian.PutUint16(e.b[6:], numbers[hook])
+	numbers := map[string]uint16{"EntitleRequest": 1, "SelectVersionRequest": 2, "SignInRequest": 3, "ExchangeRequest": 4}
+	if hook, ok := numbers[recordOf(m)]; ok {
+		binary.LittleEndian.PutUint16(e.b[6:], hook)
 		binary.LittleEndian.PutUint32(e.b[16:], uint32(size))
 	}
 	binary.LittleEndian.PutUint16(e.b[4:], abi.Minor)

@@ -260,3 +260,29 @@ const (
 	ExchangeAccepted ExchangeOutcome = 1
 	ExchangeRefused  ExchangeOutcome = 2
 )
+
+// FetchRequest is what a guest asks of another server with http_fetch. It has
+// the head of a verdict: a guest writes it. All strings are UTF-8, the body too.
+type FetchRequest struct {
+	VerdictHead
+	Method  string // GET, HEAD, POST, PUT, PATCH or DELETE
+	URL     string // https, and its host on the plugin's list; http only to a listed host of this machine
+	Headers []FetchHeader
+	Body    string
+}
+
+// FetchHeader is one header of a request or a response.
+type FetchHeader struct {
+	Name  string
+	Value string
+}
+
+// FetchResponse is what another server answered. It has the head of a verdict
+// too, written by the host.
+type FetchResponse struct {
+	VerdictHead
+	Status   uint32        // of the last response, after redirects
+	Reserved uint32        // zero
+	Headers  []FetchHeader // names in lower case, in their order; one that came twice is there twice
+	Body     string
+}

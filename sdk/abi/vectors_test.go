@@ -212,6 +212,12 @@ func samples() []sample {
 			SubjectToken: "eyJhbGciOiJub25lIn0.e30.", SubjectTokenType: "urn:ietf:params:oauth:token-type:jwt"}},
 		{name: "an empty verdict of exchange", message: &abi.ExchangeVerdict{}},
 		{name: "exchange accepts", full: true, message: &abi.ExchangeVerdict{Items: []abi.ExchangeAnswer{{Outcome: abi.ExchangeAccepted, Zero: 1, Account: "bob@example.com", Reason: "signature ✓"}}}},
+		{name: "an empty request of http_fetch", message: &abi.FetchRequest{}},
+		{name: "http_fetch of a token", full: true, message: &abi.FetchRequest{VerdictHead: abi.VerdictHead{Flags: 0x8001, Zero: 1}, Method: "POST",
+			URL: "https://id.example.com/token", Headers: []abi.FetchHeader{{Name: "Accept", Value: "application/json"}, {Name: "X-Größe", Value: ""}}, Body: "grant_type=password&name=Käthe"}},
+		{name: "an empty response of http_fetch", message: &abi.FetchResponse{}},
+		{name: "http_fetch has got a token", full: true, message: &abi.FetchResponse{VerdictHead: abi.VerdictHead{Flags: 0x8001, Zero: 1}, Status: 200, Reserved: 7,
+			Headers: []abi.FetchHeader{{Name: "content-type", Value: "application/json"}, {Name: "x-a", Value: "1"}, {Name: "x-a", Value: "2"}}, Body: `{"name":"Käthe"}`}},
 	}
 }
 

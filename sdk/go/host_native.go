@@ -26,6 +26,7 @@ var native struct {
 	log     []string
 	metrics map[string]int64
 	secrets map[string]string
+	fetch   func(*abi.FetchRequest, *abi.FetchResponse) error
 }
 
 // Reset forgets what the host functions have kept in memory; it exists outside
@@ -33,7 +34,8 @@ var native struct {
 func Reset() {
 	native.Lock()
 	defer native.Unlock()
-	native.kv, native.log, native.metrics, native.secrets = map[string][]byte{}, nil, nil, nil
+	native.kv, native.log, native.metrics = map[string][]byte{}, nil, nil
+	native.secrets, native.fetch = nil, nil
 }
 
 // Logged returns the lines of the log since Reset; it exists outside plugins
@@ -53,6 +55,14 @@ func SetSecret(name, value string) {
 		native.secrets = map[string]string{}
 	}
 	native.secrets[name] = value
+}
+
+// HandleFetch answers Fetch from then on until Reset; it exists outside plugins
+// only, for tests, which ask nobody else.
+func HandleFetch(f func(*abi.FetchRequest, *abi.FetchResponse) error) {
+	native.Lock()
+	defer native.Unlock()
+	native.fetch = f
 }
 
 // Metrics returns the counters since Reset; it exists outside plugins only, for
@@ -195,6 +205,29 @@ func Secret(name string) (string, error) {
 		return "", ErrNotFound
 	}
 	return s, nil
+}
+
+// Fetch asks the function that HandleFetch has set; without one it is refused.
+// In a plugin it asks another server, for sign_in and exchange only, and the
+// answer's strings are good until the next Fetch.
+func Fetch(q *abi.FetchRequest, a *abi.FetchResponse) error {
+	native.Lock()
+	fetch := native.fetch
+	native.Unlock()
+	sent := q.Append(nil)
+	var got abi.FetchRequest
+	if fetch == nil || len(sent) > abi.MaxFetchRequest || got.Read(sent) != nil {
+		return ErrRefused
+	}
+	var answer abi.FetchResponse
+	if err := fetch(&got, &answer); err != nil {
+		return err
+	}
+	b := answer.Append(nil)
+	if len(b) > abi.MaxFetchResponse || a.Read(b) != nil {
+		return ErrFailed
+	}
+	return nil
 }
 
 // MetricAdd adds n, which is not negative, to a counter that the operator sees.

@@ -153,6 +153,27 @@ func Secret(name string) (string, error) {
 	return string(b), err
 }
 
+var fetched, asked []byte // space for Fetch, which is used again
+
+// Fetch asks another server, in sign_in and exchange only, and puts its answer
+// into a, whose strings are good until the next Fetch. The host follows up to
+// three redirects. ErrRefused says that the request, or a redirect, breaks a
+// rule: the operator's log says which.
+func Fetch(q *abi.FetchRequest, a *abi.FetchResponse) error {
+	if fetched == nil {
+		// All at once: asking again with more space would send the request again.
+		fetched = make([]byte, abi.MaxFetchResponse)
+	}
+	asked = q.Append(asked[:0])
+	at, length := bytesAt(asked)
+	out, capacity := bytesAt(fetched)
+	n := hostHTTPFetch(at, length, out, capacity)
+	if err := code(n); err != nil {
+		return err
+	}
+	return a.Read(fetched[:n])
+}
+
 // MetricAdd adds n, which is not negative, to a counter that the operator sees.
 // A plugin has at most abi.MaxMetrics of them: a name is no place for what
 // differs from request to request.

@@ -82,6 +82,16 @@ func hostEqualCT(a unsafe.Pointer, alen uint32, b unsafe.Pointer, blen uint32) i
 //go:noescape
 func hostSecretGet(name unsafe.Pointer, nlen uint32, out unsafe.Pointer, capacity uint32) int32
 
+// hostHTTPFetch sends the FetchRequest to another server and copies the
+// FetchResponse to out, in sign_in and exchange only. CodeRefused: the request
+// or one of its redirects breaks a rule. CodeFailed: no answer, or none that is
+// UTF-8 and short enough. CodeDoesNotFit: capacity is too small; the request
+// was sent all the same.
+//
+//go:wasmimport souk http_fetch
+//go:noescape
+func hostHTTPFetch(request unsafe.Pointer, rlen uint32, out unsafe.Pointer, capacity uint32) int32
+
 // hostMetricAdd adds to a counter that the operator sees; the answer is 0 or a
 // Code. A name is lower-case letters, digits and _, a letter first. A counter
 // only grows, and a plugin has few: a name is no place for what differs from

@@ -198,6 +198,40 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
+func TestFetch(t *testing.T) {
+	souk.Reset()
+	var a abi.FetchResponse
+	q := abi.FetchRequest{Method: "GET", URL: "https://id.example.com/", Headers: []abi.FetchHeader{{Name: "Accept", Value: "text/plain"}}}
+	if err := souk.Fetch(&q, &a); !errors.Is(err, souk.ErrRefused) {
+		t.Errorf("Fetch without anybody to ask = %v, want %v", err, souk.ErrRefused)
+	}
+	souk.HandleFetch(func(q *abi.FetchRequest, a *abi.FetchResponse) error {
+		if q.Method == "POST" {
+			return souk.ErrFailed
+		}
+		a.Status, a.Body = 200, q.Method+" "+q.URL+" "+q.Headers[0].Value
+		return nil
+	})
+	if err := souk.Fetch(&q, &a); err != nil || a.Status != 200 || a.Body != "GET https://id.example.com/ text/plain" {
+		t.Errorf("Fetch = %+v, %v", a, err)
+	}
+	q.Method = "POST"
+	if err := souk.Fetch(&q, &a); !errors.Is(err, souk.ErrFailed) {
+		t.Errorf("Fetch from a server that fails = %v, want %v", err, souk.ErrFailed)
+	}
+	q.Body = strings.Repeat("x", abi.MaxFetchRequest)
+	if err := souk.Fetch(&q, &a); !errors.Is(err, souk.ErrRefused) {
+		t.Errorf("Fetch with a body that is too long = %v, want %v", err, souk.ErrRefused)
+	}
+	souk.HandleFetch(func(_ *abi.FetchRequest, a *abi.FetchResponse) error {
+		a.Body = strings.Repeat("x", abi.MaxFetchResponse)
+		return nil
+	})
+	if err := souk.Fetch(&abi.FetchRequest{}, &a); !errors.Is(err, souk.ErrFailed) {
+		t.Errorf("Fetch of a response that is too long = %v, want %v", err, souk.ErrFailed)
+	}
+}
+
 func TestBucketIsTheContracts(t *testing.T) {
 	if got, want := souk.Bucket("alice@example.com", "s"), abi.Bucket("alice@example.com", "s"); got != want {
 		t.Errorf("Bucket = %d, want %d", got, want)

@@ -54,6 +54,9 @@ func TestPlacesOfTheContract(t *testing.T) {
 		"SignInAnswer.Title": 32, "SignInAnswer.Message": 40, "SignInAnswer.HTML": 48, "SignInAnswer.Location": 56,
 		"SignInAnswer.State": 64, "SignInAnswer.Fields": 72, "SignInAnswer.Grants": 88,
 		"ExchangeRequest.SubjectToken": 96, "ExchangeRequest.SubjectTokenType": 104,
+		"FetchRequest.Method": 16, "FetchRequest.URL": 24, "FetchRequest.Headers": 32, "FetchRequest.Body": 48,
+		"FetchHeader.Name": 0, "FetchHeader.Value": 8,
+		"FetchResponse.Status": 16, "FetchResponse.Reserved": 20, "FetchResponse.Headers": 24, "FetchResponse.Body": 40,
 		"ExchangeAnswer.Outcome": 0, "ExchangeAnswer.Account": 8, "ExchangeAnswer.Reason": 16,
 	}
 	got := map[string]int{}

@@ -48,6 +48,8 @@ func decide(r *abi.EntitleRequest, v *abi.EntitleVerdict) error {
 	case r.Account == "secret":
 		_, err := souk.Secret("client_secret")
 		d.Reason = text(err) + " " + stolen
+	case r.Account == "fetch":
+		d.Reason = fetch("GET https://id.example.com/")
 	case r.Account == "bucket":
 		d.Code = souk.Bucket(r.BucketKey, "salt")
 	case r.Account == "time":
@@ -218,7 +220,38 @@ func signIn(r *abi.SignInRequest, v *abi.SignInVerdict) error {
 	return nil
 }
 
+// fetch does what an order says, "METHOD URL", lines with headers, an empty line
+// and a body, and tells what came of it.
+func fetch(order string) string {
+	head, body, _ := strings.Cut(order, "\n\n")
+	lines := strings.Split(head, "\n")
+	q := abi.FetchRequest{Body: body}
+	q.Method, q.URL, _ = strings.Cut(lines[0], " ")
+	for _, line := range lines[1:] {
+		name, value, _ := strings.Cut(line, ": ")
+		q.Headers = append(q.Headers, abi.FetchHeader{Name: name, Value: value})
+	}
+	var a abi.FetchResponse
+	if err := souk.Fetch(&q, &a); err != nil {
+		return err.Error()
+	}
+	told := strconv.Itoa(int(a.Status))
+	for _, h := range a.Headers {
+		if strings.HasPrefix(h.Name, "x-") {
+			told += " " + h.Name + "=" + h.Value
+		}
+	}
+	if len(a.Body) > 1000 {
+		return told + " " + strconv.Itoa(len(a.Body)) + " bytes"
+	}
+	return told + " " + a.Body
+}
+
 func redeem(r *abi.ExchangeRequest, v *abi.ExchangeVerdict) error {
+	if order, ok := strings.CutPrefix(r.SubjectToken, "fetch "); ok {
+		v.Items = append(v.Items, abi.ExchangeAnswer{Outcome: abi.ExchangeRefused, Reason: fetch(order)})
+		return nil
+	}
 	switch r.SubjectToken {
 	case "secret":
 		s, err := souk.Secret("client_secret")
