@@ -59,15 +59,16 @@ const guests = "plugins/"
 
 // only says who may import a library that belongs to one place. "*" is anybody.
 var only = map[string][]string{
-	"github.com/valyala/fasthttp":    {"core/server", "core/admin", "cmd/souk/sim", "cmd/souk/bench"},
-	"github.com/tetratelabs/wazero":  {"core/plugin"},
-	"github.com/dgraph-io/badger/v4": {"core/store/badger"},
-	"github.com/jackc/pgx/v5":        {"core/store/postgres"},
-	"github.com/BurntSushi/toml":     {"core", "core/catalog", "cmd/souk"},
-	"github.com/alecthomas/kong":     {"cmd/souk"},
-	"golang.org/x/crypto":            {"core/plugin"},
-	"golang.org/x/term":              {"cmd/souk"},
-	"net/http":                       {"core/plugin", "core/oauth", "core/server", "core/admin", "core/coretest", "cmd/", "examples/"},
+	"github.com/valyala/fasthttp":        {"core/server", "core/admin", "cmd/souk/sim", "cmd/souk/bench"},
+	"github.com/tetratelabs/wazero":      {"core/plugin"},
+	"github.com/dgraph-io/badger/v4":     {"core/store/badger"},
+	"github.com/jackc/pgx/v5":            {"core/store/postgres"},
+	"github.com/BurntSushi/toml":         {"core", "core/catalog", "cmd/souk"},
+	"github.com/alecthomas/kong":         {"cmd/souk"},
+	"golang.org/x/crypto":                {"core/plugin"},
+	"github.com/microcosm-cc/bluemonday": {"core/server"},
+	"golang.org/x/term":                  {"cmd/souk"},
+	"net/http":                           {"core/plugin", "core/oauth", "core/server", "core/admin", "core/coretest", "cmd/", "examples/"},
 }
 
 // sources returns the imports of each package, without its tests.

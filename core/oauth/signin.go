@@ -25,6 +25,7 @@ import (
 type Page struct {
 	Title       string
 	Message     string // a sentence for the person
+	HTML        string // the plugin's own page, as it wrote it: never shown before it was sanitized. Empty = none
 	Fields      []Field
 	Client      string   // what the person signs in to
 	LoginHint   string   // which account the device asks for; text from outside
@@ -189,11 +190,8 @@ func (s *Server) page(a *authorization, t *transaction, v Visitor, answer *abi.S
 	t.Memory = strings.Clone(answer.State)
 	t.Fields = make(map[string]string, len(answer.Fields))
 	p := &Page{
-		Title: strings.Clone(answer.Title), Message: strings.Clone(answer.Message),
+		Title: strings.Clone(answer.Title), Message: strings.Clone(answer.Message), HTML: strings.Clone(answer.HTML),
 		Client: s.name(a.client), LoginHint: a.hint, Redirect: a.redirect, Hosts: s.Plugins.Hosts(t.Plugin), Locale: v.Locale, Status: 200,
-	}
-	if answer.HTML != "" {
-		s.log().Warn("a plugin's own markup is not drawn: the page is made of its title, message and fields", "plugin", t.Plugin)
 	}
 	for _, f := range answer.Fields {
 		field := Field{strings.Clone(f.Name), strings.Clone(f.Label), strings.Clone(f.Kind), strings.Clone(f.Value)}

@@ -51,11 +51,22 @@ func writePage(r *fasthttp.RequestCtx, p *oauth.Page) error {
 		Lang   string
 		Style  template.CSS
 		Fields []field
+		Own    *markup // instead of title and message
 		// What policy has not said itself: who asks, and for which account.
 		NameClient, NameHint bool
 	}{Page: p, Lang: "en", Style: template.CSS(pageStyle)}
-	view.NameClient = p.Client != "" && !strings.Contains(p.Title, p.Client)
-	view.NameHint = p.LoginHint != "" && p.Transaction != "" && !strings.Contains(p.Message, p.LoginHint)
+	images := "" // a directive that most pages need not have
+	if p.HTML != "" {
+		if m, ok := readMarkup(p.HTML); ok {
+			view.Own = &m
+			if m.Images {
+				images = "img-src data:; "
+			}
+		}
+	}
+	// What a page of its own says about that is not looked into.
+	view.NameClient = p.Client != "" && (view.Own != nil || !strings.Contains(p.Title, p.Client))
+	view.NameHint = p.LoginHint != "" && p.Transaction != "" && (view.Own != nil || !strings.Contains(p.Message, p.LoginHint))
 	focused := false
 	for _, f := range p.Fields {
 		in := inputs[f.Kind]
@@ -93,7 +104,7 @@ func writePage(r *fasthttp.RequestCtx, p *oauth.Page) error {
 		}
 	}
 	r.Response.Header.Set("Content-Security-Policy",
-		"default-src 'none'; style-src "+styleHash+"; form-action "+form+"; base-uri 'none'; frame-ancestors 'none'")
+		"default-src 'none'; "+images+"style-src "+styleHash+"; form-action "+form+"; base-uri 'none'; frame-ancestors 'none'")
 	return nil
 }
 
