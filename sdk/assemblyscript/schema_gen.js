@@ -21,6 +21,9 @@ export const records = {
   ExchangeRequest: { size: 112, fields: [{"name":"size","kind":"u32","at":0},{"name":"minor","kind":"u16","at":4},{"name":"hook","kind":"u16","at":6},{"name":"now_ms","kind":"u64","at":8},{"name":"fixed","kind":"u32","at":16},{"name":"purpose","kind":"u16","at":20},{"name":"flags","kind":"u16","at":22},{"name":"seed","kind":"u64","at":24},{"name":"account","kind":"text","at":32},{"name":"client","kind":"text","at":40},{"name":"platform","kind":"u32","at":48},{"name":"os","kind":"u32","at":52},{"name":"territory","kind":"text","at":56},{"name":"bucket_key","kind":"text","at":64},{"name":"organization","kind":"text","at":72},{"name":"grants","kind":"texts","at":80},{"name":"subject_token","kind":"text","at":96},{"name":"subject_token_type","kind":"text","at":104}] },
   ExchangeVerdict: { size: 32, fields: [{"name":"size","kind":"u32","at":0},{"name":"minor","kind":"u16","at":4},{"name":"flags","kind":"u16","at":6},{"name":"zero","kind":"u64","at":8},{"name":"items","kind":"list","at":16,"of":"ExchangeAnswer"}] },
   ExchangeAnswer: { size: 24, fields: [{"name":"outcome","kind":"u32","at":0},{"name":"zero","kind":"u32","at":4},{"name":"account","kind":"text","at":8},{"name":"reason","kind":"text","at":16}] },
+  FetchRequest: { size: 56, fields: [{"name":"size","kind":"u32","at":0},{"name":"minor","kind":"u16","at":4},{"name":"flags","kind":"u16","at":6},{"name":"zero","kind":"u64","at":8},{"name":"method","kind":"text","at":16},{"name":"url","kind":"text","at":24},{"name":"headers","kind":"list","at":32,"of":"FetchHeader"},{"name":"body","kind":"text","at":48}] },
+  FetchHeader: { size: 16, fields: [{"name":"name","kind":"text","at":0},{"name":"value","kind":"text","at":8}] },
+  FetchResponse: { size: 48, fields: [{"name":"size","kind":"u32","at":0},{"name":"minor","kind":"u16","at":4},{"name":"flags","kind":"u16","at":6},{"name":"zero","kind":"u64","at":8},{"name":"status","kind":"u32","at":16},{"name":"reserved","kind":"u32","at":20},{"name":"headers","kind":"list","at":24,"of":"FetchHeader"},{"name":"body","kind":"text","at":40}] },
 };
 
 export const hooks = {
@@ -42,6 +45,8 @@ export const bounds = {
   maxPassword: 1024,
   maxCrypto: 1048576,
   maxSecret: 4096,
+  maxFetchRequest: 65536,
+  maxFetchResponse: 262144,
   maxMetricName: 64,
   maxMetrics: 64,
   buckets: 10000,

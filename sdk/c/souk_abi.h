@@ -26,6 +26,8 @@
 #define SOUK_MAX_PASSWORD 1024 // bytes of a password that is hashed or verified
 #define SOUK_MAX_CRYPTO 1048576 // bytes of a key, or of a text, of the group crypto
 #define SOUK_MAX_SECRET 4096 // bytes of a secret, which is UTF-8
+#define SOUK_MAX_FETCH_REQUEST 65536 // bytes of a FetchRequest
+#define SOUK_MAX_FETCH_RESPONSE 262144 // bytes of a FetchResponse; a longer one is a failure
 #define SOUK_MAX_METRIC_NAME 64 // bytes of the name of a metric
 #define SOUK_MAX_METRICS 64 // names of metrics that one plugin may have
 #define SOUK_BUCKETS 10000 // Buckets is the number of buckets of a rollout: one is a basis point.
@@ -1265,6 +1267,156 @@ static inline bool souk_exchange_verdict_write(souk_writer *w, const souk_exchan
   return !w->full;
 }
 
+// FetchHeader is one header of a request or a response.
+typedef struct souk_fetch_header {
+  souk_text name;
+  souk_text value;
+} souk_fetch_header;
+
+// A list of them: set items and count to write one, ask souk_fetch_header_at for what was read.
+typedef struct souk_fetch_header_list {
+  const souk_fetch_header *items;
+  uint32_t count;
+  souk_view view;
+} souk_fetch_header_list;
+
+static inline void souk_fetch_header_get(souk_reader *r, const uint8_t *p, uint32_t have, souk_fetch_header *v) {
+  uint8_t space[16];
+  p = souk_part(p, have, space, 16);
+  v->name = souk_read_text(r, p + 0);
+  v->value = souk_read_text(r, p + 8);
+}
+
+// souk_fetch_header_at returns an element of a list, or zeros behind its end.
+static inline souk_fetch_header souk_fetch_header_at(souk_fetch_header_list list, uint32_t i) {
+  souk_reader r = {list.view.message, list.view.size, 0, 0, true, false};
+  static const uint8_t none[8];
+  souk_fetch_header v;
+  if (i < list.count && list.items) return list.items[i];
+  if (i >= list.count) souk_fetch_header_get(&r, none, 0, &v);
+  else souk_fetch_header_get(&r, list.view.message + list.view.off + (size_t)i * list.view.stride, list.view.stride, &v);
+  return v;
+}
+
+static inline void souk_fetch_header_put(souk_writer *w, uint32_t at, const souk_fetch_header *v) {
+  souk_put_text(w, at + 0, v->name);
+  souk_put_text(w, at + 8, v->value);
+}
+
+// FetchRequest is what a guest asks of another server with http_fetch. It has
+// the head of a verdict: a guest writes it. All strings are UTF-8, the body too.
+typedef struct souk_fetch_request {
+  souk_verdict_head head;
+  souk_text method; // GET, HEAD, POST, PUT, PATCH or DELETE
+  souk_text url; // https, and its host on the plugin's list; http only to a listed host of this machine
+  souk_fetch_header_list headers;
+  souk_text body;
+} souk_fetch_request;
+
+static inline void souk_fetch_request_get(souk_reader *r, const uint8_t *p, uint32_t have, souk_fetch_request *v) {
+  uint8_t space[56];
+  p = souk_part(p, have, space, 56);
+  souk_verdict_head_get(r, p, 16, &v->head);
+  v->method = souk_read_text(r, p + 16);
+  v->url = souk_read_text(r, p + 24);
+  v->headers.items = 0;
+  v->headers.count = souk_read_list(r, p + 32, &v->headers.view);
+  for (uint32_t i = 0; i < v->headers.count && !r->checked && !r->wrong; i++) {
+    souk_fetch_header element;
+    souk_fetch_header_get(r, r->message + v->headers.view.off + (size_t)i * v->headers.view.stride, v->headers.view.stride, &element);
+  }
+  v->body = souk_read_text(r, p + 48);
+}
+
+// souk_fetch_request_read takes a message; false says that it is none. What it gives lies in
+// the message, and lives as long.
+static inline bool souk_fetch_request_read(const void *message, uint32_t size, souk_fetch_request *v) {
+  souk_reader r = {(const uint8_t *)message, size, 0, 0, false, false};
+  uint32_t fixed = souk_open(&r, false);
+  if (fixed == 0) return false;
+  souk_fetch_request_get(&r, r.message, fixed, v);
+  return !r.wrong;
+}
+
+static inline void souk_fetch_request_put(souk_writer *w, uint32_t at, const souk_fetch_request *v) {
+  souk_verdict_head_put(w, at, &v->head);
+  souk_put16(w, at + 4, SOUK_MINOR);
+  souk_put_text(w, at + 16, v->method);
+  souk_put_text(w, at + 24, v->url);
+  uint32_t headers = souk_put_list(w, at + 32, v->headers.count, 16);
+  for (uint32_t i = 0; i < v->headers.count; i++) {
+    souk_fetch_header element = souk_fetch_header_at(v->headers, i);
+    souk_fetch_header_put(w, headers + 16 * i, &element);
+  }
+  souk_put_text(w, at + 48, v->body);
+}
+
+// souk_fetch_request_write writes the message to the beginning of w.
+static inline bool souk_fetch_request_write(souk_writer *w, const souk_fetch_request *v) {
+  w->size = 0, w->full = false;
+  souk_reserve(w, 56);
+  souk_fetch_request_put(w, 0, v);
+  souk_put32(w, 0, w->size);
+  return !w->full;
+}
+
+// FetchResponse is what another server answered. It has the head of a verdict
+// too, written by the host.
+typedef struct souk_fetch_response {
+  souk_verdict_head head;
+  uint32_t status; // of the last response, after redirects
+  uint32_t reserved; // zero
+  souk_fetch_header_list headers; // names in lower case, in their order; one that came twice is there twice
+  souk_text body;
+} souk_fetch_response;
+
+static inline void souk_fetch_response_get(souk_reader *r, const uint8_t *p, uint32_t have, souk_fetch_response *v) {
+  uint8_t space[48];
+  p = souk_part(p, have, space, 48);
+  souk_verdict_head_get(r, p, 16, &v->head);
+  v->status = (uint32_t)souk_get32(p + 16);
+  v->reserved = (uint32_t)souk_get32(p + 20);
+  v->headers.items = 0;
+  v->headers.count = souk_read_list(r, p + 24, &v->headers.view);
+  for (uint32_t i = 0; i < v->headers.count && !r->checked && !r->wrong; i++) {
+    souk_fetch_header element;
+    souk_fetch_header_get(r, r->message + v->headers.view.off + (size_t)i * v->headers.view.stride, v->headers.view.stride, &element);
+  }
+  v->body = souk_read_text(r, p + 40);
+}
+
+// souk_fetch_response_read takes a message; false says that it is none. What it gives lies in
+// the message, and lives as long.
+static inline bool souk_fetch_response_read(const void *message, uint32_t size, souk_fetch_response *v) {
+  souk_reader r = {(const uint8_t *)message, size, 0, 0, false, false};
+  uint32_t fixed = souk_open(&r, false);
+  if (fixed == 0) return false;
+  souk_fetch_response_get(&r, r.message, fixed, v);
+  return !r.wrong;
+}
+
+static inline void souk_fetch_response_put(souk_writer *w, uint32_t at, const souk_fetch_response *v) {
+  souk_verdict_head_put(w, at, &v->head);
+  souk_put16(w, at + 4, SOUK_MINOR);
+  souk_put32(w, at + 16, (uint32_t)v->status);
+  souk_put32(w, at + 20, (uint32_t)v->reserved);
+  uint32_t headers = souk_put_list(w, at + 24, v->headers.count, 16);
+  for (uint32_t i = 0; i < v->headers.count; i++) {
+    souk_fetch_header element = souk_fetch_header_at(v->headers, i);
+    souk_fetch_header_put(w, headers + 16 * i, &element);
+  }
+  souk_put_text(w, at + 40, v->body);
+}
+
+// souk_fetch_response_write writes the message to the beginning of w.
+static inline bool souk_fetch_response_write(souk_writer *w, const souk_fetch_response *v) {
+  w->size = 0, w->full = false;
+  souk_reserve(w, 48);
+  souk_fetch_response_put(w, 0, v);
+  souk_put32(w, 0, w->size);
+  return !w->full;
+}
+
 // A verdict that is written item by item. A guest that adds none abstains.
 typedef struct souk_answers {
   souk_writer w;
@@ -1421,6 +1573,13 @@ SOUK_IMPORT("equal_ct") extern int32_t souk_host_equal_ct(const void *a, uint32_
 // souk_host_secret_get copies a secret of the plugin's configuration to out, in sign_in and
 // exchange only. The host keeps it out of every log.
 SOUK_IMPORT("secret_get") extern int32_t souk_host_secret_get(const void *name, uint32_t nlen, void *out, uint32_t capacity);
+
+// souk_host_http_fetch sends the FetchRequest to another server and copies the
+// FetchResponse to out, in sign_in and exchange only. CodeRefused: the request
+// or one of its redirects breaks a rule. CodeFailed: no answer, or none that is
+// UTF-8 and short enough. CodeDoesNotFit: capacity is too small; the request
+// was sent all the same.
+SOUK_IMPORT("http_fetch") extern int32_t souk_host_http_fetch(const void *request, uint32_t rlen, void *out, uint32_t capacity);
 
 // souk_host_metric_add adds to a counter that the operator sees; the answer is 0 or a
 // Code. A name is lower-case letters, digits and _, a letter first. A counter

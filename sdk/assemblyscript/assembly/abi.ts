@@ -39,6 +39,10 @@ export const MAX_PASSWORD: u32 = 1024;
 export const MAX_CRYPTO: u32 = 1048576;
 // bytes of a secret, which is UTF-8
 export const MAX_SECRET: u32 = 4096;
+// bytes of a FetchRequest
+export const MAX_FETCH_REQUEST: u32 = 65536;
+// bytes of a FetchResponse; a longer one is a failure
+export const MAX_FETCH_RESPONSE: u32 = 262144;
 // bytes of the name of a metric
 export const MAX_METRIC_NAME: u32 = 64;
 // names of metrics that one plugin may have
@@ -1135,6 +1139,136 @@ export class ExchangeVerdict {
   }
 }
 
+export const SIZE_FETCH_HEADER: u32 = 16;
+const spaceFetchHeader = memory.data(16, 8);
+
+// FetchHeader is one header of a request or a response.
+export class FetchHeader {
+  name: string = "";
+  value: string = "";
+
+  static get(p: usize, have: u32): FetchHeader {
+    p = part(p, have, spaceFetchHeader, 16);
+    const v = new FetchHeader();
+    v.name = text(p + 0);
+    v.value = text(p + 8);
+    return v;
+  }
+
+  put(w: Writer, at: u32): void {
+    w.text(at + 0, this.name);
+    w.text(at + 8, this.value);
+  }
+}
+
+export const SIZE_FETCH_REQUEST: u32 = 56;
+const spaceFetchRequest = memory.data(56, 8);
+
+// FetchRequest is what a guest asks of another server with http_fetch. It has
+// the head of a verdict: a guest writes it. All strings are UTF-8, the body too.
+export class FetchRequest {
+  head: VerdictHead = new VerdictHead();
+  method: string = ""; // GET, HEAD, POST, PUT, PATCH or DELETE
+  url: string = ""; // https, and its host on the plugin's list; http only to a listed host of this machine
+  headers: FetchHeader[] = [];
+  body: string = "";
+
+  static get(p: usize, have: u32): FetchRequest {
+    p = part(p, have, spaceFetchRequest, 56);
+    const v = new FetchRequest();
+    v.head = VerdictHead.get(p, 16);
+    v.method = text(p + 16);
+    v.url = text(p + 24);
+    const headersCount = list(p + 32);
+    const headersAt = listAt;
+    const headersStride = listStride;
+    for (let i: u32 = 0; i < headersCount && !wrong; i++) v.headers.push(FetchHeader.get(headersAt + <usize>i * headersStride, headersStride));
+    v.body = text(p + 48);
+    return v;
+  }
+
+  put(w: Writer, at: u32): void {
+    this.head.put(w, at);
+    w.put<u16>(at + 4, <u16>MINOR);
+    w.text(at + 16, this.method);
+    w.text(at + 24, this.url);
+    const headers = w.list(at + 32, this.headers.length, 16);
+    for (let i = 0; i < this.headers.length; i++) this.headers[i].put(w, headers + 16 * i);
+    w.text(at + 48, this.body);
+  }
+
+  // read takes a message, or says with null that it is none.
+  static read(at: usize, length: u32): FetchRequest | null {
+    const fixed = open(at, length, false);
+    if (fixed == 0) return null;
+    const v = FetchRequest.get(at, fixed);
+    return wrong ? null : v;
+  }
+
+  // write writes the message and returns its size, or 0 if it has no space.
+  write(at: usize, space: u32): u32 {
+    const w = new Writer(at, space);
+    w.reserve(56);
+    this.put(w, 0);
+    w.put<u32>(0, w.size);
+    return w.full ? 0 : w.size;
+  }
+}
+
+export const SIZE_FETCH_RESPONSE: u32 = 48;
+const spaceFetchResponse = memory.data(48, 8);
+
+// FetchResponse is what another server answered. It has the head of a verdict
+// too, written by the host.
+export class FetchResponse {
+  head: VerdictHead = new VerdictHead();
+  status: u32 = 0; // of the last response, after redirects
+  reserved: u32 = 0; // zero
+  headers: FetchHeader[] = []; // names in lower case, in their order; one that came twice is there twice
+  body: string = "";
+
+  static get(p: usize, have: u32): FetchResponse {
+    p = part(p, have, spaceFetchResponse, 48);
+    const v = new FetchResponse();
+    v.head = VerdictHead.get(p, 16);
+    v.status = load<u32>(p, 16);
+    v.reserved = load<u32>(p, 20);
+    const headersCount = list(p + 24);
+    const headersAt = listAt;
+    const headersStride = listStride;
+    for (let i: u32 = 0; i < headersCount && !wrong; i++) v.headers.push(FetchHeader.get(headersAt + <usize>i * headersStride, headersStride));
+    v.body = text(p + 40);
+    return v;
+  }
+
+  put(w: Writer, at: u32): void {
+    this.head.put(w, at);
+    w.put<u16>(at + 4, <u16>MINOR);
+    w.put<u32>(at + 16, this.status);
+    w.put<u32>(at + 20, this.reserved);
+    const headers = w.list(at + 24, this.headers.length, 16);
+    for (let i = 0; i < this.headers.length; i++) this.headers[i].put(w, headers + 16 * i);
+    w.text(at + 40, this.body);
+  }
+
+  // read takes a message, or says with null that it is none.
+  static read(at: usize, length: u32): FetchResponse | null {
+    const fixed = open(at, length, false);
+    if (fixed == 0) return null;
+    const v = FetchResponse.get(at, fixed);
+    return wrong ? null : v;
+  }
+
+  // write writes the message and returns its size, or 0 if it has no space.
+  write(at: usize, space: u32): u32 {
+    const w = new Writer(at, space);
+    w.reserve(48);
+    this.put(w, 0);
+    w.put<u32>(0, w.size);
+    return w.full ? 0 : w.size;
+  }
+}
+
 // The answers, one an app and in the same order; none at all is an abstention.
 export class EntitleAnswers extends Answers {
   push(answer: EntitleDecision): void {
@@ -1262,6 +1396,15 @@ export declare function host_equal_ct(a: usize, alen: u32, b: usize, blen: u32):
 // @ts-ignore: a decorator of AssemblyScript
 @external("souk", "secret_get")
 export declare function host_secret_get(name: usize, nlen: u32, out: usize, capacity: u32): i32;
+
+// host_http_fetch sends the FetchRequest to another server and copies the
+// FetchResponse to out, in sign_in and exchange only. CodeRefused: the request
+// or one of its redirects breaks a rule. CodeFailed: no answer, or none that is
+// UTF-8 and short enough. CodeDoesNotFit: capacity is too small; the request
+// was sent all the same.
+// @ts-ignore: a decorator of AssemblyScript
+@external("souk", "http_fetch")
+export declare function host_http_fetch(request: usize, rlen: u32, out: usize, capacity: u32): i32;
 
 // host_metric_add adds to a counter that the operator sees; the answer is 0 or a
 // Code. A name is lower-case letters, digits and _, a letter first. A counter

@@ -21,6 +21,9 @@ import {
   ExchangeRequest,
   ExchangeVerdict,
   ExchangeAnswer,
+  FetchRequest,
+  FetchHeader,
+  FetchResponse,
 } from "../assembly/abi";
 import { quote } from "./quote";
 
@@ -219,6 +222,35 @@ function dumpExchangeVerdict(v: ExchangeVerdict): string[] {
   return all;
 }
 
+function dumpFetchHeader(v: FetchHeader): string[] {
+  const all: string[] = [];
+  if (v.name != "") all.push('"name":' + quote(v.name));
+  if (v.value != "") all.push('"value":' + quote(v.value));
+  return all;
+}
+
+function dumpFetchRequest(v: FetchRequest): string[] {
+  const all: string[] = [];
+  const head = dumpVerdictHead(v.head);
+  for (let i = 0; i < head.length; i++) all.push(head[i]);
+  if (v.method != "") all.push('"method":' + quote(v.method));
+  if (v.url != "") all.push('"url":' + quote(v.url));
+  if (v.headers.length > 0) all.push('"headers":' + "[" + v.headers.map<string>((e) => "{" + dumpFetchHeader(e).join(",") + "}").join(",") + "]");
+  if (v.body != "") all.push('"body":' + quote(v.body));
+  return all;
+}
+
+function dumpFetchResponse(v: FetchResponse): string[] {
+  const all: string[] = [];
+  const head = dumpVerdictHead(v.head);
+  for (let i = 0; i < head.length; i++) all.push(head[i]);
+  if (v.status != 0) all.push('"status":' + v.status.toString());
+  if (v.reserved != 0) all.push('"reserved":' + v.reserved.toString());
+  if (v.headers.length > 0) all.push('"headers":' + "[" + v.headers.map<string>((e) => "{" + dumpFetchHeader(e).join(",") + "}").join(",") + "]");
+  if (v.body != "") all.push('"body":' + quote(v.body));
+  return all;
+}
+
 export function dump(record: string, at: usize, length: u32): string {
   if (record == "EntitleRequest") {
     const v = EntitleRequest.read(at, length);
@@ -251,6 +283,14 @@ export function dump(record: string, at: usize, length: u32): string {
   if (record == "ExchangeVerdict") {
     const v = ExchangeVerdict.read(at, length);
     return v == null ? "wrong" : "{" + dumpExchangeVerdict(v).join(",") + "}";
+  }
+  if (record == "FetchRequest") {
+    const v = FetchRequest.read(at, length);
+    return v == null ? "wrong" : "{" + dumpFetchRequest(v).join(",") + "}";
+  }
+  if (record == "FetchResponse") {
+    const v = FetchResponse.read(at, length);
+    return v == null ? "wrong" : "{" + dumpFetchResponse(v).join(",") + "}";
   }
   return "wrong";
 }
@@ -286,6 +326,14 @@ export function copy(record: string, at: usize, length: u32, to: usize, space: u
   }
   if (record == "ExchangeVerdict") {
     const v = ExchangeVerdict.read(at, length);
+    return v == null ? 0 : v.write(to, space);
+  }
+  if (record == "FetchRequest") {
+    const v = FetchRequest.read(at, length);
+    return v == null ? 0 : v.write(to, space);
+  }
+  if (record == "FetchResponse") {
+    const v = FetchResponse.read(at, length);
     return v == null ? 0 : v.write(to, space);
   }
   return 0;

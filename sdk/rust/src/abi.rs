@@ -39,6 +39,10 @@ pub const MAX_PASSWORD: usize = 1024;
 pub const MAX_CRYPTO: usize = 1048576;
 /// bytes of a secret, which is UTF-8
 pub const MAX_SECRET: usize = 4096;
+/// bytes of a FetchRequest
+pub const MAX_FETCH_REQUEST: usize = 65536;
+/// bytes of a FetchResponse; a longer one is a failure
+pub const MAX_FETCH_RESPONSE: usize = 262144;
 /// bytes of the name of a metric
 pub const MAX_METRIC_NAME: usize = 64;
 /// names of metrics that one plugin may have
@@ -1333,6 +1337,116 @@ impl<'a> Message<'a> for ExchangeVerdict<'a> {
     const REQUEST: bool = false;
 }
 
+/// FetchHeader is one header of a request or a response.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FetchHeader<'a> {
+    pub name: &'a str,
+    pub value: &'a str,
+}
+
+impl<'a> Record<'a> for FetchHeader<'a> {
+    const SIZE: usize = 16;
+
+    fn get(r: &mut Reader<'a>, p: &[u8]) -> Self {
+        let mut space = [0; 16];
+        let p = part(p, &mut space);
+        FetchHeader {
+            name: r.text(p, 0),
+            value: r.text(p, 8),
+        }
+    }
+
+    fn put(&self, w: &mut Writer<'_>, at: usize) {
+        w.text(at + 0, self.name);
+        w.text(at + 8, self.value);
+    }
+}
+
+/// FetchRequest is what a guest asks of another server with http_fetch. It has
+/// the head of a verdict: a guest writes it. All strings are UTF-8, the body too.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FetchRequest<'a> {
+    pub head: VerdictHead,
+    /// GET, HEAD, POST, PUT, PATCH or DELETE
+    pub method: &'a str,
+    /// https, and its host on the plugin's list; http only to a listed host of this machine
+    pub url: &'a str,
+    pub headers: List<'a, FetchHeader<'a>>,
+    pub body: &'a str,
+}
+
+impl<'a> Record<'a> for FetchRequest<'a> {
+    const SIZE: usize = 56;
+
+    fn get(r: &mut Reader<'a>, p: &[u8]) -> Self {
+        let mut space = [0; 56];
+        let p = part(p, &mut space);
+        FetchRequest {
+            head: Record::get(r, &p[..16]),
+            method: r.text(p, 16),
+            url: r.text(p, 24),
+            headers: r.list(p, 32),
+            body: r.text(p, 48),
+        }
+    }
+
+    fn put(&self, w: &mut Writer<'_>, at: usize) {
+        self.head.put(w, at);
+        w.put16(at + 4, MINOR);
+        w.text(at + 16, self.method);
+        w.text(at + 24, self.url);
+        w.list(at + 32, &self.headers);
+        w.text(at + 48, self.body);
+    }
+}
+
+impl<'a> Message<'a> for FetchRequest<'a> {
+    const REQUEST: bool = false;
+}
+
+/// FetchResponse is what another server answered. It has the head of a verdict
+/// too, written by the host.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FetchResponse<'a> {
+    pub head: VerdictHead,
+    /// of the last response, after redirects
+    pub status: u32,
+    /// zero
+    pub reserved: u32,
+    /// names in lower case, in their order; one that came twice is there twice
+    pub headers: List<'a, FetchHeader<'a>>,
+    pub body: &'a str,
+}
+
+impl<'a> Record<'a> for FetchResponse<'a> {
+    const SIZE: usize = 48;
+
+    fn get(r: &mut Reader<'a>, p: &[u8]) -> Self {
+        let mut space = [0; 48];
+        let p = part(p, &mut space);
+        FetchResponse {
+            head: Record::get(r, &p[..16]),
+            status: get32(p, 16),
+            reserved: get32(p, 20),
+            headers: r.list(p, 24),
+            body: r.text(p, 40),
+        }
+    }
+
+    fn put(&self, w: &mut Writer<'_>, at: usize) {
+        self.head.put(w, at);
+        w.put16(at + 4, MINOR);
+        w.put32(at + 16, self.status);
+        w.put32(at + 20, self.reserved);
+        w.list(at + 24, &self.headers);
+        w.text(at + 40, self.body);
+    }
+}
+
+impl<'a> Message<'a> for FetchResponse<'a> {
+    const REQUEST: bool = false;
+}
+
 /// The answers to a question of `entitle`, one an app and in the same order; none at
 /// all is an abstention.
 pub struct EntitleAnswers<'b>(Answers<'b>);
@@ -1508,6 +1622,12 @@ pub mod host {
         /// secret_get copies a secret of the plugin's configuration to out, in sign_in and
         /// exchange only. The host keeps it out of every log.
         pub fn secret_get(name: *const u8, nlen: u32, out: *mut u8, capacity: u32) -> i32;
+        /// http_fetch sends the FetchRequest to another server and copies the
+        /// FetchResponse to out, in sign_in and exchange only. CodeRefused: the request
+        /// or one of its redirects breaks a rule. CodeFailed: no answer, or none that is
+        /// UTF-8 and short enough. CodeDoesNotFit: capacity is too small; the request
+        /// was sent all the same.
+        pub fn http_fetch(request: *const u8, rlen: u32, out: *mut u8, capacity: u32) -> i32;
         /// metric_add adds to a counter that the operator sees; the answer is 0 or a
         /// Code. A name is lower-case letters, digits and _, a letter first. A counter
         /// only grows, and a plugin has few: a name is no place for what differs from
