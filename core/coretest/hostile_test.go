@@ -74,6 +74,7 @@ func hostileStart(t *testing.T) *coretest.Server {
 			spec.Deadline *= 50
 			spec.StartDeadline *= 30
 			spec.HostDeadline *= 10
+			spec.Breaker = 0 // each harm is to be seen
 			all = append(all, spec)
 		}
 		c.Plugin = append(all, c.Plugin...)

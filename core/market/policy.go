@@ -9,6 +9,7 @@ import (
 	"log/slog"
 
 	"github.com/souk-market/souk/core/catalog"
+	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/store"
 	"github.com/souk-market/souk/core/token"
 	"github.com/souk-market/souk/sdk/abi"
@@ -22,8 +23,12 @@ func (m *Market) decide(ctx context.Context, q *Request, w *work, purpose abi.Pu
 	if err != nil {
 		return err
 	}
-	m.entitle(ctx, w, head)
-	m.selectVersions(ctx, w, head)
+	// One Call for both: a plugin that is swapped meanwhile answers all of a request
+	// or nothing of it.
+	call := m.Plugins.Acquire()
+	defer call.Release()
+	m.entitle(ctx, call, w, head)
+	m.selectVersions(ctx, call, w, head)
 	return nil
 }
 
@@ -66,17 +71,15 @@ func (m *Market) account(ctx context.Context, access *token.Access) (store.Accou
 	return account, nil
 }
 
-func (m *Market) entitle(ctx context.Context, w *work, head abi.Head) {
-	allowed := m.Config.EntitleDefault == DefaultAllow ||
-		m.Config.EntitleDefault == DefaultAuto && !m.Plugins.Has(abi.HookEntitle)
-	if !m.Plugins.Has(abi.HookEntitle) {
+func (m *Market) entitle(ctx context.Context, call *plugin.Call, w *work, head abi.Head) {
+	asked := call.Has(abi.HookEntitle)
+	allowed := m.Config.EntitleDefault == DefaultAllow || m.Config.EntitleDefault == DefaultAuto && !asked
+	if !asked {
 		for i := range w.picks {
 			w.picks[i].denied = !allowed
 		}
 		return
 	}
-	call := m.Plugins.Acquire()
-	defer call.Release()
 	call.Entitle.Head = head
 	call.Entitle.Apps = call.Entitle.Apps[:0]
 	for i := range w.picks {
@@ -102,7 +105,7 @@ func (m *Market) entitle(ctx context.Context, w *work, head abi.Head) {
 
 // selectVersions lets policy choose for every app that is not denied, and puts
 // the core's rule in its place where it abstains or holds.
-func (m *Market) selectVersions(ctx context.Context, w *work, head abi.Head) {
+func (m *Market) selectVersions(ctx context.Context, call *plugin.Call, w *work, head abi.Head) {
 	open := 0
 	for i := range w.picks {
 		w.picks[i].choice = abi.ChoicePass
@@ -110,8 +113,8 @@ func (m *Market) selectVersions(ctx context.Context, w *work, head abi.Head) {
 			open++
 		}
 	}
-	if open > 0 && m.Plugins.Has(abi.HookSelectVersion) {
-		m.askVersions(ctx, w, head)
+	if open > 0 && call.Has(abi.HookSelectVersion) {
+		m.askVersions(ctx, call, w, head)
 	}
 	for i := range w.picks {
 		p := &w.picks[i]
@@ -124,9 +127,7 @@ func (m *Market) selectVersions(ctx context.Context, w *work, head abi.Head) {
 	}
 }
 
-func (m *Market) askVersions(ctx context.Context, w *work, head abi.Head) {
-	call := m.Plugins.Acquire()
-	defer call.Release()
+func (m *Market) askVersions(ctx context.Context, call *plugin.Call, w *work, head abi.Head) {
 	q := &call.SelectVersion
 	q.Head = head
 	q.Apps = q.Apps[:0]
@@ -193,12 +194,12 @@ func restoreChoice(choice abi.Choice, candidates []catalog.Candidate) abi.Choice
 }
 
 // note writes a decision to the log, for an operator who wants to see them.
-func (m *Market) note(ctx context.Context, head abi.Head, p *pick, hook, plugin, reason string, what slog.Attr) {
+func (m *Market) note(ctx context.Context, head abi.Head, p *pick, hook, name, reason string, what slog.Attr) {
 	if m.Log == nil || !m.Log.Enabled(ctx, slog.LevelDebug) {
 		return
 	}
 	m.Log.LogAttrs(ctx, slog.LevelDebug, "decision", slog.String("hook", hook), slog.String("account", head.Account),
-		slog.Uint64("item", p.entry.ID), what, slog.String("plugin", plugin), slog.String("reason", reason))
+		slog.Uint64("item", p.entry.ID), what, slog.String("plugin", name), slog.String("reason", reason))
 }
 
 // seed is the randomness that policy gets for one request.

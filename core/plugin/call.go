@@ -2,7 +2,7 @@ package plugin
 
 import (
 	"context"
-	"sync/atomic"
+	"time"
 
 	"github.com/souk-market/souk/sdk/abi"
 )
@@ -20,6 +20,9 @@ type Call struct {
 	Exchange      abi.ExchangeRequest
 
 	host    *Host
+	stripe  uint32
+	at      uint32 // the slot that was free last time
+	set     *set   // from Acquire to Release
 	request []byte // the question as the guests get it
 	answers []byte // copies of all verdicts; their strings lie in here
 	secrets []string
@@ -37,8 +40,16 @@ type Call struct {
 // keep is the most that a Call keeps for the next request, of each buffer.
 const keep = 256 << 10
 
-// Acquire returns an empty Call. Release gives it back.
-func (h *Host) Acquire() *Call { return h.calls.Get().(*Call) }
+// Acquire returns an empty Call. Until Release gives it back all that it asks is
+// answered by the plugins of now, also if they are swapped meanwhile.
+func (h *Host) Acquire() *Call {
+	c := h.calls.Get().(*Call)
+	h.pin(c)
+	return c
+}
+
+// Has says whether any plugin is asked this question.
+func (c *Call) Has(hook abi.Hook) bool { return c.set.has(hook) }
 
 // Release gives the Call back.
 func (c *Call) Release() {
@@ -54,6 +65,7 @@ func (c *Call) Release() {
 	c.request, c.answers = small(c.request), small(c.answers)
 	c.entitlements, c.selections = emptied(c.entitlements), emptied(c.selections)
 	c.fuel = 0
+	c.host.unpin(c)
 	c.host.calls.Put(c)
 }
 
@@ -83,37 +95,61 @@ type verdict interface {
 // ask asks one plugin what c.request holds and reads its answer to v. Neither
 // answered nor failed means that it abstained.
 // hot: called for every update check with a candidate; no allocation.
-func (c *Call) ask(ctx context.Context, p *plugin, q question, most uint32, v verdict) (answered bool, failure *Failure) {
-	answered, f := c.try(ctx, p, q, most, v)
-	if f != nil {
+func (c *Call) ask(ctx context.Context, g *generation, q question, most uint32, v verdict) (answered bool, failure *Failure) {
+	b, probe := g.breakers[q.hook], false
+	if b.state.Load() != uint32(breakerClosed) {
+		var ok bool
+		if probe, ok = b.admit(g.log.now()); !ok {
+			g.failures[q.hook][KindOpen].Add(1)
+			return false, &Failure{Plugin: g.name, Hook: q.hook, Kind: KindOpen, Reason: "it failed too often and isn't asked for a while"}
+		}
+	}
+	answered, f := c.try(ctx, g, q, most, v)
+	switch {
+	case f != nil:
 		f.reason = sanitize(q.redact(f.reason))
-		return false, p.failed(q.hook, f)
+		return false, g.failed(q.hook, f, probe)
+	case probe:
+		b.passed()
+		g.log.breakerChanged(q.hook, nil)
 	}
 	return answered, nil
 }
 
-func (p *plugin) failed(hook abi.Hook, f *fault) *Failure {
-	failure := &Failure{Plugin: p.name, Hook: hook, Kind: f.kind, Reason: f.reason}
-	p.failures[hook][f.kind].Add(1)
-	p.last.Store(failure)
-	p.log.failure(failure)
+// failed notes a failure, and does what has to be done about a plugin that fails
+// again and again.
+func (g *generation) failed(hook abi.Hook, f *fault, probe bool) *Failure {
+	failure := &Failure{Plugin: g.name, Hook: hook, Kind: f.kind, Reason: f.reason}
+	g.failures[hook][f.kind].Add(1)
+	g.last.Store(failure)
+	g.log.failure(failure)
+	b := g.breakers[hook]
+	switch {
+	case !f.blameless:
+		now := g.log.now()
+		if b.failed(now, g.calls(hook), probe) {
+			g.log.breakerChanged(hook, failure)
+		}
+		if g.probation.lasts(now) && b.failing(probationFailures, probationTime) && g.probation.end() {
+			g.host.sendBack(g, failure)
+		}
+	case probe:
+		b.inconclusive()
+	}
 	return failure
 }
 
-func (c *Call) try(ctx context.Context, p *plugin, q question, most uint32, v verdict) (answered bool, f *fault) {
+func (c *Call) try(ctx context.Context, g *generation, q question, most uint32, v verdict) (answered bool, f *fault) {
 	if len(c.request) > abi.MaxRequest {
-		return false, faultf(KindMemory, "the question has %d bytes: at most %d are asked", len(c.request), abi.MaxRequest)
+		return false, faultf(KindMemory, "the question has %d bytes: at most %d are asked", len(c.request), abi.MaxRequest).excused()
 	}
-	g := p.current.Load()
-	if g == nil {
-		return false, faultf(KindUnavailable, "%v", errClosed)
-	}
-	s, err := g.take(ctx, g.spec.HostDeadline.Std())
+	lane := g.lanes[laneOf(q.hook)]
+	s, waited, err := lane.take(ctx, &c.at, g.spec.HostDeadline.Std())
 	switch {
 	case err != nil:
-		return false, faultf(KindUnavailable, "%v", err)
+		return false, faultf(KindUnavailable, "%v", err).excused()
 	case s == nil:
-		return false, faultf(KindBusy, "none of %d instances became free", len(g.all))
+		return false, faultf(KindBusy, "none of %d instances became free", len(lane.all)).excused()
 	}
 	defer func() {
 		if f != nil {
@@ -128,21 +164,35 @@ func (c *Call) try(ctx context.Context, p *plugin, q question, most uint32, v ve
 			s.in.close()
 			s.in = nil
 		}
-		g.give(s)
+		lane.give(s)
 	}()
 	if s.in == nil {
 		g.restarts.Add(1)
 		if s.in, err = g.start(ctx); err != nil {
-			return false, faultf(KindUnavailable, "start an instance: %v", err)
+			f := faultf(KindUnavailable, "start an instance: %v", err)
+			f.blameless = ctx.Err() != nil
+			return false, f
 		}
 	}
 
+	n := s.counts[q.hook]
+	if waited > 0 {
+		count(&n.waits, 1)
+		count(&n.waited, uint64(waited))
+	}
+	var began time.Duration
+	clocked := n.clocked(q.hook)
+	if clocked {
+		began = since()
+	}
 	view, f := s.in.ask(ctx, q, c.request, most)
-	n := &s.counts[q.hook]
+	if clocked {
+		n.latency.add(uint64(since() - began))
+	}
 	used := s.in.used()
 	c.fuel += used
-	count(&n.calls, 1)
 	count(&n.fuel, used)
+	n.used.add(used)
 	if f == nil && view == nil {
 		count(&n.abstained, 1)
 		return false, nil
@@ -153,16 +203,12 @@ func (c *Call) try(ctx context.Context, p *plugin, q question, most uint32, v ve
 	from := len(c.answers)
 	c.answers = append(c.answers, view...)
 	if wrong := v.read(c.answers[from:], &g.spec); wrong != "" {
-		return false, &fault{KindNonsense, wrong}
+		return false, &fault{kind: KindNonsense, reason: wrong}
 	}
 	if g.secrets != nil {
 		if wrong := v.hide(g.secrets); wrong != "" {
-			return false, &fault{KindNonsense, wrong}
+			return false, &fault{kind: KindNonsense, reason: wrong}
 		}
 	}
 	return true, nil
 }
-
-// count adds to a counter that only the holder of its slot writes, and anybody
-// reads.
-func count(c *atomic.Uint64, n uint64) { c.Store(c.Load() + n) }

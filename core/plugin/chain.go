@@ -37,7 +37,7 @@ func (c *Call) AskEntitle(ctx context.Context) []Entitlement {
 	for i := range list {
 		list[i] = Entitlement{Decision: abi.DecisionPass}
 	}
-	chain := c.host.chains[abi.HookEntitle]
+	chain := c.set.chains[abi.HookEntitle]
 	if apps == 0 || len(chain) == 0 {
 		return list
 	}
@@ -45,17 +45,17 @@ func (c *Call) AskEntitle(ctx context.Context) []Entitlement {
 	q := ask(abi.HookEntitle, &c.Entitle.Head)
 	answer := &c.entitleAnswer
 	answer.apps = apps
-	for _, p := range chain {
-		answered, failure := c.ask(ctx, p, q, abi.MaxVerdict, answer)
+	for _, g := range chain {
+		answered, failure := c.ask(ctx, g, q, abi.MaxVerdict, answer)
 		open := false
 		for i := range list {
-			e := Entitlement{Decision: abi.DecisionPass, Plugin: p.name}
+			e := Entitlement{Decision: abi.DecisionPass, Plugin: g.name}
 			switch {
 			case answered:
 				item := &answer.Items[i]
 				e.Decision, e.Code, e.Reason = item.Decision, item.Code, item.Reason
 			case failure != nil:
-				e.Decision, e.Reason, e.Failed = p.entitleOnError(), failedReason, true
+				e.Decision, e.Reason, e.Failed = g.entitleOnError(), failedReason, true
 			}
 			list[i].meet(e)
 			open = open || list[i].Decision != abi.Deny
@@ -76,8 +76,8 @@ func (e *Entitlement) meet(next Entitlement) {
 	}
 }
 
-func (p *plugin) entitleOnError() abi.Decision {
-	switch p.onError {
+func (g *generation) entitleOnError() abi.Decision {
+	switch g.onError {
 	case errorAllows:
 		return abi.Allow
 	case errorAbstains:
@@ -95,7 +95,7 @@ func (c *Call) AskSelectVersion(ctx context.Context) []Selection {
 	for i := range list {
 		list[i] = Selection{Choice: abi.ChoicePass}
 	}
-	chain := c.host.chains[abi.HookSelectVersion]
+	chain := c.set.chains[abi.HookSelectVersion]
 	if len(list) == 0 || len(chain) == 0 {
 		return list
 	}
@@ -104,8 +104,8 @@ func (c *Call) AskSelectVersion(ctx context.Context) []Selection {
 	answer := &c.selectAnswer
 	answer.apps = c.SelectVersion.Apps
 	defer func() { answer.apps = nil }()
-	for _, p := range chain {
-		answered, failure := c.ask(ctx, p, q, abi.MaxVerdict, answer)
+	for _, g := range chain {
+		answered, failure := c.ask(ctx, g, q, abi.MaxVerdict, answer)
 		open := false
 		for i := range list {
 			if list[i].Choice != abi.ChoicePass {
@@ -114,9 +114,9 @@ func (c *Call) AskSelectVersion(ctx context.Context) []Selection {
 			switch {
 			case answered && answer.Items[i].Choice != abi.ChoicePass:
 				item := &answer.Items[i]
-				list[i] = Selection{Choice: item.Choice, Plugin: p.name, Code: item.Code, Reason: item.Reason}
-			case failure != nil && p.onError == errorDenies:
-				list[i] = Selection{Choice: abi.Hold, Plugin: p.name, Reason: failedReason, Failed: true}
+				list[i] = Selection{Choice: item.Choice, Plugin: g.name, Code: item.Code, Reason: item.Reason}
+			case failure != nil && g.onError == errorDenies:
+				list[i] = Selection{Choice: abi.Hold, Plugin: g.name, Reason: failedReason, Failed: true}
 			default:
 				open = true
 			}
@@ -140,17 +140,17 @@ func (c *Call) AskSignIn(ctx context.Context, owner string) (answer *abi.SignInA
 	q := ask(abi.HookSignIn, &c.SignIn.Head)
 	q.secrets = c.guarded()
 	asked := false
-	for _, p := range c.host.chains[abi.HookSignIn] {
-		if owner != "" && owner != p.name {
+	for _, g := range c.set.chains[abi.HookSignIn] {
+		if owner != "" && owner != g.name {
 			continue
 		}
 		asked = true
-		answered, failure := c.ask(ctx, p, q, abi.MaxSignInVerdict, &c.signInAnswer)
+		answered, failure := c.ask(ctx, g, q, abi.MaxSignInVerdict, &c.signInAnswer)
 		if failure != nil {
-			return nil, p.name, failure
+			return nil, g.name, failure
 		}
 		if answered && c.signInAnswer.Items[0].Outcome != abi.SignInPass {
-			return &c.signInAnswer.Items[0], p.name, nil
+			return &c.signInAnswer.Items[0], g.name, nil
 		}
 	}
 	if owner != "" && !asked {
@@ -167,13 +167,13 @@ func (c *Call) AskExchange(ctx context.Context) (answer *abi.ExchangeAnswer, plu
 	c.secrets = append(c.secrets, c.Exchange.SubjectToken)
 	q := ask(abi.HookExchange, &c.Exchange.Head)
 	q.secrets = c.guarded()
-	for _, p := range c.host.chains[abi.HookExchange] {
-		answered, failure := c.ask(ctx, p, q, abi.MaxVerdict, &c.exchangeAnswer)
+	for _, g := range c.set.chains[abi.HookExchange] {
+		answered, failure := c.ask(ctx, g, q, abi.MaxVerdict, &c.exchangeAnswer)
 		if failure != nil {
-			return nil, p.name, failure
+			return nil, g.name, failure
 		}
 		if answered && c.exchangeAnswer.Items[0].Outcome != abi.ExchangePass {
-			return &c.exchangeAnswer.Items[0], p.name, nil
+			return &c.exchangeAnswer.Items[0], g.name, nil
 		}
 	}
 	return nil, "", ErrAbstained

@@ -24,10 +24,13 @@ func WASIParams(name string) string {
 
 // BreakStart makes every later start of an instance fail.
 func BreakStart(h *Host) {
-	for _, p := range h.plugins {
-		p.current.Load().spec.StartFuel = 0
+	for _, g := range h.set.Load().all {
+		g.spec.StartFuel = 0
 	}
 }
+
+// Started counts the instances of the first plugin that may be asked a question.
+func Started(h *Host, hook abi.Hook) int { return h.set.Load().all[0].running()[laneOf(hook)] }
 
 // Inspect says what load makes of a module before anything of it is rewritten.
 var Inspect = inspect
@@ -80,8 +83,8 @@ type Network struct {
 
 // SetNetwork puts what is set in a Network in the place of the real one.
 func SetNetwork(h *Host, n Network) {
-	for _, p := range h.plugins {
-		f := p.current.Load().fetcher
+	for _, g := range h.set.Load().all {
+		f := g.fetcher
 		f.transport.TLSClientConfig.RootCAs = n.Roots
 		f.resolver = n.Resolver
 		if n.Public != nil {
@@ -92,3 +95,24 @@ func SetNetwork(h *Host, n Network) {
 
 // PublicAddress says whether a guest may reach an address.
 var PublicAddress = publicAddress
+
+// Living counts the generations of a plugin that are not closed.
+func Living(h *Host, name string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, g := range h.set.Load().all {
+		if g.name == name {
+			return len(g.living)
+		}
+	}
+	return 0
+}
+
+// Settle waits until all that was replaced is drained.
+func Settle(h *Host) { h.work.Wait() }
+
+// Buckets are those of a histogram.
+const Buckets = buckets
+
+// BucketOf and BucketEnd are how it counts.
+var BucketOf, BucketEnd = bucketOf, bucketEnd

@@ -29,10 +29,11 @@ const (
 	KindErrorCode               // the guest's own error code
 	KindBusy                    // no instance became free in time
 	KindUnavailable             // no instance could be started
+	KindOpen                    // its breaker was open: it was not asked
 	kinds
 )
 
-var kindNames = [kinds]string{"trap", "fuel", "deadline", "memory", "nonsense", "error code", "busy", "unavailable"}
+var kindNames = [kinds]string{"trap", "fuel", "deadline", "memory", "nonsense", "error code", "busy", "unavailable", "breaker open"}
 
 // String returns the kind's name in log and metrics.
 func (k Kind) String() string {
@@ -60,22 +61,21 @@ func (f *Failure) Unwrap() error { return ErrFailed }
 
 // fault is a failure that its plugin and hook are not yet known of.
 type fault struct {
-	kind   Kind
-	reason string
+	kind      Kind
+	reason    string
+	blameless bool // it says nothing about the plugin
 }
 
 func faultf(kind Kind, format string, args ...any) *fault {
 	return &fault{kind: kind, reason: fmt.Sprintf(format, args...)}
 }
 
+func (f *fault) excused() *fault {
+	f.blameless = true
+	return f
+}
+
 const hookCount = len(abi.Hooks) + 1 // hooks are numbered from 1
 
 // failures counts by hook and kind.
 type failures [hookCount][kinds]atomic.Uint64
-
-// counts are those of one slot, so that cores don't share them.
-type counts [hookCount]struct {
-	calls     atomic.Uint64
-	abstained atomic.Uint64
-	fuel      atomic.Uint64
-}

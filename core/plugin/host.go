@@ -17,12 +17,13 @@ package plugin
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/souk-market/souk/sdk/abi"
@@ -43,27 +44,20 @@ type Options struct {
 // Host asks the plugins of one configuration. Its methods may be called by many
 // at a time.
 type Host struct {
-	plugins []*plugin
-	chains  [hookCount][]*plugin
+	swaps
 	calls   sync.Pool
+	stripes atomic.Uint32 // of the Calls made so far
 }
 
-// maxLoads bounds how many plugins are compiled at a time: it is heavy work.
+// maxLoads bounds how many plugins are compiled at a time when the host opens: it
+// is heavy work.
 const maxLoads = 2
 
 // Open loads all plugins. The error is one sentence that names the first plugin
 // that can't be loaded, and why.
 func Open(ctx context.Context, o Options) (*Host, error) {
-	names := map[string]bool{}
-	for i := range o.Specs {
-		s := &o.Specs[i]
-		if err := s.Validate(fmt.Sprintf("plugin[%d]", i)); err != nil {
-			return nil, err
-		}
-		if names[s.Name] {
-			return nil, fmt.Errorf("plugin[%d].name: %q is the name of an earlier plugin: choose another", i, s.Name)
-		}
-		names[s.Name] = true
+	if err := validateAll(o.Specs); err != nil {
+		return nil, err
 	}
 	l := o.loader()
 	if l.cache != "" {
@@ -72,8 +66,10 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 			l.cache = ""
 		}
 	}
+	h := &Host{swaps: newSwaps(l)}
+	h.calls.New = func() any { return &Call{host: h, stripe: h.stripes.Add(1) - 1} }
 
-	plugins, errs := make([]*plugin, len(o.Specs)), make([]error, len(o.Specs))
+	loaded, errs := make([]*generation, len(o.Specs)), make([]error, len(o.Specs))
 	turns := make(chan struct{}, maxLoads)
 	var wg sync.WaitGroup
 	for i, s := range o.Specs {
@@ -81,35 +77,46 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 			turns <- struct{}{}
 			defer func() { <-turns }()
 			if errs[i] = ctx.Err(); errs[i] == nil {
-				plugins[i], errs[i] = l.load(ctx, s)
+				loaded[i], errs[i] = l.load(ctx, h.newPlugin(s.Name), s)
 			}
 		})
 	}
 	wg.Wait()
-	h := &Host{}
-	h.calls.New = func() any { return &Call{host: h} }
 	var failed error
-	for i, p := range plugins {
-		if p != nil {
-			h.plugins = append(h.plugins, p)
-		}
-		if failed == nil && errs[i] != nil {
+	for i, g := range loaded {
+		switch {
+		case g != nil:
+			h.adopt(g)
+		case failed == nil:
 			failed = fmt.Errorf("plugin[%d] %s: %w", i, o.Specs[i].Name, errs[i])
 		}
 	}
 	if failed != nil {
-		h.Close(ctx)
+		h.discard(slices.DeleteFunc(loaded, func(g *generation) bool { return g == nil })...)
 		return nil, failed
 	}
-	for _, p := range h.plugins {
-		for _, hook := range p.hooks {
-			h.chains[hook] = append(h.chains[hook], p)
-		}
-	}
+	h.mu.Lock()
+	h.publish(loaded)
+	h.mu.Unlock()
 	if l.cache != "" {
 		pruneCache(l.cache, time.Now())
 	}
 	return h, nil
+}
+
+func validateAll(specs []Spec) error {
+	names := map[string]bool{}
+	for i := range specs {
+		s := &specs[i]
+		if err := s.Validate(fmt.Sprintf("plugin[%d]", i)); err != nil {
+			return err
+		}
+		if names[s.Name] {
+			return fmt.Errorf("plugin[%d].name: %q is the name of an earlier plugin: choose another", i, s.Name)
+		}
+		names[s.Name] = true
+	}
+	return nil
 }
 
 func (o Options) loader() *loader {
@@ -129,105 +136,52 @@ func (o Options) loader() *loader {
 	return l
 }
 
-// Close waits for the questions that are being answered and frees everything.
-// Later questions fail.
+// Close waits for the questions that are being answered, and for the requests of
+// generations that were replaced, and frees everything. Later questions fail.
 func (h *Host) Close(ctx context.Context) error {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	h.swapping <- struct{}{} // a swap under way ends without a change
 	var errs []error
-	for _, p := range h.plugins {
-		if g := p.current.Swap(nil); g != nil {
-			errs = append(errs, g.close(ctx))
+	for _, g := range h.set.Load().all {
+		errs = append(errs, h.closeAll(ctx, g.plugin))
+	}
+	<-h.swapping
+	h.work.Wait()
+	return errors.Join(errs...)
+}
+
+// closeAll closes what a plugin has, but for what still drains: that goes by
+// itself.
+func (h *Host) closeAll(ctx context.Context, p *plugin) error {
+	h.mu.Lock()
+	var over []*generation
+	for _, g := range p.living {
+		if !g.closed && (g == p.current || g.held == 0) {
+			g.closed = true
+			over = append(over, g)
 		}
+	}
+	p.previous = nil
+	h.mu.Unlock()
+	var errs []error
+	for _, g := range over {
+		errs = append(errs, g.close(ctx))
 	}
 	return errors.Join(errs...)
 }
 
-// Has says whether any plugin is asked this question.
-func (h *Host) Has(hook abi.Hook) bool {
-	return int(hook) < hookCount && len(h.chains[hook]) > 0
-}
+// Has says whether any plugin is asked this question. It may be another answer
+// for the next request: within one, ask the Call.
+func (h *Host) Has(hook abi.Hook) bool { return h.set.Load().has(hook) }
 
 // Hosts are those that a plugin may send a person to, nil if there is no such plugin.
 func (h *Host) Hosts(name string) []string {
-	for _, p := range h.plugins {
-		if g := p.current.Load(); p.name == name && g != nil {
-			return g.spec.Hosts
-		}
+	if g := h.named(name); g != nil {
+		return g.spec.Hosts
 	}
 	return nil
 }
 
-// Info is what the operator sees of a plugin.
-type Info struct {
-	Name      string     `json:"name"`
-	SHA256    string     `json:"sha256"` // of the file
-	Size      int        `json:"size"`   // of the file
-	OnError   string     `json:"on_error"`
-	Allow     []string   `json:"allow"`
-	Slots     int        `json:"slots"`     // instances there may be
-	Instances int        `json:"instances"` // that are started; those that answer right now are counted as such
-	Memory    int64      `json:"memory"`    // bytes of their memories, without those that answer right now
-	Restarts  uint64     `json:"restarts"`  // instances that were started after the first
-	Hooks     []HookInfo `json:"hooks"`
-
-	LastFailure string            `json:"last_failure"` // in one line; "" = none so far
-	Metrics     map[string]uint64 `json:"metrics"`      // the plugin's own counters
-}
-
-// HookInfo counts the questions of one hook since the plugin was loaded.
-type HookInfo struct {
-	Hook      string            `json:"hook"`
-	Calls     uint64            `json:"calls"`
-	Abstained uint64            `json:"abstained"`
-	Fuel      uint64            `json:"fuel"`     // used by all calls together
-	Failures  map[string]uint64 `json:"failures"` // by kind; kinds that never happened are missing
-}
-
-// Plugins describes the plugins, in the order in which they are asked.
-func (h *Host) Plugins() []Info {
-	infos := make([]Info, 0, len(h.plugins))
-	for _, p := range h.plugins {
-		if g := p.current.Load(); g != nil {
-			infos = append(infos, p.info(g))
-		}
-	}
-	return infos
-}
-
-func (p *plugin) info(g *generation) Info {
-	info := Info{
-		Name: p.name, SHA256: hex.EncodeToString(g.hash[:]), Size: g.size, OnError: g.spec.OnError,
-		Allow: append([]string{}, g.spec.Allow...), Slots: len(g.all), Restarts: g.restarts.Load(),
-		Metrics: p.metrics.values(),
-	}
-	if f := p.last.Load(); f != nil {
-		info.LastFailure = f.Error()
-	}
-	for i := range g.all {
-		s := &g.all[i]
-		if !s.mu.TryLock() {
-			info.Instances++
-			continue
-		}
-		if s.in != nil {
-			info.Instances++
-			info.Memory += int64(s.in.mem.Size())
-		}
-		g.give(s)
-	}
-	for _, hook := range p.hooks {
-		hi := HookInfo{Hook: hook.String(), Failures: map[string]uint64{}}
-		for i := range g.all {
-			c := &g.all[i].counts[hook]
-			hi.Calls += c.calls.Load()
-			hi.Abstained += c.abstained.Load()
-			hi.Fuel += c.fuel.Load()
-		}
-		for k := range kinds {
-			if n := p.failures[hook][k].Load(); n > 0 {
-				hi.Failures[k.String()] = n
-			}
-		}
-		info.Hooks = append(info.Hooks, hi)
-	}
-	return info
-}
+func (s *set) has(hook abi.Hook) bool { return int(hook) < hookCount && len(s.chains[hook]) > 0 }

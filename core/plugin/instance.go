@@ -360,7 +360,7 @@ func (in *instance) fault(err error) *fault {
 		return faultf(KindFuel, "%v: %d", errFuel, in.budget)
 	case errors.Is(err, errDeadline):
 		if in.caller.Err() != nil {
-			return faultf(KindDeadline, "the request was given up: %v", in.caller.Err())
+			return faultf(KindDeadline, "the request was given up: %v", in.caller.Err()).excused()
 		}
 		return faultf(KindDeadline, "%v: %v", errDeadline, in.limit)
 	case errors.Is(err, errNoRoom):

@@ -27,40 +27,56 @@ import (
 // plugin is one entry of the configuration; what it runs can be replaced.
 type plugin struct {
 	name     string
-	hooks    []abi.Hook
-	onError  onError
-	current  atomic.Pointer[generation]
+	host     *Host
 	failures failures
 	last     atomic.Pointer[Failure]
 	log      *pluginLog
 	metrics  *metrics
+
+	// Under the host's lock.
+	current, previous *generation
+	living            []*generation // all that are not closed: older ones may still be asked
+	past              totals        // of those that are
+	number            int           // of the newest generation
+	returned          *Returned
 }
 
 // generation is one module with one configuration, ready to be asked: its own
 // runtime, so that closing it frees everything.
 type generation struct {
-	*slots
-	spec     Spec
-	config   []byte // for configure
-	hooks    []abi.Hook
-	hash     [sha256.Size]byte // of the file
-	size     int
-	kv       KV
-	secrets  *secrets
-	fetcher  *fetcher
-	log      *pluginLog
-	metrics  *metrics
-	timeless bool
-	runtime  wazero.Runtime
-	compiled wazero.CompiledModule
-	cache    wazero.CompilationCache
-	restarts atomic.Uint64
+	*plugin
+	spec      Spec // as it was configured
+	hooks     []abi.Hook
+	onError   onError
+	lanes     [lanes]*slots
+	breakers  [hookCount]*breaker // of the hooks that are asked
+	config    []byte              // for configure
+	hash      [sha256.Size]byte   // of the file
+	size      int
+	number    int
+	uploaded  bool // not the file that the configuration names
+	kv        KV
+	secrets   *secrets
+	fetcher   *fetcher
+	timeless  bool
+	runtime   wazero.Runtime
+	compiled  wazero.CompiledModule
+	cache     wazero.CompilationCache
+	restarts  atomic.Uint64
+	probation probation
+	held      int  // sets that have it and may still be asked; under the host's lock
+	closed    bool // under the host's lock
+	since     time.Time
 }
 
 func (g *generation) pages() uint32 { return uint32(g.spec.Memory / page) }
 
 func (g *generation) close(ctx context.Context) error {
-	g.slots.close()
+	for _, s := range g.lanes {
+		if s != nil {
+			s.close()
+		}
+	}
 	err := g.runtime.Close(ctx)
 	if g.fetcher != nil {
 		g.fetcher.close()
@@ -83,8 +99,9 @@ type loader struct {
 	timeless bool
 }
 
-// load makes a plugin of a Spec that is valid. The error doesn't name it.
-func (l *loader) load(ctx context.Context, s Spec) (*plugin, error) {
+// load makes a generation of a Spec that is valid, with one instance. The error
+// doesn't name the plugin.
+func (l *loader) load(ctx context.Context, p *plugin, s Spec) (*generation, error) {
 	// 1. The bytes, and whether they are the ones that the operator means.
 	wasm, err := l.read(&s)
 	if err != nil {
@@ -100,7 +117,8 @@ func (l *loader) load(ctx context.Context, s Spec) (*plugin, error) {
 		return nil, err
 	}
 	// 3. Meter it: what it doesn't understand it refuses.
-	g := &generation{spec: s, hooks: hooks, hash: hash, size: len(wasm), timeless: l.timeless}
+	g := &generation{plugin: p, spec: s, hooks: hooks, hash: hash, size: len(wasm), timeless: l.timeless}
+	g.spec.Wasm = nil // nobody needs the bytes any more
 	metered, _, err := meter.Rewrite(wasm, meter.Limits{MemoryPages: g.pages()})
 	if err != nil {
 		return nil, fmt.Errorf("the module can't be metered: %w", err)
@@ -123,23 +141,21 @@ func (l *loader) load(ctx context.Context, s Spec) (*plugin, error) {
 	if g.secrets, err = l.secrets(&s); err != nil {
 		return nil, err
 	}
-	policy, _ := parseOnError(s.OnError)
-	p := &plugin{name: s.Name, hooks: hooks, onError: policy, log: newPluginLog(l.log, l.now, s.Name), metrics: newMetrics()}
-	g.log, g.metrics = p.log, p.metrics
-	g.slots = newSlots(slotCount(s.Instances))
+	g.onError, _ = parseOnError(s.OnError)
+	g.openLanes(slotCount(s.Instances))
+	for _, h := range hooks {
+		g.breakers[h] = newBreaker(s.Breaker)
+	}
 	// 5. Validate what its author built, and compile what the meter made of it.
 	if err := l.compile(ctx, g, wasm, metered); err != nil {
 		return nil, err
 	}
 	// 6. Start one instance: what is wrong with its configuration shows now.
-	in, err := g.start(ctx)
-	if err != nil {
+	if err := g.warm(ctx, [lanes]int{}); err != nil {
 		g.close(ctx)
 		return nil, err
 	}
-	g.all[0].in = in
-	p.current.Store(g)
-	return p, nil
+	return g, nil
 }
 
 func slotCount(instances int) int {

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -111,6 +112,14 @@ func (l *loader) secrets(s *Spec) (*secrets, error) {
 		all.hide(text)
 	}
 	return all, nil
+}
+
+// equal says whether both hold the same: a file may have got another secret.
+func (s *secrets) equal(other *secrets) bool {
+	if s == nil || other == nil {
+		return s == other
+	}
+	return maps.EqualFunc(s.values, other.values, bytes.Equal)
 }
 
 func (l *loader) secret(s Secret) (string, error) {

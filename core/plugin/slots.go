@@ -20,20 +20,19 @@ type slot struct {
 	mu     sync.Mutex
 	in     *instance
 	closed bool
-	counts counts
-	_      [64]byte // the next slot is another core's
+	counts [hookCount]*counts // of the hooks of its lane
+	_      [64]byte           // the next slot is another core's
 }
 
 // slots are the places for the instances of one generation. What costs most
 // when cores share instances is the instance's memory that moves between them;
-// so each core looks for a free slot where it found one last time.
+// so a Call, which a core uses again and again, looks for a free slot where it
+// found one last time.
 //
 // Slots are not a sync.Pool: the engine keeps every instance that isn't closed,
 // and a pool drops them without closing.
 type slots struct {
 	all     []slot
-	hints   sync.Pool // of *hint, one a core
-	next    atomic.Uint32
 	waiting atomic.Int32
 	freed   chan struct{} // somebody may find a free slot
 
@@ -46,8 +45,6 @@ type slots struct {
 // are stopped by the scheduler while they hold one: so some would wait for ever.
 const barging = time.Millisecond
 
-type hint struct{ at uint32 }
-
 // yields is how often one lets others run before it waits in earnest.
 const yields = 8
 
@@ -55,40 +52,43 @@ func newSlots(n int) *slots {
 	return &slots{all: make([]slot, n), freed: make(chan struct{}, n), handed: make(chan *slot)}
 }
 
-// take returns a locked slot. It waits for at most patience and as long as ctx
-// allows; nil with no error means that all stayed busy.
-func (s *slots) take(ctx context.Context, patience time.Duration) (*slot, error) {
-	h, _ := s.hints.Get().(*hint)
-	if h == nil {
-		h = &hint{s.next.Add(1) - 1}
-	}
-	sl := s.find(h)
+// take returns a locked slot and looks for it where at says first. It waits for
+// at most patience and as long as ctx allows; nil with no error means that all
+// stayed busy. waited is 0 if one was free.
+func (s *slots) take(ctx context.Context, at *uint32, patience time.Duration) (sl *slot, waited time.Duration, err error) {
+	sl = s.find(at)
 	if sl == nil {
-		sl = s.wait(ctx, h, patience)
+		began := since()
+		sl = s.wait(ctx, at, patience)
+		waited = max(since()-began, 1)
 	}
-	s.hints.Put(h)
 	if sl != nil && sl.closed {
 		s.give(sl)
-		return nil, errClosed
+		return nil, waited, errClosed
 	}
-	return sl, nil
+	return sl, waited, nil
 }
 
-func (s *slots) find(h *hint) *slot {
+func (s *slots) find(at *uint32) *slot {
 	n := uint32(len(s.all))
-	for i := range n {
-		at := (h.at + i) % n
-		if sl := &s.all[at]; sl.mu.TryLock() {
-			h.at = at
+	first := *at % n
+	for i := first; ; {
+		if sl := &s.all[i]; sl.mu.TryLock() {
+			*at = i
 			return sl
 		}
+		if i++; i == n {
+			i = 0
+		}
+		if i == first {
+			return nil
+		}
 	}
-	return nil
 }
 
 // wait looks again whenever a slot was given back. Who gives one back after the
 // look below failed sees that somebody is waiting: none is missed.
-func (s *slots) wait(ctx context.Context, h *hint, patience time.Duration) *slot {
+func (s *slots) wait(ctx context.Context, at *uint32, patience time.Duration) *slot {
 	if s.waiting.Add(1) > maxWaiting {
 		s.waiting.Add(-1)
 		return nil
@@ -98,7 +98,7 @@ func (s *slots) wait(ctx context.Context, h *hint, patience time.Duration) *slot
 	// isn't running, and waits for its turn like us.
 	for range yields {
 		runtime.Gosched()
-		if sl := s.find(h); sl != nil {
+		if sl := s.find(at); sl != nil {
 			return sl
 		}
 	}
@@ -106,7 +106,7 @@ func (s *slots) wait(ctx context.Context, h *hint, patience time.Duration) *slot
 	defer timer.Stop()
 	var handed chan *slot // nil: nothing comes
 	for {
-		if sl := s.find(h); sl != nil {
+		if sl := s.find(at); sl != nil {
 			return sl
 		}
 		select {

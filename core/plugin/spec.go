@@ -28,7 +28,8 @@ type Spec struct {
 	HostDeadline  unit.Duration  `toml:"host_deadline"`  // of the host functions of one call, and of the wait for an instance
 	StartFuel     uint64         `toml:"start_fuel"`     // of the start of one instance: start section, _initialize, configure
 	StartDeadline unit.Duration  `toml:"start_deadline"` // of the same
-	Instances     int            `toml:"instances"`      // at most; 0 = 2 × cores
+	Instances     int            `toml:"instances"`      // at most, for entitle and select_version together, and as many for sign_in and exchange; 0 = 2 × cores
+	Breaker       int            `toml:"breaker"`        // failures of a hook in 10 s, and half of its calls, after which it isn't asked for a while; 0 = any number
 	Allow         []string       `toml:"allow"`          // groups of host functions that it may import
 	Hosts         []string       `toml:"hosts"`          // that http_fetch may ask and a sign-in may redirect to: host or host:port
 	Config        map[string]any `toml:"config"`         // handed to the guest as JSON
@@ -47,6 +48,7 @@ func DefaultSpec() Spec {
 		HostDeadline:  unit.Duration(2 * time.Second),
 		StartFuel:     100_000_000,
 		StartDeadline: unit.Duration(time.Second),
+		Breaker:       5,
 	}
 }
 
@@ -56,6 +58,7 @@ const (
 	maxFuel      = 1 << 40
 	maxInstances = 1024
 	maxName      = 64
+	maxBreaker   = 1000
 )
 
 // reserved are the hooks that a later version of the contract will have.
@@ -111,6 +114,8 @@ func (s *Spec) Validate(key string) error {
 		return refuse("start_deadline", "must be more than 0, for example \"1s\"")
 	case s.Instances < 0 || s.Instances > maxInstances:
 		return refuse("instances", "%d is impossible: write 1 to %d, or 0 for 2 × cores", s.Instances, maxInstances)
+	case s.Breaker < 0 || s.Breaker > maxBreaker:
+		return refuse("breaker", "%d is impossible: write 1 to %d, or 0 for none", s.Breaker, maxBreaker)
 	}
 	for _, group := range s.Allow {
 		if !slices.Contains(groups(), group) {

@@ -15,10 +15,11 @@ import (
 	"github.com/souk-market/souk/sdk/abi"
 )
 
-// spec is a plugin with the defaults.
+// spec is a plugin with the defaults, and without a breaker: most tests want to
+// see each failure.
 func spec(name string, wasm []byte) plugin.Spec {
 	s := plugin.DefaultSpec()
-	s.Name, s.Wasm = name, wasm
+	s.Name, s.Wasm, s.Breaker = name, wasm, 0
 	return s
 }
 

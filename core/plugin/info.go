@@ -1,0 +1,151 @@
+package plugin
+
+import (
+	"encoding/hex"
+	"time"
+
+	"github.com/souk-market/souk/sdk/abi"
+)
+
+// Info is what the operator sees of a plugin. Its counters go on when the plugin
+// is swapped.
+type Info struct {
+	Name       string    `json:"name"`
+	SHA256     string    `json:"sha256"`     // of the module
+	Size       int       `json:"size"`       // of the module
+	Generation int       `json:"generation"` // 1 is what the start loaded
+	Since      time.Time `json:"since"`      // when this generation took over
+	Uploaded   bool      `json:"uploaded"`   // it is not the configuration's file: a restart loads that
+	Previous   string    `json:"previous"`   // SHA-256 of the module that it can return to; "" = none
+	OnError    string    `json:"on_error"`
+	Allow      []string  `json:"allow"`
+	Slots      int       `json:"slots"`     // instances there may be
+	Instances  int       `json:"instances"` // that are started; those that answer right now are counted as such
+	Memory     int64     `json:"memory"`    // bytes of their memories, without those that answer right now
+	Restarts   uint64    `json:"restarts"`  // instances that a question had to start
+	Draining   int       `json:"draining"`  // earlier generations that still have requests
+
+	Hooks       []HookInfo `json:"hooks"`
+	LastFailure string     `json:"last_failure"` // in one line; "" = none so far
+	Returned    *Returned  `json:"returned"`     // the last swap that was undone because the new module failed
+
+	Metrics map[string]uint64 `json:"metrics"` // the plugin's own counters
+}
+
+// HookInfo counts the questions of one hook since the plugin was loaded first.
+type HookInfo struct {
+	Hook      string            `json:"hook"`
+	Calls     uint64            `json:"calls"`
+	Abstained uint64            `json:"abstained"`
+	Fuel      uint64            `json:"fuel"`      // used by all calls together
+	Failures  map[string]uint64 `json:"failures"`  // by kind; kinds that never happened are missing
+	Waits     uint64            `json:"waits"`     // calls that waited for an instance
+	WaitedNS  uint64            `json:"waited_ns"` // and how long, together
+	Breaker   BreakerInfo       `json:"breaker"`
+	Latency   Histogram         `json:"latency_ns"`    // of sign_in and exchange, and of every 32nd call of the others
+	FuelUsed  Histogram         `json:"fuel_per_call"` // of all
+}
+
+// Plugins describes the plugins, in the order in which they are asked.
+func (h *Host) Plugins() []Info {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	infos := []Info{}
+	for _, g := range h.set.Load().all {
+		if !g.closed {
+			infos = append(infos, g.info())
+		}
+	}
+	return infos
+}
+
+func (g *generation) info() Info {
+	p := g.plugin
+	info := Info{
+		Name: p.name, SHA256: hex.EncodeToString(g.hash[:]), Size: g.size, Generation: g.number, Since: g.since, Uploaded: g.uploaded,
+		OnError: g.spec.OnError, Allow: append([]string{}, g.spec.Allow...), Hooks: []HookInfo{}, Returned: p.returned,
+		Metrics: p.metrics.values(),
+	}
+	if p.previous != nil {
+		info.Previous = hex.EncodeToString(p.previous.hash[:])
+	}
+	if f := p.last.Load(); f != nil {
+		info.LastFailure = f.Error()
+	}
+	g.each(func(s *slots, sl *slot) {
+		info.Slots++
+		if !sl.mu.TryLock() {
+			info.Instances++
+			return
+		}
+		if sl.in != nil {
+			info.Instances++
+			info.Memory += int64(sl.in.mem.Size())
+		}
+		s.give(sl)
+	})
+	sums := p.past
+	for _, other := range p.living {
+		sums.add(other)
+		if other != g && other.held > 0 {
+			info.Draining++
+		}
+	}
+	info.Restarts = sums.restarts
+	for _, hook := range g.hooks {
+		info.Hooks = append(info.Hooks, g.hookInfo(hook, &sums.hooks[hook]))
+	}
+	return info
+}
+
+func (g *generation) hookInfo(hook abi.Hook, n *hookTotals) HookInfo {
+	used := n.used.histogram()
+	i := HookInfo{
+		Hook: hook.String(), Calls: used.Count, Abstained: n.abstained, Fuel: n.fuel, Failures: map[string]uint64{},
+		Waits: n.waits, WaitedNS: n.waited, Breaker: g.breakers[hook].info(),
+		Latency: n.latency.histogram(), FuelUsed: used,
+	}
+	for k := range kinds {
+		if n := g.failures[hook][k].Load(); n > 0 {
+			i.Failures[k.String()] = n
+		}
+	}
+	return i
+}
+
+// totals are the sums of whole generations.
+type totals struct {
+	restarts uint64
+	hooks    [hookCount]hookTotals
+}
+
+type hookTotals struct {
+	abstained, fuel, waits, waited uint64
+	latency, used                  tally
+}
+
+func (t *totals) add(g *generation) {
+	t.restarts += g.restarts.Load()
+	g.each(func(_ *slots, sl *slot) {
+		for hook, c := range sl.counts {
+			if c == nil {
+				continue
+			}
+			n := &t.hooks[hook]
+			n.abstained += c.abstained.Load()
+			n.fuel += c.fuel.Load()
+			n.waits += c.waits.Load()
+			n.waited += c.waited.Load()
+			n.latency.add(&c.latency)
+			n.used.add(&c.used)
+		}
+	})
+}
+
+// calls are those of one hook that this generation was asked.
+func (g *generation) calls(hook abi.Hook) (n uint64) {
+	for i := range g.lanes[laneOf(hook)].all {
+		n += g.lanes[laneOf(hook)].all[i].counts[hook].used.count()
+	}
+	return n
+}

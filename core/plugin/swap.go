@@ -1,0 +1,570 @@
+package plugin
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/souk-market/souk/core/plugin/meter"
+	"github.com/souk-market/souk/sdk/abi"
+)
+
+var (
+	// ErrNoPlugin says that there is no plugin of that name.
+	ErrNoPlugin = errors.New("plugin: there is no such plugin")
+	// ErrNoPrevious says that there is nothing to return to.
+	ErrNoPrevious = errors.New("plugin: there is no generation before this one")
+)
+
+// A new generation is on probation: if it mostly fails, the one before it comes
+// back by itself.
+const (
+	probationTime     = time.Minute
+	probationFailures = 3
+)
+
+// maxDraining bounds the sets that were replaced and still have requests. A swap
+// beyond it waits: each keeps its instances.
+const maxDraining = 8
+
+// set is what is asked at one time: a generation of every plugin. A Call holds on
+// to one from Acquire to Release, so a request sees one generation of each
+// plugin however many swaps happen meanwhile; see RATIONALE.md.
+type set struct {
+	all    []*generation // in the order in which they are asked
+	chains [hookCount][]*generation
+	pins   [stripes]pin
+	left   chan struct{} // somebody let go of it after it was replaced
+}
+
+// stripes are the counters of one set. A Call always uses the same one, and a
+// core the same Calls: so cores seldom share a counter.
+const stripes = 64
+
+type pin struct {
+	n atomic.Int64
+	_ [56]byte
+}
+
+func newSet(all []*generation) *set {
+	s := &set{all: all, left: make(chan struct{}, 1)}
+	for _, g := range all {
+		for _, hook := range g.hooks {
+			s.chains[hook] = append(s.chains[hook], g)
+		}
+	}
+	return s
+}
+
+// pin makes a Call hold on to the set of now. It looks twice: a set that was
+// replaced between the look and the pin may be freed already.
+// hot: called for every request.
+func (h *Host) pin(c *Call) {
+	for {
+		c.set = h.set.Load()
+		c.set.pins[c.stripe%stripes].n.Add(1)
+		if h.set.Load() == c.set {
+			return
+		}
+		h.unpin(c)
+	}
+}
+
+// unpin lets go. Who looks whether the set was replaced after letting go can't
+// miss that somebody waits for it.
+func (h *Host) unpin(c *Call) {
+	s := c.set
+	c.set = nil
+	s.pins[c.stripe%stripes].n.Add(-1)
+	if h.set.Load() != s {
+		select {
+		case s.left <- struct{}{}:
+		default: // it is told already
+		}
+	}
+}
+
+// drain waits until no Call holds on to a set that was replaced.
+func (s *set) drain() {
+	for i := range s.pins {
+		for s.pins[i].n.Load() != 0 {
+			<-s.left
+		}
+	}
+}
+
+// publish makes these generations the ones that are asked, and frees what isn't
+// any more as soon as its last request is over. The lock is held, and a place
+// among the draining is the caller's, unless it is the first set.
+func (h *Host) publish(all []*generation) {
+	for _, g := range all {
+		g.held++
+		g.current = g
+	}
+	old := h.set.Swap(newSet(all))
+	if old == nil {
+		return
+	}
+	h.work.Go(func() {
+		old.drain()
+		<-h.draining
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for _, g := range old.all {
+			g.held--
+			h.settle(g)
+		}
+	})
+}
+
+// settle frees a generation that nobody asks any more: all of it, or, if it is
+// what its plugin may return to, only its instances. The lock is held.
+func (h *Host) settle(g *generation) {
+	switch {
+	case g.held > 0 || g.closed:
+	case g.previous == g:
+		g.rest()
+	default:
+		g.closed = true
+		g.living = slices.DeleteFunc(g.living, func(other *generation) bool { return other == g })
+		g.past.add(g)
+		if err := g.close(context.Background()); err != nil {
+			h.loader.log.Error("plugin: close a generation", "plugin", g.name, "error", err)
+		}
+	}
+}
+
+// turn is the right to change what is asked, of one at a time.
+type turn struct {
+	*Host
+	published bool
+}
+
+// turn waits until no other swap is under way and few sets drain.
+func (h *Host) turn(ctx context.Context) (*turn, error) {
+	select {
+	case h.swapping <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for another swap: %w", ctx.Err())
+	}
+	select {
+	case h.draining <- struct{}{}:
+	case <-ctx.Done():
+		<-h.swapping
+		return nil, fmt.Errorf("wait for the requests of earlier generations: %w", ctx.Err())
+	}
+	return &turn{Host: h}, nil
+}
+
+// done gives the turn back. The place among the draining is that of the set that
+// was replaced, if one was.
+func (t *turn) done() {
+	if !t.published {
+		<-t.draining
+	}
+	<-t.swapping
+}
+
+// change publishes what next makes of the generations of now.
+func (t *turn) change(next func(now []*generation) []*generation) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return errClosed
+	}
+	t.publish(next(slices.Clone(t.set.Load().all)))
+	t.published = true
+	return nil
+}
+
+// replace publishes g in the place of its plugin's generation. previous is what
+// its plugin may return to from then on, nil for nothing.
+func (t *turn) replace(g, previous *generation) error {
+	now := t.loader.now()
+	return t.change(func(all []*generation) []*generation {
+		for i, old := range all {
+			if old.plugin == g.plugin {
+				all[i] = g
+				g.succeeds(previous, now)
+			}
+		}
+		return all
+	})
+}
+
+// succeeds notes that g is asked from now on. previous is what its plugin may
+// return to, nil for none. The host's lock is held.
+func (g *generation) succeeds(previous *generation, now time.Time) {
+	forgotten := g.previous
+	g.previous = previous
+	g.since = now
+	g.probation.begin(now, previous != nil)
+	for _, b := range g.breakers {
+		if b != nil {
+			b.restart()
+		}
+	}
+	if forgotten != nil && forgotten != previous && forgotten != g {
+		g.host.settle(forgotten)
+	}
+}
+
+// probation is how long a generation may be sent back; 0 = not, or no more.
+type probation struct{ until atomic.Int64 }
+
+func (p *probation) begin(now time.Time, possible bool) {
+	p.until.Store(0)
+	if possible {
+		p.until.Store(now.Add(probationTime).UnixNano())
+	}
+}
+
+func (p *probation) lasts(now time.Time) bool { return now.UnixNano() < p.until.Load() }
+
+// end says whether it was this call that ended it.
+func (p *probation) end() bool { return p.until.Swap(0) != 0 }
+
+// Swap puts another module in the place of a plugin's. The configuration stays:
+// the new module may import, use and answer what the old one may, and nothing
+// else. It is loaded and started while the old one answers, then it takes over
+// between two requests. After an error, one sentence, nothing has changed.
+//
+// The bytes are the caller's again when Swap returns. The error wraps ErrNoPlugin
+// where there is none.
+func (h *Host) Swap(ctx context.Context, name string, wasm []byte) error {
+	t, err := h.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer t.done()
+	old := h.named(name)
+	if old == nil {
+		return fmt.Errorf("%w: %q", ErrNoPlugin, name)
+	}
+	if err := covers(wasm, old.hooks); err != nil {
+		return err
+	}
+	s := old.spec
+	s.File, s.Hooks = "", nil
+	s.Wasm = append([]byte{}, wasm...) // never nil, which would be the file
+	for _, hook := range old.hooks {
+		s.Hooks = append(s.Hooks, hook.String())
+	}
+	g, err := h.successor(ctx, old, s)
+	if err != nil {
+		return err
+	}
+	// The configuration is still what the operator wrote.
+	g.spec.File, g.spec.Hooks, g.uploaded = old.spec.File, old.spec.Hooks, true
+	if err := t.replace(g, old); err != nil {
+		h.discard(g)
+		return err
+	}
+	g.logSwapped("plugin swapped")
+	return nil
+}
+
+// successor loads the generation after old, and starts as many instances.
+func (h *Host) successor(ctx context.Context, old *generation, s Spec) (*generation, error) {
+	g, err := h.loader.load(ctx, old.plugin, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.warm(ctx, old.running()); err != nil {
+		return nil, errors.Join(err, g.close(context.Background()))
+	}
+	h.adopt(g)
+	return g, nil
+}
+
+// adopt makes a generation one of its plugin's.
+func (h *Host) adopt(g *generation) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	g.plugin.number++
+	g.number = g.plugin.number
+	g.living = append(g.living, g)
+}
+
+// discard closes generations that were adopted and never asked.
+func (h *Host) discard(all ...*generation) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, g := range all {
+		h.settle(g)
+	}
+}
+
+// covers refuses a module that leaves a question unanswered which is asked now.
+// What is wrong with it otherwise, load says better.
+func covers(wasm []byte, asked []abi.Hook) error {
+	m, err := meter.Inspect(wasm)
+	if err != nil {
+		return nil
+	}
+	have, err := checkExports(m)
+	if err != nil {
+		return nil
+	}
+	for _, hook := range asked {
+		if !slices.Contains(have, hook) {
+			return fmt.Errorf("the module doesn't export %s, which this plugin is asked: it exports %s; change hooks in the configuration if that is meant", hook, hookList(have))
+		}
+	}
+	return nil
+}
+
+// named returns the generation of a plugin that is asked now.
+func (h *Host) named(name string) *generation {
+	for _, g := range h.set.Load().all {
+		if g.name == name {
+			return g
+		}
+	}
+	return nil
+}
+
+// Return puts the generation of a plugin back that was there before the last
+// swap. Returning twice goes forward again. The error wraps ErrNoPlugin or
+// ErrNoPrevious.
+func (h *Host) Return(ctx context.Context, name string) error {
+	t, err := h.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer t.done()
+	g := h.named(name)
+	if g == nil {
+		return fmt.Errorf("%w: %q", ErrNoPlugin, name)
+	}
+	previous, err := t.goBack(ctx, g, g)
+	if err != nil {
+		return err
+	}
+	previous.logSwapped("plugin returned to the generation before")
+	return nil
+}
+
+// goBack publishes the generation before g. next is what its plugin may return to
+// from there.
+func (t *turn) goBack(ctx context.Context, g, next *generation) (*generation, error) {
+	t.mu.Lock()
+	previous := g.previous
+	if previous != nil {
+		previous.held++ // its instances stay
+	}
+	t.mu.Unlock()
+	if previous == nil {
+		return nil, fmt.Errorf("%w of %q", ErrNoPrevious, g.name)
+	}
+	err := previous.warm(ctx, g.running())
+	if err == nil {
+		err = t.replace(previous, next)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	previous.held--
+	t.settle(previous)
+	return previous, err
+}
+
+// Returned says that a generation failed in its first minute, and that the one
+// before it was put back.
+type Returned struct {
+	At     time.Time `json:"at"`
+	SHA256 string    `json:"sha256"` // of the module that failed
+	Reason string    `json:"reason"`
+}
+
+// sendBack puts the generation before g back because g fails. It works beside the
+// question that failed, which has its answer.
+func (h *Host) sendBack(g *generation, why *Failure) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return
+	}
+	h.work.Go(func() {
+		t, err := h.turn(context.Background())
+		if err != nil {
+			return
+		}
+		defer t.done()
+		if h.named(g.name) != g {
+			return // somebody was quicker
+		}
+		r := &Returned{At: h.loader.now(), SHA256: hex.EncodeToString(g.hash[:]), Reason: why.Error()}
+		_, err = t.goBack(context.Background(), g, nil)
+		switch {
+		case errors.Is(err, errClosed):
+		case err != nil:
+			g.log.log.Error("plugin fails, and the generation before it can't be put back", "sha256", r.SHA256, "reason", r.Reason, "error", err)
+		default:
+			h.mu.Lock()
+			g.returned = r
+			h.mu.Unlock()
+			g.log.log.Error("plugin failed in its first minute: the generation before it is back", "sha256", r.SHA256, "reason", r.Reason)
+		}
+	})
+}
+
+// Reloaded names the plugins that a Reload changed.
+type Reloaded struct {
+	Added     []string `json:"added"`
+	Changed   []string `json:"changed"`
+	Removed   []string `json:"removed"`
+	Unchanged []string `json:"unchanged"`
+}
+
+// Reload makes the plugins those of a new configuration, in its order. One whose
+// keys and file are what is running is left alone; all others are loaded and
+// started first and then taken over together, between two requests. After an
+// error, one sentence, nothing has changed.
+func (h *Host) Reload(ctx context.Context, specs []Spec) (Reloaded, error) {
+	r := Reloaded{Added: []string{}, Changed: []string{}, Removed: []string{}, Unchanged: []string{}}
+	if err := validateAll(specs); err != nil {
+		return r, err
+	}
+	t, err := h.turn(ctx)
+	if err != nil {
+		return r, err
+	}
+	defer t.done()
+	next, err := h.reload(ctx, specs, &r)
+	if err != nil {
+		h.discard(next...)
+		return r, err
+	}
+	now := h.loader.now()
+	err = t.change(func(all []*generation) []*generation {
+		for _, old := range all {
+			if !slices.ContainsFunc(next, func(g *generation) bool { return g.plugin == old.plugin }) {
+				r.Removed = append(r.Removed, old.name)
+				old.current = nil
+				old.succeeds(nil, now)
+			}
+		}
+		for _, g := range next {
+			if g.current != g {
+				g.succeeds(g.current, now)
+			}
+		}
+		return next
+	})
+	if err != nil {
+		h.discard(next...)
+		return r, err
+	}
+	for _, g := range next {
+		if !slices.Contains(r.Unchanged, g.name) {
+			g.logSwapped("plugin reloaded")
+		}
+	}
+	return r, nil
+}
+
+// reload loads what changed. After an error next has what was loaded by then.
+func (h *Host) reload(ctx context.Context, specs []Spec, r *Reloaded) (next []*generation, err error) {
+	for i, s := range specs {
+		g, err := h.reloadOne(ctx, s, r)
+		if err != nil {
+			return next, fmt.Errorf("plugin[%d] %s: %w", i, s.Name, err)
+		}
+		next = append(next, g)
+	}
+	return next, nil
+}
+
+func (h *Host) reloadOne(ctx context.Context, s Spec, r *Reloaded) (*generation, error) {
+	old := h.named(s.Name)
+	if old == nil {
+		g, err := h.loader.load(ctx, h.newPlugin(s.Name), s)
+		if err != nil {
+			return nil, err
+		}
+		h.adopt(g)
+		r.Added = append(r.Added, s.Name)
+		return g, nil
+	}
+	same, err := h.same(old, s)
+	if err != nil {
+		return nil, err
+	}
+	if same {
+		r.Unchanged = append(r.Unchanged, s.Name)
+		return old, nil
+	}
+	g, err := h.successor(ctx, old, s)
+	if err != nil {
+		return nil, err
+	}
+	r.Changed = append(r.Changed, s.Name)
+	return g, nil
+}
+
+// same says whether a Spec, its file and its secrets are what runs.
+func (h *Host) same(g *generation, s Spec) (bool, error) {
+	wasm, err := h.loader.read(&s)
+	if err != nil {
+		return false, err
+	}
+	secrets, err := h.loader.secrets(&s)
+	if err != nil {
+		return false, err
+	}
+	s.Wasm = nil
+	return !g.uploaded && sha256.Sum256(wasm) == g.hash && s.equal(g.spec) && secrets.equal(g.secrets), nil
+}
+
+// equal compares what the operator wrote. An empty list is as good as none.
+func (s Spec) equal(other Spec) bool {
+	for _, spec := range []*Spec{&s, &other} {
+		spec.SHA256 = strings.ToLower(spec.SHA256)
+		for _, list := range []*[]string{&spec.Hooks, &spec.Allow, &spec.Hosts} {
+			if len(*list) == 0 {
+				*list = nil
+			}
+		}
+		if len(spec.Config) == 0 {
+			spec.Config = nil
+		}
+		if len(spec.Secrets) == 0 {
+			spec.Secrets = nil
+		}
+	}
+	return reflect.DeepEqual(s, other)
+}
+
+// newPlugin makes one that nobody knows yet.
+func (h *Host) newPlugin(name string) *plugin {
+	return &plugin{name: name, host: h, log: newPluginLog(h.loader.log, h.loader.now, name), metrics: newMetrics()}
+}
+
+// swaps is the part of a Host that changes what is asked.
+type swaps struct {
+	set      atomic.Pointer[set]
+	loader   *loader
+	swapping chan struct{} // a place: one swap at a time
+	draining chan struct{} // places
+	work     sync.WaitGroup
+	mu       sync.Mutex
+	closed   bool // under mu
+}
+
+func newSwaps(l *loader) swaps {
+	return swaps{loader: l, swapping: make(chan struct{}, 1), draining: make(chan struct{}, maxDraining)}
+}
+
+// logSwapped writes what became of a plugin.
+func (g *generation) logSwapped(what string) {
+	g.log.log.Info(what, slog.Int("generation", g.number), slog.String("sha256", hex.EncodeToString(g.hash[:])))
+}
