@@ -10,7 +10,7 @@ package plugins
 
 import _ "embed"
 
-//go:generate go run ./build
+//go:generate go run ../sdk/toolchain/build plugins
 
 var (
 	// Accounts is the module of plugin accounts (hook sign_in).

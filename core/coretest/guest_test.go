@@ -2,37 +2,28 @@ package coretest_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
+
+	"github.com/souk-market/souk/sdk/toolchain"
 )
 
-// buildGuest builds a guest of testdata/guests as its author would, with the flags
-// that plugins/TOOLCHAINS names.
+// buildGuest builds a guest of testdata/guests as the shipped plugins in Go are.
 func buildGuest(t *testing.T, name string) []byte {
 	t.Helper()
-	recipe, err := os.ReadFile(filepath.Join("..", "..", "plugins", "TOOLCHAINS"))
+	const root = "../.."
+	chains, err := toolchain.Read(root)
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := filepath.Join(t.TempDir(), name+".wasm")
-	args, env := []string{"build"}, os.Environ()
-	for line := range strings.Lines(string(recipe)) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		switch value = strings.TrimSpace(value); key {
-		case "flags":
-			args = append(args, strings.Fields(value)...)
-		case "ldflags":
-			args = append(args, "-ldflags="+value)
-		case "env":
-			env = append(env, strings.Fields(value)...)
+	for _, c := range chains {
+		if c.Language != "go" {
+			continue
 		}
-	}
-	cmd := exec.Command("go", append(args, "-o", out, "./testdata/guests/"+name)...)
-	cmd.Env = env
-	if text, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the guest %s: %v\n%s", name, err, text)
+		if err := c.Build(root, "core/coretest/testdata/guests/"+name+"/main.go", out); err != nil {
+			t.Fatalf("build the guest %s: %v", name, err)
+		}
 	}
 	wasm, err := os.ReadFile(out)
 	if err != nil {

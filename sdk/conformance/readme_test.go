@@ -32,10 +32,16 @@ func TestReadme(t *testing.T) {
 	if n := strings.Count(read("../examples/wat/guest.wat"), "\n"); n >= 60 {
 		t.Errorf("the example by hand has %d lines, want fewer than 60", n)
 	}
-	places := strings.NewReplacer("./$DIR", ".", "$DIR/", "", "$OUT", "plugin.wasm", "$TMP/", "", " sdk/", " souk/sdk/", "=sdk/", "=souk/sdk/")
-	for line := range strings.Lines(read("TOOLCHAINS")) {
-		if run, ok := strings.CutPrefix(line, "run "); ok && !strings.Contains(page, places.Replace(strings.TrimSpace(run))+"\n") {
-			t.Errorf("sdk/README.md does not have the command\n%s", places.Replace(strings.TrimSpace(run)))
+	ending := ""
+	for line := range strings.Lines(read("../TOOLCHAINS")) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		value = strings.TrimSpace(value)
+		if key == "source" {
+			ending = value
+		}
+		places := strings.NewReplacer("./$DIR", ".", "$SRC", "guest"+ending, "$OUT", "plugin.wasm", "$TMP/", "", " sdk/", " souk/sdk/", "=sdk/", "=souk/sdk/")
+		if key == "run" && !strings.Contains(page, places.Replace(value)+"\n") {
+			t.Errorf("sdk/README.md does not have the command\n%s", places.Replace(value))
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// rustc is the compiler of the system before any other, as in TOOLCHAINS.
+// rustc is the compiler of the system before any other, as in sdk/TOOLCHAINS.
 func rustc(t *testing.T) string {
 	t.Helper()
 	for _, name := range []string{"/usr/bin/rustc", "rustc"} {

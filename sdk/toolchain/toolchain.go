@@ -1,0 +1,156 @@
+// Package toolchain makes the committed modules of this repository again: it reads
+// sdk/TOOLCHAINS, which names for each language a compiler and its commands, and
+// runs them. The same source gives the same bytes on every machine. It refuses to
+// know what a module is for, and who builds plugins outside of the repository.
+package toolchain
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// List is where the toolchains are named, below the root of the repository.
+const List = "sdk/TOOLCHAINS"
+
+// Toolchain is a section of the list: how one language is built.
+type Toolchain struct {
+	Language string
+	Source   string   // how the names of sources end, with the dot
+	Asked    []string // the command that says which version there is …
+	Answers  string   // … and how its answer begins
+	Env      []string // KEY=value, for each command
+	Runs     [][]string
+}
+
+// Module is a source and what is built from it, as paths with slashes below the
+// root of the repository.
+type Module struct{ Source, Wasm string }
+
+// Read reads the list of the repository at root.
+func Read(root string) ([]*Toolchain, error) {
+	b, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(List)))
+	if err != nil {
+		return nil, err
+	}
+	var chains []*Toolchain
+	for line := range strings.Lines(string(b)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		value = strings.TrimSpace(value)
+		switch {
+		case key == "" || key[0] == '#':
+		case key[0] == '[':
+			chains = append(chains, &Toolchain{Language: strings.Trim(key, "[]")})
+		case len(chains) == 0:
+			return nil, fmt.Errorf("%s: %s belongs to no language", List, key)
+		default:
+			c := chains[len(chains)-1]
+			switch key {
+			case "source":
+				c.Source = value
+			case "asked":
+				c.Asked = words(value)
+			case "answers":
+				c.Answers = value
+			case "env":
+				c.Env = words(value)
+			case "run":
+				c.Runs = append(c.Runs, words(value))
+			default:
+				return nil, fmt.Errorf("%s: what is %s?", List, key)
+			}
+		}
+	}
+	for _, c := range chains {
+		if c.Source == "" || len(c.Asked) == 0 || c.Answers == "" || len(c.Runs) == 0 {
+			return nil, fmt.Errorf("%s: [%s] needs source, asked, answers and run", List, c.Language)
+		}
+	}
+	return chains, nil
+}
+
+// words are the words of a command; "a b" is one.
+func words(s string) []string {
+	var list []string
+	for i, part := range strings.Split(s, `"`) {
+		if i%2 == 1 {
+			list = append(list, part)
+		} else {
+			list = append(list, strings.Fields(part)...)
+		}
+	}
+	return list
+}
+
+// Check refuses a compiler that is missing, or another one: it would make other
+// bytes.
+func (c *Toolchain) Check(root string) error {
+	cmd := exec.Command(c.Asked[0], c.Asked[1:]...)
+	cmd.Dir = root
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %s: %w", c.Language, strings.Join(c.Asked, " "), err)
+	}
+	if !strings.HasPrefix(string(out), c.Answers) {
+		first, _, _ := bytes.Cut(out, []byte("\n"))
+		return fmt.Errorf("%s: the modules are built with %s, this is %s: see %s", c.Language, c.Answers, first, List)
+	}
+	return nil
+}
+
+// Modules are those in the language in the folders of a tree below root.
+func (c *Toolchain) Modules(root, tree string) ([]Module, error) {
+	var all []Module
+	for _, stem := range []string{"guest", "main"} {
+		found, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(tree), "*", stem+c.Source))
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range found {
+			rel, err := filepath.Rel(root, file)
+			if err != nil {
+				return nil, err
+			}
+			source := filepath.ToSlash(rel)
+			dir, name := path.Dir(source), stem
+			if stem == "main" {
+				name = path.Base(dir)
+			}
+			all = append(all, Module{Source: source, Wasm: path.Join(dir, name+".wasm")})
+		}
+	}
+	return all, nil
+}
+
+// Build builds a source, a path with slashes below root, to the file out.
+func (c *Toolchain) Build(root, source, out string) error {
+	tmp, err := os.MkdirTemp("", "souk-build-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	made := filepath.Join(tmp, "module.wasm")
+	places := strings.NewReplacer("$DIR", path.Dir(source), "$SRC", source, "$OUT", made, "$TMP", tmp)
+	for _, run := range c.Runs {
+		run = slices.Clone(run)
+		for i := range run {
+			run[i] = places.Replace(run[i])
+		}
+		cmd := exec.Command(run[0], run[1:]...)
+		cmd.Dir = root
+		cmd.Env = append(os.Environ(), c.Env...)
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w\n%s", strings.Join(run, " "), err, text)
+		}
+	}
+	b, err := os.ReadFile(made)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(out, b, 0o644)
+}
