@@ -18,7 +18,7 @@
 //! It exports the hooks that it names and imports the host functions that it
 //! calls; the operator has to allow their groups. Nothing here allocates: what a
 //! request holds lies in the host's message, what an answer holds is copied at
-//! once. [`abi`] is generated from the contract.
+//! once. [`abi`] is generated from the contract, and [`value`] reads configurations.
 //!
 //! Outside of WebAssembly the host functions work in memory, so that a policy's
 //! own tests are ordinary tests: see [`native`].
@@ -31,6 +31,7 @@ pub mod abi;
 pub mod guest;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
+pub mod value;
 
 pub use abi::{Code, Error, Level};
 

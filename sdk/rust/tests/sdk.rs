@@ -124,3 +124,28 @@ fn lines() {
     assert_eq!(Line::new().text(&"ä".repeat(600)).text("ö").as_str(), "ö");
     assert_eq!(souk::os(26, 1, 2), 1704194);
 }
+
+#[test]
+fn values() {
+    use souk::value::{parse, Kind, Malformed, MAX_DEPTH};
+    let v = parse(" {\"a\": [1, -20 , 3.5e1,true,null], \"\\u0062\\n\": {\"c\" : \"\\ud83d\\udE80 \\ud83d \\u00df\\/\"}, \"d\":{}, \"e\":[ ]} ").unwrap();
+    let keys: Vec<String> = v.entries().map(|(k, _)| k.chars().collect()).collect();
+    assert_eq!(keys, ["a", "b\n", "d", "e"]);
+    let (a, b) = (v.entries().next().unwrap().1, v.entries().nth(1).unwrap().1);
+    assert_eq!(a.items().map(|n| n.whole()).collect::<Vec<_>>(), [Some(1), Some(-20), None, None, None]);
+    assert_eq!(a.items().map(|n| n.kind()).collect::<Vec<_>>(), [Kind::Number, Kind::Number, Kind::Number, Kind::Bool, Kind::Null]);
+    assert_eq!((a.items().nth(3).unwrap().bool(), a.bool(), a.whole()), (Some(true), None, None));
+    let c = b.entries().next().unwrap().1;
+    assert!(c.is("\u{1f680} \u{fffd} \u{df}/") && !c.is("\u{1f680}") && !a.is("[1"));
+    assert_eq!(c.spelling(), "\"\\ud83d\\udE80 \\ud83d \\u00df\\/\"");
+    assert_eq!(v.entries().nth(2).unwrap().1.entries().count() + v.entries().nth(3).unwrap().1.items().count() + v.items().count() + a.entries().count(), 0);
+
+    let deep = |n| "[".repeat(n) + &"]".repeat(n);
+    assert!(parse(&deep(MAX_DEPTH)).is_ok() && parse(&deep(MAX_DEPTH + 2)).is_err() && parse(&deep(100_000)).is_err());
+    for (json, at) in [
+        ("", 0), ("{", 1), ("[1,]", 3), ("{\"a\" 1}", 5), ("{a:1}", 1), ("01", 1), ("1.", 2), ("-", 1), ("1e", 2), ("tru", 3), ("\"a", 2),
+        ("\"\\x\"", 2), ("\"\\u12g4\"", 5), ("\"\n\"", 1), ("1 1", 2), ("[1}", 2), ("\u{df}", 0),
+    ] {
+        assert_eq!(parse(json), Err(Malformed(at)), "{}", json);
+    }
+}
