@@ -8,7 +8,11 @@
 // source says: `go generate ./plugins` makes the same bytes again.
 package plugins
 
-import _ "embed"
+import (
+	_ "embed"
+	"maps"
+	"slices"
+)
 
 //go:generate go run ../sdk/toolchain/build plugins
 
@@ -26,15 +30,18 @@ var (
 	Rollout []byte
 )
 
+// modules are those above by their names.
+var modules = map[string][]byte{
+	"accounts":  Accounts,
+	"allowlist": Allowlist,
+	"rollout":   Rollout,
+}
+
 // ByName returns the module of a shipped plugin.
 func ByName(name string) ([]byte, bool) {
-	switch name {
-	case "accounts":
-		return Accounts, true
-	case "allowlist":
-		return Allowlist, true
-	case "rollout":
-		return Rollout, true
-	}
-	return nil, false
+	module, ok := modules[name]
+	return module, ok
 }
+
+// Names returns the names of the shipped plugins, in order.
+func Names() []string { return slices.Sorted(maps.Keys(modules)) }

@@ -26,7 +26,7 @@ func load(file string) (core.Config, error) {
 		}
 		module, ok := plugins.ByName(name)
 		if !ok {
-			return config, fmt.Errorf("%s: plugin[%d].file: %q is none of accounts, allowlist, rollout", file, i, spec.File)
+			return config, fmt.Errorf("%s: plugin[%d].file: %q is none of %s", file, i, spec.File, strings.Join(plugins.Names(), ", "))
 		}
 		spec.Wasm = module
 	}

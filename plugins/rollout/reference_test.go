@@ -1,20 +1,12 @@
-// Package policy chooses versions while they are rolled out in steps. A device
-// falls into one of 10 000 buckets for each rollout, by a hash of who it is and
-// of the rollout's salt, and gets the version when its bucket is below the
-// share that is open. So a device that has a version keeps being offered it
-// while the share grows, the first tenth of one rollout is not the first tenth
-// of the next, and nothing needs to be stored.
-//
-// It refuses to know schedules: when a share grows and when a rollout is halted
-// is the core's, and arrives as numbers and flags of the candidates.
-package policy
+//go:build !wasip1
+
+package rollout_test
 
 import (
 	"strconv"
 	"unsafe"
 
 	"github.com/souk-market/souk/sdk/abi"
-	souk "github.com/souk-market/souk/sdk/go"
 )
 
 // The codes of the choices. The first ones say why a version is offered.
@@ -39,7 +31,8 @@ const (
 	CodeHeld      = 26 // partly open, and not to the device's bucket
 )
 
-// Rollout is the policy. Its zero value is the default configuration.
+// Rollout is the policy once more, in Go: what the plugin answers is compared with
+// what this does. Its zero value is the default configuration.
 type Rollout struct {
 	HoldAll        bool // while the newest version is held, offer no older one instead
 	CriticalAlways bool // versions marked as critical are open to everyone from the start
@@ -71,9 +64,6 @@ func (r *Rollout) SelectVersion(req *abi.SelectVersionRequest, v *abi.SelectVers
 }
 
 // update offers the newest version that is open to the device.
-//
-// hot: called for every update that would be offered; no allocation (see
-// BenchmarkSelectVersion).
 func (r *Rollout) update(who *abi.Head, app *abi.SelectVersionApp) abi.VersionChoice {
 	closest := finding{code: CodeNone}
 	for i := range app.Candidates {
@@ -144,7 +134,7 @@ func (r *Rollout) judge(who *abi.Head, app *abi.SelectVersionApp, c *abi.Candida
 	case who.BucketKey == "":
 		return finding{code: CodeAnonymous}
 	}
-	f := finding{code: CodeHeld, bucket: souk.Bucket(who.BucketKey, c.Salt), share: c.Rollout}
+	f := finding{code: CodeHeld, bucket: abi.Bucket(who.BucketKey, c.Salt), share: c.Rollout}
 	if f.bucket < f.share {
 		f.code = CodeBucket
 	}
