@@ -1,5 +1,6 @@
 // The tests of the C SDK: an ordinary program that ends with 0 when all hold.
 #include "../souk_native.h"
+#include "../souk_value.h"
 #include "vectors_gen.h"
 
 static int failed;
@@ -121,11 +122,54 @@ static void test_texts(void) {
   if (souk_os(26, 1, 2) != 1704194) fail("a version of a system", "is packed otherwise");
 }
 
+static bool means(souk_text v, souk_text text) { return souk_says(v, text); }
+
+static void test_values(void) {
+  souk_text json = SOUK_TEXT(" {\"a\": [1, 20 , 3.5e1,true,null,-1], \"\\u0062\\n\": {\"c\" : \"\\ud83d\\udE80 \\ud83d \\u00df\\/\"}, \"d\":{}, \"e\":[ ]} ");
+  souk_text table, keys[4], values[4], rest, item, key;
+  uint32_t at, n = 0;
+  uint64_t number = 0;
+  static char deep[2 * (SOUK_MAX_DEPTH + 2)];
+  char small[3];
+  if (!souk_parse(json, &table, &at) || souk_kind_of(table) != SOUK_TABLE) {
+    fail("the table", "is none");
+    return;
+  }
+  for (rest = souk_inside(table); n < 4 && souk_next_entry(&rest, &keys[n], &values[n]);) n++;
+  if (n != 4 || souk_next_entry(&rest, &key, &item)) fail("the table", "has not four entries");
+  if (!means(keys[0], SOUK_TEXT("a")) || !means(keys[1], SOUK_TEXT("b\n")) || means(keys[1], SOUK_TEXT("b"))) fail("a key", "means something else");
+  rest = souk_inside(values[0]);
+  if (!souk_next_item(&rest, &item) || !souk_whole(item, &number) || number != 1) fail("the first number", "is not 1");
+  if (!souk_next_item(&rest, &item) || !souk_whole(item, &number) || number != 20) fail("the second number", "is not 20");
+  if (!souk_next_item(&rest, &item) || souk_whole(item, &number) || souk_kind_of(item) != SOUK_NUMBER) fail("3.5e1", "is a whole number");
+  if (!souk_next_item(&rest, &item) || souk_kind_of(item) != SOUK_BOOL || !souk_next_item(&rest, &item) || souk_kind_of(item) != SOUK_NULL) fail("true, null", "are something else");
+  if (!souk_next_item(&rest, &item) || souk_whole(item, &number) || souk_next_item(&rest, &item)) fail("-1", "is not the last, or whole");
+  rest = souk_inside(values[1]);
+  if (!souk_next_entry(&rest, &key, &item) || !means(item, SOUK_TEXT("\xF0\x9F\x9A\x80 \xEF\xBF\xBD \xC3\x9F/"))) fail("a string", "means something else");
+  if (souk_string(item, small, sizeof small) != -1 || souk_string(values[0], small, sizeof small) != -1) fail("a string", "is copied where it has no space");
+  if (souk_inside(values[2]).len != 0 || souk_inside(keys[0]).len != 0) fail("an empty table", "has an inside");
+  if (souk_whole(SOUK_TEXT("9223372036854775808"), &number) || !souk_whole(SOUK_TEXT("1000000000000000000"), &number)) fail("a large number", "is read otherwise");
+
+  for (n = 0; n < SOUK_MAX_DEPTH + 2; n++) deep[n] = '[', deep[sizeof deep - 1 - n] = ']';
+  if (souk_parse((souk_text){deep, sizeof deep}, &item, &at) || !souk_parse((souk_text){deep + 2, sizeof deep - 4}, &item, &at)) fail("the depth", "is bounded otherwise");
+  static const struct {
+    souk_text json;
+    uint32_t at;
+  } wrong[] = {
+      {{"", 0}, 0}, {{"{", 1}, 1}, {{"[1,]", 4}, 3}, {{"{\"a\" 1}", 7}, 5}, {{"{a:1}", 5}, 1}, {{"01", 2}, 1}, {{"1.", 2}, 2}, {{"-", 1}, 1},
+      {{"1e", 2}, 2}, {{"tru", 3}, 3}, {{"\"a", 2}, 2}, {{"\"\\x\"", 4}, 2}, {{"\"\\u12g4\"", 8}, 5}, {{"\"\n\"", 3}, 1}, {{"1 1", 3}, 2},
+      {{"[1}", 3}, 2}, {{"\"\0\"", 3}, 1},
+  };
+  for (n = 0; n < sizeof wrong / sizeof wrong[0]; n++)
+    if (souk_parse(wrong[n].json, &item, &at) || at != wrong[n].at) fail(wrong[n].json.at, "is JSON, or wrong at another byte");
+}
+
 int main(void) {
   test_vectors();
   test_buckets();
   test_hook();
   test_host();
   test_texts();
+  test_values();
   return failed;
 }
