@@ -25,6 +25,10 @@ var (
 	//go:embed allowlist/allowlist.wasm
 	Allowlist []byte
 
+	// Quota is the module of plugin quota (hook entitle).
+	//go:embed quota/quota.wasm
+	Quota []byte
+
 	// Rollout is the module of plugin rollout (hook select_version).
 	//go:embed rollout/rollout.wasm
 	Rollout []byte
@@ -34,6 +38,7 @@ var (
 var modules = map[string][]byte{
 	"accounts":  Accounts,
 	"allowlist": Allowlist,
+	"quota":     Quota,
 	"rollout":   Rollout,
 }
 

@@ -22,6 +22,7 @@ import (
 var shipped = map[string][]string{
 	"accounts":  {"kv", "password", "log"},
 	"allowlist": nil,
+	"quota":     nil,
 	"rollout":   nil,
 }
 
