@@ -3,6 +3,7 @@ package plugin_test
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -191,6 +192,12 @@ func FuzzHostCall(f *testing.F) {
 		}
 		if got := entitle(t, h, 1, abi.Head{Account: order(orderNone, nil, nil)})[0]; got.Failed || got.Decision != allow || got.Code != 0 {
 			t.Errorf("after %s the next question is answered by %+v: %s", name, got, h.Plugins()[0].LastFailure)
+		}
+		next := h.Acquire() // of the other lane
+		defer next.Release()
+		next.Exchange.SubjectToken = order(orderNone, nil, nil)
+		if _, _, err := next.AskExchange(context.Background()); errors.Is(err, plugin.ErrFailed) {
+			t.Errorf("after %s the next exchange fails: %v", name, err)
 		}
 	})
 }

@@ -252,8 +252,8 @@ func TestGoGuestFailures(t *testing.T) {
 		if got := entitle(t, h, 1, abi.Head{})[0]; got.Decision != allow {
 			t.Errorf("after %s: %+v, want an allowance by a new instance", c.account, got)
 		}
-		if info := h.Plugins()[0]; info.Restarts != 1 || info.Instances != 1 {
-			t.Errorf("after %s: %d restarts and %d instances, want 1 and 1", c.account, info.Restarts, info.Instances)
+		if info := h.Plugins()[0]; info.Restarts != 1 || info.Instances != 2 {
+			t.Errorf("after %s: %d restarts and %d instances, want 1, and one in each lane", c.account, info.Restarts, info.Instances)
 		}
 	}
 }

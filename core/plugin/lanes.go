@@ -47,17 +47,14 @@ func (g *generation) each(f func(*slots, *slot)) {
 	}
 }
 
-// warm starts instances until each lane has as many as want says, and there is
-// one at least.
+// warm starts instances until each lane has as many as want says, and one at
+// least.
 func (g *generation) warm(ctx context.Context, want [lanes]int) error {
 	for at, s := range g.lanes {
 		if s == nil {
 			continue
 		}
-		if want == ([lanes]int{}) {
-			want[at] = 1
-		}
-		for i := range min(want[at], len(s.all)) {
+		for i := range min(max(want[at], 1), len(s.all)) {
 			if err := g.warmSlot(ctx, s, &s.all[i]); err != nil {
 				return err
 			}

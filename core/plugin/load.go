@@ -99,7 +99,7 @@ type loader struct {
 	timeless bool
 }
 
-// load makes a generation of a Spec that is valid, with one instance. The error
+// load makes a generation of a Spec that is valid, and starts it. The error
 // doesn't name the plugin.
 func (l *loader) load(ctx context.Context, p *plugin, s Spec) (*generation, error) {
 	// 1. The bytes, and whether they are the ones that the operator means.
@@ -150,7 +150,7 @@ func (l *loader) load(ctx context.Context, p *plugin, s Spec) (*generation, erro
 	if err := l.compile(ctx, g, wasm, metered); err != nil {
 		return nil, err
 	}
-	// 6. Start one instance: what is wrong with its configuration shows now.
+	// 6. Start an instance in each lane: what is wrong with its configuration shows now.
 	if err := g.warm(ctx, [lanes]int{}); err != nil {
 		g.close(ctx)
 		return nil, err
