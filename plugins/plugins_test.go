@@ -14,6 +14,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/core/plugin/cases"
 	"github.com/souk-market/souk/core/unit"
 	"github.com/souk-market/souk/plugins"
 )
@@ -26,6 +27,20 @@ var shipped = map[string][]string{
 	"rollout":   nil,
 }
 
+// cache keeps what is compiled from one test to the next.
+var cache string
+
+func TestMain(m *testing.M) { os.Exit(cached(m)) }
+
+func cached(m *testing.M) int {
+	var err error
+	if cache, err = os.MkdirTemp("", "souk-plugins-"); err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(cache)
+	return m.Run()
+}
+
 // configure loads a plugin in the real host.
 func configure(t *testing.T, name string, config map[string]any) error {
 	t.Helper()
@@ -33,7 +48,7 @@ func configure(t *testing.T, name string, config map[string]any) error {
 	s.Name, s.Allow, s.Config = name, shipped[name], config
 	s.Wasm, _ = plugins.ByName(name)
 	s.StartDeadline = unit.Duration(time.Minute) // -race, and a busy machine
-	h, err := plugin.Open(t.Context(), plugin.Options{Specs: []plugin.Spec{s}, KV: func(string) (plugin.KV, error) { return nil, nil }})
+	h, err := plugin.Open(t.Context(), plugin.Options{Specs: []plugin.Spec{s}, Cache: cache, KV: func(string) (plugin.KV, error) { return nil, nil }})
 	if err != nil {
 		return err
 	}
@@ -56,6 +71,33 @@ func TestEveryPluginIsShipped(t *testing.T) {
 	}
 	if _, ok := plugins.ByName("nothing"); ok {
 		t.Error("ByName gives a module that nobody ships")
+	}
+}
+
+// TestCases asks each plugin what its cases.toml has.
+func TestCases(t *testing.T) {
+	for name := range shipped {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(name, "cases.toml")
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			suite, err := cases.Parse(file, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := plugin.DefaultSpec()
+			s.Name, s.Allow, s.Config = name, shipped[name], suite.Config
+			s.Wasm, _ = plugins.ByName(name)
+			results, err := suite.Try(t.Context(), plugin.Options{Specs: []plugin.Spec{s}, Cache: cache})
+			if err != nil || len(results) < 6 {
+				t.Fatalf("%d cases, %v", len(results), err)
+			}
+			if err := cases.Failed(results); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -28,6 +28,7 @@ type Call struct {
 	secrets []string
 	private bool // answers hold what only one person may see
 	fuel    uint64
+	failure *Failure // the last one
 
 	entitleAnswer  entitleAnswer
 	selectAnswer   selectAnswer
@@ -64,13 +65,17 @@ func (c *Call) Release() {
 	}
 	c.request, c.answers = small(c.request), small(c.answers)
 	c.entitlements, c.selections = emptied(c.entitlements), emptied(c.selections)
-	c.fuel = 0
+	c.fuel, c.failure = 0, nil
 	c.host.unpin(c)
 	c.host.calls.Put(c)
 }
 
 // Fuel returns what the guests used for this Call so far.
 func (c *Call) Fuel() uint64 { return c.fuel }
+
+// Failure returns the last failure of a plugin in this Call, nil for none. It may
+// be kept.
+func (c *Call) Failure() *Failure { return c.failure }
 
 func emptied[T any](list []T) []T {
 	clear(list)
@@ -101,14 +106,16 @@ func (c *Call) ask(ctx context.Context, g *generation, q question, most uint32, 
 		var ok bool
 		if probe, ok = b.admit(g.log.now()); !ok {
 			g.failures[q.hook][KindOpen].Add(1)
-			return false, &Failure{Plugin: g.name, Hook: q.hook, Kind: KindOpen, Reason: "it failed too often and isn't asked for a while"}
+			c.failure = &Failure{Plugin: g.name, Hook: q.hook, Kind: KindOpen, Reason: "it failed too often and isn't asked for a while"}
+			return false, c.failure
 		}
 	}
 	answered, f := c.try(ctx, g, q, most, v)
 	switch {
 	case f != nil:
 		f.reason = sanitize(q.redact(f.reason))
-		return false, g.failed(q.hook, f, probe)
+		c.failure = g.failed(q.hook, f, probe)
+		return false, c.failure
 	case probe:
 		b.passed()
 		g.log.breakerChanged(q.hook, nil)

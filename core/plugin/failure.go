@@ -43,6 +43,9 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
+// KindNames are the names of all kinds.
+func KindNames() []string { return append([]string{}, kindNames[:]...) }
+
 // Failure is an error that wraps ErrFailed and says whose it was.
 type Failure struct {
 	Plugin string
