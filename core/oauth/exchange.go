@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"time"
 
@@ -91,6 +92,9 @@ func (g *exchangeGrant) decide(ctx context.Context, s *Server, c *tokenCall) err
 	}
 	call := s.Plugins.Acquire()
 	defer call.Release()
+	if _, err := io.ReadFull(s.Rand, call.Random[:]); err != nil {
+		return Errorf(ServerError, "the token can't be exchanged at the moment").because(err)
+	}
 	call.Exchange = abi.ExchangeRequest{
 		Head:         abi.Head{NowMS: uint64(s.Now().UnixMilli()), Purpose: abi.PurposeExchange, Seed: s.seed(), Client: c.client.Policy()},
 		SubjectToken: c.params["subject_token"], SubjectTokenType: c.params["subject_token_type"],

@@ -151,6 +151,9 @@ func (t *transaction) submitted(p Params) (fields []abi.SubmittedField, account 
 func (s *Server) ask(ctx context.Context, a *authorization, t *transaction, v Visitor, m abi.SignInMethod, fields []abi.SubmittedField, failed int) (*Step, error) {
 	call := s.Plugins.Acquire()
 	defer call.Release()
+	if _, err := io.ReadFull(s.Rand, call.Random[:]); err != nil {
+		return nil, Errorf(ServerError, "sign-in is not possible at the moment").because(err)
+	}
 	call.SignIn = abi.SignInRequest{
 		Head: abi.Head{
 			NowMS: uint64(s.Now().UnixMilli()), Purpose: abi.PurposeSignIn, Seed: s.seed(), Client: a.client.Policy(),

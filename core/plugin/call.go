@@ -19,6 +19,11 @@ type Call struct {
 	SignIn        abi.SignInRequest
 	Exchange      abi.ExchangeRequest
 
+	// Random is where a guest's own secrets come from in sign_in and exchange: what
+	// random_get answers there hangs on it as well as on the seed. Zero = on the
+	// seed alone, for tests and for a question that is asked again.
+	Random [32]byte
+
 	host    *Host
 	stripe  uint32
 	at      uint32 // the slot that was free last time
@@ -58,6 +63,7 @@ func (c *Call) Release() {
 	c.SelectVersion = abi.SelectVersionRequest{Apps: emptied(c.SelectVersion.Apps)}
 	c.SignIn = abi.SignInRequest{Fields: emptied(c.SignIn.Fields)}
 	c.Exchange = abi.ExchangeRequest{}
+	c.Random = [32]byte{}
 	c.secrets = emptied(c.secrets)
 	if c.private {
 		clear(c.answers)

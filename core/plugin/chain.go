@@ -138,6 +138,7 @@ func (c *Call) AskSignIn(ctx context.Context, owner string) (answer *abi.SignInA
 		c.secrets = append(c.secrets, c.SignIn.Fields[i].Value)
 	}
 	q := ask(abi.HookSignIn, &c.SignIn.Head)
+	q.random = c.Random
 	q.secrets = c.guarded()
 	asked := false
 	for _, g := range c.set.chains[abi.HookSignIn] {
@@ -166,6 +167,7 @@ func (c *Call) AskExchange(ctx context.Context) (answer *abi.ExchangeAnswer, plu
 	defer c.forget()
 	c.secrets = append(c.secrets, c.Exchange.SubjectToken)
 	q := ask(abi.HookExchange, &c.Exchange.Head)
+	q.random = c.Random
 	q.secrets = c.guarded()
 	for _, g := range c.set.chains[abi.HookExchange] {
 		answered, failure := c.ask(ctx, g, q, abi.MaxVerdict, &c.exchangeAnswer)

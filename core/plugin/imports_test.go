@@ -212,6 +212,41 @@ func TestGoGuestSeesNothingOfTheHost(t *testing.T) {
 	}
 }
 
+// What a guest draws in a sign-in hangs on 256 bits that no plugin is told, so
+// that another one, which reads the same seed, doesn't know it.
+func TestRandomOfASignIn(t *testing.T) {
+	other := fullSpec(t)
+	other.Name = "other"
+	h := open(t, plugin.Options{Specs: []plugin.Spec{fullSpec(t), other}, KV: (&store{}).open})
+	draw := func(owner string, random byte, seed uint64) string {
+		c := h.Acquire()
+		defer c.Release()
+		c.SignIn.LoginHint, c.SignIn.Seed, c.Random[31] = "random", seed, random
+		a, _, err := c.AskSignIn(t.Context(), owner)
+		if err != nil || len(a.State) != 64 {
+			t.Fatalf("%s drew %+v, %v", owner, a, err)
+		}
+		return strings.Clone(a.State)
+	}
+	first := draw("full", 1, 7)
+	if again := draw("full", 1, 7); again != first {
+		t.Errorf("the same question drew %s and %s, want the same", first, again)
+	}
+	for name, other := range map[string]string{
+		"other randomness": draw("full", 2, 7),
+		"another seed":     draw("full", 1, 8),
+		"another plugin":   draw("other", 1, 7),
+		"the seed alone":   draw("full", 0, 7),
+	} {
+		if other == first {
+			t.Errorf("with %s a guest draws the same", name)
+		}
+	}
+	if a, b := draw("full", 0, 7), draw("full", 0, 7); a != b {
+		t.Errorf("with the seed alone a guest draws %s and %s, want the same", a, b)
+	}
+}
+
 // The collector of a Go guest looks at the clock, which is the requests'.
 func TestGoGuestCollectsGarbage(t *testing.T) {
 	s := fullSpec(t)

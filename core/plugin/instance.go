@@ -31,6 +31,7 @@ type question struct {
 	purpose abi.Purpose
 	nowMS   uint64
 	seed    uint64
+	random  [32]byte // zero = random_get hangs on the seed alone
 	secrets []string // must not be logged
 }
 
@@ -269,6 +270,7 @@ func (in *instance) rescue(f **fault) {
 	}
 	in.caller = nil
 	in.asked.secrets = nil
+	in.asked.random = [32]byte{}
 }
 
 // panicked says what a panic outside of the guest means: the last line of its

@@ -2,6 +2,8 @@ package plugin
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"log/slog"
@@ -154,17 +156,32 @@ func wasiRandom(in *instance, stack []uint64) {
 	stack[0] = wasiCode(ok)
 }
 
-// random fills b from a stream that the seed of the request determines.
+// random fills b from a stream that the question determines.
 func (in *instance) random(b []byte) {
 	if !in.seeded {
-		var key [32]byte
-		copy(key[:], "souk random_get")
-		binary.LittleEndian.PutUint64(key[16:], in.asked.seed)
-		binary.LittleEndian.PutUint64(key[24:], uint64(in.asked.hook))
-		in.rng.Seed(key)
+		in.rng.Seed(in.randomKey())
 		in.seeded = true
 	}
 	in.rng.Read(b)
+}
+
+// randomKey is where the stream of random_get begins. A secret that a guest makes
+// of it, such as a PKCE verifier, needs more than the 64 bits of a seed that every
+// plugin of the chain can read: so it hangs on what no guest is told, and on the
+// plugin's name.
+func (in *instance) randomKey() [32]byte {
+	q := &in.asked
+	var key [32]byte
+	copy(key[:], "souk random_get")
+	binary.LittleEndian.PutUint64(key[16:], q.seed)
+	binary.LittleEndian.PutUint64(key[24:], uint64(q.hook))
+	if q.random != [32]byte{} {
+		mac := hmac.New(sha256.New, q.random[:])
+		mac.Write(key[:])
+		mac.Write([]byte(in.name))
+		mac.Sum(key[:0])
+	}
+	return key
 }
 
 // fd_write(fd, vectors, count, out)
