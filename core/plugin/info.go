@@ -24,6 +24,9 @@ type Info struct {
 	Memory     int64     `json:"memory"`    // bytes of their memories, without those that answer right now
 	Restarts   uint64    `json:"restarts"`  // instances that a question had to start
 	Draining   int       `json:"draining"`  // earlier generations that still have requests
+	Swaps      uint64    `json:"swaps"`     // uploaded modules that took over
+	Returns    uint64    `json:"returns"`   // to the generation before, by the operator
+	SentBack   uint64    `json:"sent_back"` // the same, because a new module failed in its first minute
 
 	Hooks       []HookInfo `json:"hooks"`
 	LastFailure string     `json:"last_failure"` // in one line; "" = none so far
@@ -62,9 +65,9 @@ func (h *Host) Plugins() []Info {
 func (g *generation) info() Info {
 	p := g.plugin
 	info := Info{
-		Name: p.name, SHA256: hex.EncodeToString(g.hash[:]), Size: g.size, Generation: g.number, Since: g.since, Uploaded: g.uploaded,
+		Name: p.name, SHA256: hex.EncodeToString(g.hash[:]), Size: len(g.wasm), Generation: g.number, Since: g.since, Uploaded: g.uploaded,
 		OnError: g.spec.OnError, Allow: append([]string{}, g.spec.Allow...), Hooks: []HookInfo{}, Returned: p.returned,
-		Metrics: p.metrics.values(),
+		Swaps: p.swaps.Load(), Returns: p.returns.Load(), SentBack: p.sentBack.Load(), Metrics: p.metrics.values(),
 	}
 	if p.previous != nil {
 		info.Previous = hex.EncodeToString(p.previous.hash[:])

@@ -32,6 +32,9 @@ type plugin struct {
 	last     atomic.Pointer[Failure]
 	log      *pluginLog
 	metrics  *metrics
+	swaps    atomic.Uint64 // modules that were uploaded and took over
+	returns  atomic.Uint64 // to the generation before, by the operator
+	sentBack atomic.Uint64 // the same, because a new one failed
 
 	// Under the host's lock.
 	current, previous *generation
@@ -51,8 +54,8 @@ type generation struct {
 	lanes     [lanes]*slots
 	breakers  [hookCount]*breaker // of the hooks that are asked
 	config    []byte              // for configure
-	hash      [sha256.Size]byte   // of the file
-	size      int
+	wasm      []byte              // the file, for those who ask what is live
+	hash      [sha256.Size]byte   // of it
 	number    int
 	uploaded  bool // not the file that the configuration names
 	kv        KV
@@ -117,8 +120,8 @@ func (l *loader) load(ctx context.Context, p *plugin, s Spec) (*generation, erro
 		return nil, err
 	}
 	// 3. Meter it: what it doesn't understand it refuses.
-	g := &generation{plugin: p, spec: s, hooks: hooks, hash: hash, size: len(wasm), timeless: l.timeless}
-	g.spec.Wasm = nil // nobody needs the bytes any more
+	g := &generation{plugin: p, spec: s, hooks: hooks, wasm: wasm, hash: hash, timeless: l.timeless}
+	g.spec.Wasm = nil // what was configured is a file or a name
 	metered, _, err := meter.Rewrite(wasm, meter.Limits{MemoryPages: g.pages()})
 	if err != nil {
 		return nil, fmt.Errorf("the module can't be metered: %w", err)

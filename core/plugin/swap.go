@@ -23,6 +23,8 @@ var (
 	ErrNoPlugin = errors.New("plugin: there is no such plugin")
 	// ErrNoPrevious says that there is nothing to return to.
 	ErrNoPrevious = errors.New("plugin: there is no generation before this one")
+	// ErrReplaced says that another module is asked than the caller has seen.
+	ErrReplaced = errors.New("plugin: another module is asked now")
 )
 
 // A new generation is on probation: if it mostly fails, the one before it comes
@@ -239,38 +241,39 @@ func (p *probation) end() bool { return p.until.Swap(0) != 0 }
 // between two requests. After an error, one sentence, nothing has changed.
 //
 // The bytes are the caller's again when Swap returns. The error wraps ErrNoPlugin
-// where there is none.
-func (h *Host) Swap(ctx context.Context, name string, wasm []byte) error {
+// or ErrReplaced, or is a BadModule.
+func (h *Host) Swap(ctx context.Context, name string, m Module) (Swapped, error) {
 	t, err := h.turn(ctx)
 	if err != nil {
-		return err
+		return Swapped{}, err
 	}
 	defer t.done()
-	old := h.named(name)
-	if old == nil {
-		return fmt.Errorf("%w: %q", ErrNoPlugin, name)
+	old, err := h.expected(name, m.Expect)
+	if err != nil {
+		return Swapped{}, err
 	}
-	if err := covers(wasm, old.hooks); err != nil {
-		return err
+	if err := covers(m.Wasm, old.hooks); err != nil {
+		return Swapped{}, &BadModule{err}
 	}
 	s := old.spec
 	s.File, s.Hooks = "", nil
-	s.Wasm = append([]byte{}, wasm...) // never nil, which would be the file
+	s.Wasm = append([]byte{}, m.Wasm...) // never nil, which would be the file
 	for _, hook := range old.hooks {
 		s.Hooks = append(s.Hooks, hook.String())
 	}
 	g, err := h.successor(ctx, old, s)
 	if err != nil {
-		return err
+		return Swapped{}, badModule(ctx, err)
 	}
 	// The configuration is still what the operator wrote.
 	g.spec.File, g.spec.Hooks, g.uploaded = old.spec.File, old.spec.Hooks, true
 	if err := t.replace(g, old); err != nil {
 		h.discard(g)
-		return err
+		return Swapped{}, err
 	}
+	g.plugin.swaps.Add(1)
 	g.logSwapped("plugin swapped")
-	return nil
+	return swapped(old, g), nil
 }
 
 // successor loads the generation after old, and starts as many instances.
@@ -334,24 +337,26 @@ func (h *Host) named(name string) *generation {
 }
 
 // Return puts the generation of a plugin back that was there before the last
-// swap. Returning twice goes forward again. The error wraps ErrNoPlugin or
+// swap. Returning twice goes forward again. expect is the SHA-256 of what has to
+// be asked now, "" for whatever is. The error wraps ErrNoPlugin, ErrReplaced or
 // ErrNoPrevious.
-func (h *Host) Return(ctx context.Context, name string) error {
+func (h *Host) Return(ctx context.Context, name, expect string) (Swapped, error) {
 	t, err := h.turn(ctx)
 	if err != nil {
-		return err
+		return Swapped{}, err
 	}
 	defer t.done()
-	g := h.named(name)
-	if g == nil {
-		return fmt.Errorf("%w: %q", ErrNoPlugin, name)
+	g, err := h.expected(name, expect)
+	if err != nil {
+		return Swapped{}, err
 	}
 	previous, err := t.goBack(ctx, g, g)
 	if err != nil {
-		return err
+		return Swapped{}, err
 	}
+	g.plugin.returns.Add(1)
 	previous.logSwapped("plugin returned to the generation before")
-	return nil
+	return swapped(g, previous), nil
 }
 
 // goBack publishes the generation before g. next is what its plugin may return to
@@ -412,6 +417,7 @@ func (h *Host) sendBack(g *generation, why *Failure) {
 			h.mu.Lock()
 			g.returned = r
 			h.mu.Unlock()
+			g.sentBack.Add(1)
 			g.log.log.Error("plugin failed in its first minute: the generation before it is back", "sha256", r.SHA256, "reason", r.Reason)
 		}
 	})

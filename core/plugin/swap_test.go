@@ -1,6 +1,7 @@
 package plugin_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -89,7 +90,7 @@ func held() (heap, system uint64) {
 
 func swap(t testing.TB, h *plugin.Host, name string, wasm []byte) {
 	t.Helper()
-	if err := h.Swap(t.Context(), name, wasm); err != nil {
+	if _, err := h.Swap(t.Context(), name, plugin.Module{Wasm: wasm}); err != nil {
 		t.Fatalf("Swap: %v", err)
 	}
 }
@@ -231,7 +232,10 @@ func TestABadModuleChangesNothing(t *testing.T) {
 		{"a configure that refuses", full().fn("configure", "i", "I", "", "i64.const 9").wasm(), "configure refused with code 9"},
 		{"code of the wrong type", full().hook("entitle", "i32.const 1").wasm(), "the module is invalid: "},
 	} {
-		err := h.Swap(t.Context(), "marked", bad.wasm)
+		_, err := h.Swap(t.Context(), "marked", plugin.Module{Wasm: bad.wasm})
+		if refused, ok := errors.AsType[*plugin.BadModule](err); !ok {
+			t.Errorf("Swap of %s: %v is no %T", bad.rule, err, refused)
+		}
 		if err == nil || !strings.Contains(err.Error(), bad.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("Swap of %s: %v, want one line with %q", bad.rule, err, bad.want)
 		}
@@ -249,10 +253,10 @@ func TestABadModuleChangesNothing(t *testing.T) {
 	if n := plugin.Living(h, "marked"); n != 1 {
 		t.Errorf("%d generations are kept, want one", n)
 	}
-	if err := h.Swap(t.Context(), "other", marked("a")); !errors.Is(err, plugin.ErrNoPlugin) {
+	if _, err := h.Swap(t.Context(), "other", plugin.Module{Wasm: marked("a")}); !errors.Is(err, plugin.ErrNoPlugin) {
 		t.Errorf("Swap of a plugin that isn't there: %v, want %v", err, plugin.ErrNoPlugin)
 	}
-	if err := h.Return(t.Context(), "marked"); !errors.Is(err, plugin.ErrNoPrevious) {
+	if _, err := h.Return(t.Context(), "marked", ""); !errors.Is(err, plugin.ErrNoPrevious) {
 		t.Errorf("Return without a generation before: %v, want %v", err, plugin.ErrNoPrevious)
 	}
 }
@@ -267,7 +271,7 @@ func TestASwapWidensNothing(t *testing.T) {
 	pinned := spec("b", marked("pinned"))
 	pinned.SHA256 = openSpecs(t, spec("b", marked("pinned"))).Plugins()[0].SHA256
 	b := openSpecs(t, pinned)
-	if err := b.Swap(t.Context(), "b", marked("other")); err == nil || !strings.Contains(err.Error(), "sha256 is pinned to ") {
+	if _, err := b.Swap(t.Context(), "b", plugin.Module{Wasm: marked("other")}); err == nil || !strings.Contains(err.Error(), "sha256 is pinned to ") {
 		t.Errorf("Swap of a pinned plugin: %v, want a refusal", err)
 	}
 }
@@ -282,7 +286,7 @@ func TestReturn(t *testing.T) {
 	}
 	c := newCrowd(h, 4)
 	for i := range 10 {
-		if err := h.Return(t.Context(), "marked"); err != nil {
+		if _, err := h.Return(t.Context(), "marked", ""); err != nil {
 			t.Fatalf("Return: %v", err)
 		}
 		if got, _, _ := check(h); got != []string{"one", "two"}[i%2] {
@@ -296,6 +300,50 @@ func TestReturn(t *testing.T) {
 	}
 	if want := uint64(2 * (c.checks.Load() + 10)); calls != want {
 		t.Errorf("%d calls are counted over all generations, want %d", calls, want)
+	}
+}
+
+// TestTwoOperators: who has not seen what is live replaces nothing.
+func TestTwoOperators(t *testing.T) {
+	h := openSpecs(t, spec("marked", marked("one")))
+	wasm, first, err := h.Module("marked")
+	if err != nil || !bytes.Equal(wasm, marked("one")) {
+		t.Errorf("Module = %d bytes, %v, want those that were loaded", len(wasm), err)
+	}
+	done, err := h.Swap(t.Context(), "marked", plugin.Module{Wasm: marked("two"), Expect: strings.ToUpper(first)})
+	if err != nil {
+		t.Fatalf("Swap of what is expected: %v", err)
+	}
+	_, second, _ := h.Module("marked")
+	if want := (plugin.Swapped{Name: "marked", Before: first, After: second, Generation: 2, Uploaded: true}); done != want {
+		t.Errorf("Swap = %+v, want %+v", done, want)
+	}
+	if _, err := h.Swap(t.Context(), "marked", plugin.Module{Wasm: marked("three"), Expect: first}); !errors.Is(err, plugin.ErrReplaced) || !strings.Contains(err.Error(), second) {
+		t.Errorf("Swap of what was replaced: %v, want %v and what there is", err, plugin.ErrReplaced)
+	}
+	if _, err := h.Return(t.Context(), "marked", first); !errors.Is(err, plugin.ErrReplaced) {
+		t.Errorf("Return from what was replaced: %v, want %v", err, plugin.ErrReplaced)
+	}
+	done, err = h.Return(t.Context(), "marked", second)
+	if want := (plugin.Swapped{Name: "marked", Before: second, After: first, Generation: 1}); err != nil || done != want {
+		t.Errorf("Return = %+v, %v, want %+v", done, err, want)
+	}
+	if p := h.Plugins()[0]; p.Swaps != 1 || p.Returns != 1 || p.SentBack != 0 {
+		t.Errorf("%d swaps, %d returns and %d sent back are counted, want 1, 1 and 0", p.Swaps, p.Returns, p.SentBack)
+	}
+	if _, _, err := h.Module("other"); !errors.Is(err, plugin.ErrNoPlugin) {
+		t.Errorf("Module of a plugin that isn't there: %v, want %v", err, plugin.ErrNoPlugin)
+	}
+}
+
+// TestASwapThatRunsOutOfTime is not the module's fault.
+func TestASwapThatRunsOutOfTime(t *testing.T) {
+	h := openSpecs(t, spec("marked", marked("one")))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := h.Swap(ctx, "marked", plugin.Module{Wasm: marked("two")})
+	if _, bad := errors.AsType[*plugin.BadModule](err); bad || !errors.Is(err, context.Canceled) {
+		t.Errorf("Swap without time: %v, want %v and no blame for the module", err, context.Canceled)
 	}
 }
 
@@ -317,7 +365,7 @@ func TestAFailingModuleGoesBack(t *testing.T) {
 		t.Errorf("after three failures: %+v, want the generation before to be back", got)
 	}
 	p := h.Plugins()[0]
-	if p.Returned == nil || p.Returned.SHA256 != failing || !strings.Contains(p.Returned.Reason, "unreachable") || p.Previous != "" {
+	if p.SentBack != 1 || p.Returned == nil || p.Returned.SHA256 != failing || !strings.Contains(p.Returned.Reason, "unreachable") || p.Previous != "" {
 		t.Errorf("the plugin is %+v, want it to say what was undone and why", p)
 	}
 	if !strings.Contains(j.String(), "plugin failed in its first minute: the generation before it is back") {
@@ -455,8 +503,8 @@ func TestCloseBesideSwaps(t *testing.T) {
 		for i := range 3 {
 			wg.Go(func() {
 				began <- struct{}{}
-				_ = h.Swap(context.Background(), "marked", marked(fmt.Sprint(i)))
-				_ = h.Return(context.Background(), "marked")
+				_, _ = h.Swap(context.Background(), "marked", plugin.Module{Wasm: marked(fmt.Sprint(i))})
+				_, _ = h.Return(context.Background(), "marked", "")
 			})
 			wg.Go(func() {
 				for range 50 {
@@ -469,7 +517,7 @@ func TestCloseBesideSwaps(t *testing.T) {
 			t.Errorf("Close: %v", err)
 		}
 		wg.Wait()
-		if err := h.Swap(t.Context(), "marked", marked("late")); err == nil {
+		if _, err := h.Swap(t.Context(), "marked", plugin.Module{Wasm: marked("late")}); err == nil {
 			t.Error("a closed host swaps")
 		}
 	}
