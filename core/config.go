@@ -49,6 +49,9 @@ type Config struct {
 	Now  func() time.Time `toml:"-"`
 	Rand io.Reader        `toml:"-"`
 	Log  *slog.Logger     `toml:"-"`
+	// Again reads the configuration once more from where it came from, for Reread;
+	// nil = it came from nowhere that can be read.
+	Again func() (Config, error) `toml:"-"`
 	// StopWithin is how long a stop waits for requests under way; 0 = 10 s.
 	StopWithin time.Duration `toml:"-"`
 }

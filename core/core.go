@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 
 	"github.com/souk-market/souk/core/admin"
 	"github.com/souk-market/souk/core/catalog"
@@ -42,6 +43,7 @@ type Host struct {
 	server         *server.Server
 	admin          *admin.Server
 	keys           *keyring
+	reloading      sync.Mutex
 	undo           []func() // what Close has to do, last first
 }
 
@@ -213,7 +215,7 @@ func (h *Host) openListeners() (err error) {
 	}
 	h.admin, err = admin.New(admin.Options{
 		Config: c.Admin, Token: secret, Store: h.Store, Catalog: h.Catalog, OAuth: h.OAuth, Plugins: h.Plugins,
-		People: people, Keys: h.keys, Ready: h.ready, Log: c.Log, Now: c.clock(),
+		People: people, Keys: h.keys, Reload: h.Reread, MaxModule: int(c.Plugins.MaxModule), Ready: h.ready, Log: c.Log, Now: c.clock(),
 	})
 	return err
 }

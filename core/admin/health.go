@@ -35,8 +35,3 @@ func (s *Server) check(ctx context.Context) error {
 	}
 	return nil
 }
-
-// listPlugins answers GET /api/plugins.
-func (s *Server) listPlugins(_ context.Context, r *request) error {
-	return r.write(200, map[string]any{"plugins": s.plugins.Plugins()})
-}

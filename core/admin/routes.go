@@ -17,7 +17,7 @@ type route struct {
 	path    string // parts in braces match one part and hand it to the handler
 	handler func(*Server, context.Context, *request) error
 	accepts []string // the media types that the body may have; empty = no body is read
-	body    int      // the most bytes of the body
+	body    int      // the most bytes of the body, or moduleBody
 	within  time.Duration
 	open    bool // to everybody, without a token
 }
@@ -25,6 +25,7 @@ type route struct {
 var (
 	jsonBody    = []string{"application/json"}
 	catalogBody = []string{"application/json", "application/toml"}
+	wasmBody    = []string{wasmType}
 )
 
 const (
@@ -32,6 +33,8 @@ const (
 	appBody   = 256 << 10 // an app's record has 64 KiB; people indent
 	bulkBody  = 4 << 20
 	fileBody  = 64 << 20
+
+	moduleBody = -1 // what the configuration lets a module have
 )
 
 // routes is the table of the admin listener.
@@ -69,6 +72,10 @@ var routes = []route{
 	{method: "POST", path: "/api/keys/{key}/retire", handler: (*Server).retireKey, accepts: jsonBody, body: smallBody},
 
 	{method: "GET", path: "/api/plugins", handler: (*Server).listPlugins},
+	{method: "GET", path: "/api/plugins/{name}/module", handler: (*Server).module},
+	{method: "PUT", path: "/api/plugins/{name}/module", handler: (*Server).putModule, accepts: wasmBody, body: moduleBody, within: 5 * time.Minute},
+	{method: "POST", path: "/api/plugins/{name}/return", handler: (*Server).returnPlugin, within: 5 * time.Minute},
+	{method: "POST", path: "/api/plugins/reload", handler: (*Server).reload, within: 5 * time.Minute},
 }
 
 // patterns are the paths of the table, cut into parts.

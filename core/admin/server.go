@@ -38,9 +38,13 @@ type Options struct {
 	Plugins *plugin.Host
 	People  *store.KV // of oauth.accounts_plugin
 	Keys    Keys
-	Ready   func(ctx context.Context) error // what else /readyz asks; nil = nothing
-	Log     *slog.Logger                    // nil = silent
-	Now     func() time.Time                // of the audit lines; nil = time.Now
+	// Reload reads the configuration again and takes over what can be. Its error is
+	// a sentence for the operator.
+	Reload    func(ctx context.Context) (Reloaded, error)
+	MaxModule int                             // bytes of a plugin's module
+	Ready     func(ctx context.Context) error // what else /readyz asks; nil = nothing
+	Log       *slog.Logger                    // nil = silent
+	Now       func() time.Time                // of the audit lines; nil = time.Now
 }
 
 // Server is the admin listener. Make it with New.
@@ -53,6 +57,8 @@ type Server struct {
 	plugins *plugin.Host
 	people  *store.KV
 	keys    Keys
+	reread  func(ctx context.Context) (Reloaded, error)
+	most    int // bytes of a module
 	ready   func(ctx context.Context) error
 	log     *slog.Logger
 	now     func() time.Time
@@ -79,7 +85,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		token: sha256.Sum256([]byte(o.Token)), listen: strings.ToLower(host),
 		store: o.Store, catalog: o.Catalog, oauth: o.OAuth, plugins: o.Plugins, people: o.People, keys: o.Keys,
-		ready: o.Ready, log: o.Log, now: o.Now,
+		reread: o.Reload, most: o.MaxModule, ready: o.Ready, log: o.Log, now: o.Now,
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -92,6 +98,7 @@ func New(o Options) (*Server, error) {
 		Name:                         "souk",
 		Handler:                      s.handle,
 		HeaderReceived:               s.bodyLimit,
+		ExpectHandler:                s.expected,
 		ErrorHandler:                 s.broken,
 		ReadBufferSize:               maxHeader,
 		MaxRequestBodySize:           maxIgnored,
@@ -112,7 +119,7 @@ type quiet struct{}
 func (quiet) Printf(string, ...any) {}
 
 // Serve answers on a listener until Close.
-func (s *Server) Serve(l net.Listener) error { return s.http.Serve(l) }
+func (s *Server) Serve(l net.Listener) error { return s.http.Serve(lingering{l}) }
 
 // Close stops to accept, lets the requests under way finish until ctx ends, and
 // then cuts off what is left.
@@ -125,21 +132,54 @@ func (s *Server) Close(ctx context.Context) error {
 // bodyLimit lets a request with the token send as much as its route takes. What
 // has no token is still refused by the guard; this keeps its body from being read.
 func (s *Server) bodyLimit(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	limit := maxIgnored
+	return fasthttp.RequestConfig{MaxRequestBodySize: s.taken(h)}
+}
+
+// taken is the most bytes of the body of a request.
+func (s *Server) taken(h *fasthttp.RequestHeader) int {
 	m, missing := match(string(h.Method()), string(h.RequestURI()))
-	if missing == nil && m.route.body > 0 && s.authorized(string(h.Peek("Authorization"))) {
-		limit = m.route.body
+	if missing == nil && s.authorized(string(h.Peek("Authorization"))) {
+		return s.largest(m.route)
 	}
-	return fasthttp.RequestConfig{MaxRequestBodySize: limit}
+	return maxIgnored
+}
+
+// largest is the most bytes of a body of a route, with the token.
+func (s *Server) largest(rt *route) int {
+	if rt.body == moduleBody {
+		return max(s.most, maxIgnored)
+	}
+	return max(rt.body, maxIgnored)
+}
+
+// expected tells a client that asks (RFC 9110 §10.1.1) that its body is too large
+// before it sends it.
+func (s *Server) expected(r *fasthttp.RequestCtx) int {
+	mayWrite(r)
+	if r.Request.Header.ContentLength() > s.taken(&r.Request.Header) {
+		p := s.tooLarge(r)
+		p.write(r)
+		linger(r.Conn()) // it may have begun to send all the same
+		return p.status
+	}
+	return fasthttp.StatusContinue
+}
+
+// mayWrite begins the time that an answer has to leave, which otherwise begins
+// when a handler has returned.
+func mayWrite(r *fasthttp.RequestCtx) {
+	_ = r.Conn().SetWriteDeadline(time.Now().Add(patience)) // one that is closed fails at the write
 }
 
 // broken answers a request that could not be read.
 func (s *Server) broken(r *fasthttp.RequestCtx, err error) {
+	mayWrite(r)
 	var small *fasthttp.ErrSmallBuffer
 	var netErr net.Error
 	switch {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		s.tooLarge(r).write(r)
+		linger(r.Conn())
 	case errors.As(err, &small):
 		problemf(431, "the head of the request is larger than %d bytes", maxHeader).write(r)
 	case errors.As(err, &netErr) && netErr.Timeout():
@@ -165,5 +205,8 @@ func (s *Server) tooLarge(r *fasthttp.RequestCtx) *problem {
 	if p != nil {
 		return p
 	}
-	return problemf(413, "the body is larger than %d bytes", max(m.route.body, maxIgnored))
+	if m.route.body == moduleBody {
+		return problemf(413, "the module is larger than %d bytes: build it smaller, or raise plugins.max_module", s.largest(m.route))
+	}
+	return problemf(413, "the body is larger than %d bytes", s.largest(m.route))
 }
