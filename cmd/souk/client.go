@@ -89,7 +89,12 @@ type call struct {
 	raw    []byte // a body as it is, of contentType
 	kind   string
 	match  string // If-Match or If-None-Match: it has to exist, or must not
+	expect string // SHA-256 of the module that has to be there; "" = any
 }
+
+// large is a body that the server should get the chance to refuse before it is
+// sent (RFC 9110 §10.1.1).
+const large = 1 << 20
 
 // do sends a request and reads the answer, if into wants one.
 func (c *client) do(q call, into any) error {
@@ -139,6 +144,12 @@ func (c *client) request(q call) (*http.Request, error) {
 	}
 	if q.match != "" {
 		req.Header.Set(q.match, "*")
+	}
+	if q.expect != "" {
+		req.Header.Set("If-Match", `"`+q.expect+`"`)
+	}
+	if len(q.raw) > large {
+		req.Header.Set("Expect", "100-continue")
 	}
 	return req, nil
 }

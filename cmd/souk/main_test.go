@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +43,8 @@ func TestScripts(t *testing.T) {
 			return errors.Join(err,
 				os.WriteFile(filepath.Join(env.WorkDir, "shipped.toml"), shipped, 0o600),
 				os.WriteFile(filepath.Join(env.WorkDir, "accounts.wasm"), plugins.Accounts, 0o600),
+				os.WriteFile(filepath.Join(env.WorkDir, "rollout.wasm"), plugins.Rollout, 0o600),
+				os.WriteFile(filepath.Join(env.WorkDir, "another.wasm"), append(slices.Clone(plugins.Rollout), 0, 2, 1, 'x'), 0o600), // with a section that means nothing
 				os.Symlink(cache, filepath.Join(env.WorkDir, "cache")))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "signin": signIn, "setfrom": setFrom, "clash": clash},

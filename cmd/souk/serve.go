@@ -30,6 +30,7 @@ are the keys and the admin token in the data directory, each readable by its
 owner alone. Keep them; "souk account" and "souk app" need the admin token.
 
 SIGINT or SIGTERM ends it: requests under way may finish first, for ten seconds.
+SIGHUP has it read the configuration again, as "souk plugin reload" does.
 
 SOUK_KEY in the environment is the key that the key ring is encrypted under, in
 64 hexadecimal digits, instead of the file souk.key in the data directory.`
@@ -43,9 +44,13 @@ func (c *serveCommand) Run(std *streams) error {
 	}
 	config.Key = os.Getenv("SOUK_KEY")
 	config.Log = c.logger(std)
+	config.Again = func() (core.Config, error) { return load(c.Config) }
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	hangups := make(chan os.Signal, 1)
+	onHangup(hangups)
+	defer signal.Stop(hangups)
 	host, err := core.Open(ctx, config)
 	if err != nil {
 		return err
@@ -62,8 +67,30 @@ func (c *serveCommand) Run(std *streams) error {
 	}
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
+	reloading := make(chan struct{})
+	go func() {
+		defer close(reloading)
+		reload(ctx, host, hangups, config.Log)
+	}()
 	err = host.Serve(ctx)
+	stop() // it may have ended by itself
+	<-reloading
 	return errors.Join(err, c.unready(), host.Close())
+}
+
+// reload has the server read its configuration again at each signal, until ctx
+// ends.
+func reload(ctx context.Context, host *core.Host, signals <-chan os.Signal, log *slog.Logger) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signals:
+		}
+		if _, err := host.Reread(ctx); err != nil {
+			log.Error("the configuration was not reloaded, and nothing has changed", "error", err)
+		}
+	}
 }
 
 func (c *serveCommand) logger(std *streams) *slog.Logger {
