@@ -214,7 +214,7 @@ func (h *Host) openListeners() (err error) {
 		return err
 	}
 	h.admin, err = admin.New(admin.Options{
-		Config: c.Admin, Token: secret, Store: h.Store, Catalog: h.Catalog, OAuth: h.OAuth, Plugins: h.Plugins,
+		Config: c.Admin, Token: secret, Store: h.Store, Catalog: h.Catalog, OAuth: h.OAuth, Market: h.Market, Plugins: h.Plugins,
 		People: people, Keys: h.keys, Reload: h.Reread, MaxModule: int(c.Plugins.MaxModule), Ready: h.ready, Log: c.Log, Now: c.clock(),
 	})
 	return err

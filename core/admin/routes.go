@@ -76,6 +76,7 @@ var routes = []route{
 	{method: "PUT", path: "/api/plugins/{name}/module", handler: (*Server).putModule, accepts: wasmBody, body: moduleBody, within: 5 * time.Minute},
 	{method: "POST", path: "/api/plugins/{name}/return", handler: (*Server).returnPlugin, within: 5 * time.Minute},
 	{method: "POST", path: "/api/plugins/reload", handler: (*Server).reload, within: 5 * time.Minute},
+	{method: "POST", path: "/api/explain", handler: (*Server).explain, accepts: jsonBody, body: smallBody},
 }
 
 // patterns are the paths of the table, cut into parts.

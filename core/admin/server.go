@@ -23,6 +23,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/souk-market/souk/core/catalog"
+	"github.com/souk-market/souk/core/market"
 	"github.com/souk-market/souk/core/oauth"
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/store"
@@ -35,6 +36,7 @@ type Options struct {
 	Store   *store.Store
 	Catalog *catalog.Catalog
 	OAuth   *oauth.Server
+	Market  *market.Market
 	Plugins *plugin.Host
 	People  *store.KV // of oauth.accounts_plugin
 	Keys    Keys
@@ -54,6 +56,7 @@ type Server struct {
 	store   *store.Store
 	catalog *catalog.Catalog
 	oauth   *oauth.Server
+	market  *market.Market
 	plugins *plugin.Host
 	people  *store.KV
 	keys    Keys
@@ -84,8 +87,8 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		token: sha256.Sum256([]byte(o.Token)), listen: strings.ToLower(host),
-		store: o.Store, catalog: o.Catalog, oauth: o.OAuth, plugins: o.Plugins, people: o.People, keys: o.Keys,
-		reread: o.Reload, most: o.MaxModule, ready: o.Ready, log: o.Log, now: o.Now,
+		store: o.Store, catalog: o.Catalog, oauth: o.OAuth, market: o.Market, plugins: o.Plugins, people: o.People,
+		keys: o.Keys, reread: o.Reload, most: o.MaxModule, ready: o.Ready, log: o.Log, now: o.Now,
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

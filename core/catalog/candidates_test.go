@@ -110,6 +110,18 @@ func TestCandidates(t *testing.T) {
 			if got := show(e.AppendRestores(before, c.id, p, os)[1:]); got != c.restores {
 				t.Errorf("AppendRestores(%d, %s %s) = %s, want %s", c.id, c.platform, c.os, got, c.restores)
 			}
+			for i := range e.Versions {
+				r := &e.Versions[i]
+				is := func(list []catalog.Candidate) bool {
+					return slices.ContainsFunc(list, func(c catalog.Candidate) bool { return c.Release == r })
+				}
+				if why := e.NoUpdate(r, c.id, p, os); (why == "") != is(e.AppendUpdates(nil, c.id, p, os)) {
+					t.Errorf("NoUpdate(%d) = %q, but AppendUpdates says otherwise", r.ID, why)
+				}
+				if why := e.NoRestore(r, c.id, p, os); (why == "") != is(e.AppendRestores(nil, c.id, p, os)) {
+					t.Errorf("NoRestore(%d) = %q, but AppendRestores says otherwise", r.ID, why)
+				}
+			}
 		})
 	}
 }

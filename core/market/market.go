@@ -172,7 +172,7 @@ func (m *Market) Updates(ctx context.Context, q *Request, a *Answer) error {
 			continue
 		}
 		from := len(w.candidates)
-		if w.candidates = e.AppendUpdates(w.candidates, app.Version, q.Platform, q.OS); len(w.candidates) > from {
+		if w.candidates = fitting(w.candidates, e, app, q, abi.PurposeUpdate); len(w.candidates) > from {
 			w.picks = append(w.picks, pick{app: app, entry: e, from: from, to: len(w.candidates)})
 		}
 	}
@@ -218,10 +218,7 @@ func (m *Market) give(ctx context.Context, q *Request, a *Answer, purpose abi.Pu
 		e := snapshot.Item(app.Item)
 		from := len(w.candidates)
 		if e != nil {
-			w.candidates = e.AppendRestores(w.candidates, app.Version, q.Platform, q.OS)
-			if purpose == abi.PurposeInstallToken {
-				w.candidates = withoutHalted(w.candidates, from)
-			}
+			w.candidates = fitting(w.candidates, e, app, q, purpose)
 		}
 		if len(w.candidates) == from {
 			a.Failures = append(a.Failures, *app)
@@ -252,6 +249,19 @@ func (m *Market) give(ctx context.Context, q *Request, a *Answer, purpose abi.Pu
 		}
 	}
 	return nil
+}
+
+// fitting appends the versions that the device could be given.
+func fitting(dst []catalog.Candidate, e *catalog.Entry, app *App, q *Request, purpose abi.Purpose) []catalog.Candidate {
+	if purpose == abi.PurposeUpdate {
+		return e.AppendUpdates(dst, app.Version, q.Platform, q.OS)
+	}
+	from := len(dst)
+	dst = e.AppendRestores(dst, app.Version, q.Platform, q.OS)
+	if purpose == abi.PurposeInstallToken {
+		dst = withoutHalted(dst, from)
+	}
+	return dst
 }
 
 // withoutHalted takes out what nobody gets for the first time.

@@ -27,9 +27,14 @@ func (m *Market) decide(ctx context.Context, q *Request, w *work, purpose abi.Pu
 	// or nothing of it.
 	call := m.Plugins.Acquire()
 	defer call.Release()
+	m.consult(ctx, call, w, head)
+	return nil
+}
+
+// consult asks both questions.
+func (m *Market) consult(ctx context.Context, call *plugin.Call, w *work, head abi.Head) {
 	m.entitle(ctx, call, w, head)
 	m.selectVersions(ctx, call, w, head)
-	return nil
 }
 
 // head says who asks. It costs one look at the account record, mostly in memory.
@@ -72,9 +77,8 @@ func (m *Market) account(ctx context.Context, access *token.Access) (store.Accou
 }
 
 func (m *Market) entitle(ctx context.Context, call *plugin.Call, w *work, head abi.Head) {
-	asked := call.Has(abi.HookEntitle)
-	allowed := m.Config.EntitleDefault == DefaultAllow || m.Config.EntitleDefault == DefaultAuto && !asked
-	if !asked {
+	allowed := m.Config.Entitled(call.Has(abi.HookEntitle))
+	if !call.Asks(abi.HookEntitle) {
 		for i := range w.picks {
 			w.picks[i].denied = !allowed
 		}
@@ -99,7 +103,9 @@ func (m *Market) entitle(ctx context.Context, call *plugin.Call, w *work, head a
 		default:
 			p.denied = true
 		}
-		m.note(ctx, head, p, "entitle", e.Plugin, e.Reason, slog.Bool("denied", p.denied))
+		if !call.IsDry() {
+			m.note(ctx, head, p, "entitle", e.Plugin, e.Reason, slog.Bool("denied", p.denied))
+		}
 	}
 }
 
@@ -113,7 +119,7 @@ func (m *Market) selectVersions(ctx context.Context, call *plugin.Call, w *work,
 			open++
 		}
 	}
-	if open > 0 && call.Has(abi.HookSelectVersion) {
+	if open > 0 && call.Asks(abi.HookSelectVersion) {
 		m.askVersions(ctx, call, w, head)
 	}
 	for i := range w.picks {
@@ -163,7 +169,9 @@ func (m *Market) askVersions(ctx context.Context, call *plugin.Call, w *work, he
 		s := answers[0]
 		answers = answers[1:]
 		p.choice = s.Choice
-		m.note(ctx, head, p, "select_version", s.Plugin, s.Reason, slog.Int("choice", int(s.Choice)))
+		if !call.IsDry() {
+			m.note(ctx, head, p, "select_version", s.Plugin, s.Reason, slog.Int("choice", int(s.Choice)))
+		}
 	}
 }
 
@@ -171,12 +179,15 @@ func (m *Market) askVersions(ctx context.Context, call *plugin.Call, w *work, he
 // devices have none, and only a rollout of everyone is open to them.
 func openChoice(candidates []catalog.Candidate, key string) abi.Choice {
 	for i, c := range candidates {
-		share := c.Release.Share
-		if share >= abi.Buckets || key != "" && abi.Bucket(key, c.Release.Salt) < share {
+		if open(key, c.Release.Salt, c.Release.Share) {
 			return abi.Choice(i)
 		}
 	}
 	return abi.Hold
+}
+
+func open(key, salt string, share uint32) bool {
+	return share >= abi.Buckets || key != "" && abi.Bucket(key, salt) < share
 }
 
 // restoreChoice is the requested version, else the newest, where policy does not

@@ -71,3 +71,37 @@ func TestRestoreChoice(t *testing.T) {
 		}
 	}
 }
+
+// Chosen makes of the candidates of a question what the market itself makes of
+// those of the catalogue.
+func TestChosenIsTheMarketsChoice(t *testing.T) {
+	const key = "alice@example.com"
+	var config market.Config
+	for _, shares := range [][]uint32{{0}, {abi.Buckets}, {0, abi.Buckets}, {abi.Bucket(key, "a"), abi.Bucket(key, "b") + 1}, {0, 0, 0}, {abi.Bucket(key, "a") + 1, 0}} {
+		for requested := range len(shares) + 1 {
+			flags := make([]catalog.Flags, len(shares)+1)
+			flags[requested] = catalog.FlagRequested
+			list := candidates(shares, flags...)
+			var asked []abi.Candidate
+			for _, c := range list {
+				asked = append(asked, abi.Candidate{Version: c.Release.ID, Rollout: c.Release.Share, Salt: c.Release.Salt, Flags: abi.CandidateFlags(c.Flags)})
+			}
+			for choice := abi.Unavailable; int(choice) < len(shares); choice++ {
+				for _, who := range []string{key, ""} {
+					update := choice
+					if choice == abi.ChoicePass {
+						update = market.OpenChoice(list, who)
+					}
+					head := &abi.Head{BucketKey: who, Purpose: abi.PurposeUpdate}
+					if got := config.Chosen(head, choice, asked); got != update {
+						t.Errorf("update of %v for %q: Chosen(%d) = %d, want %d", shares, who, choice, got, update)
+					}
+					head.Purpose = abi.PurposeRestore
+					if got, want := config.Chosen(head, choice, asked), market.RestoreChoice(choice, list); got != want {
+						t.Errorf("restore of %v for %q: Chosen(%d) = %d, want %d", shares, who, choice, got, want)
+					}
+				}
+			}
+		}
+	}
+}

@@ -34,6 +34,7 @@ type Call struct {
 	private bool // answers hold what only one person may see
 	fuel    uint64
 	failure *Failure // the last one
+	dry     *Dry     // nil = it is asked in earnest
 
 	entitleAnswer  entitleAnswer
 	selectAnswer   selectAnswer
@@ -57,6 +58,23 @@ func (h *Host) Acquire() *Call {
 // Has says whether any plugin is asked this question.
 func (c *Call) Has(hook abi.Hook) bool { return c.set.has(hook) }
 
+// Asks says whether this question is of use to anybody: to a plugin, or to one that
+// is only watched.
+func (c *Call) Asks(hook abi.Hook) bool { return c.set.has(hook) }
+
+// begin and end stand around a question about apps; c.request holds it.
+func (c *Call) begin(q *question) {
+	if c.dry != nil {
+		c.dry.begin(c.request)
+	}
+}
+
+func (c *Call) end(ctx context.Context) {
+	if c.dry != nil {
+		c.dry.end(ctx, c.set, c.host.rules)
+	}
+}
+
 // Release gives the Call back.
 func (c *Call) Release() {
 	c.Entitle = abi.EntitleRequest{Apps: emptied(c.Entitle.Apps)}
@@ -71,7 +89,7 @@ func (c *Call) Release() {
 	}
 	c.request, c.answers = small(c.request), small(c.answers)
 	c.entitlements, c.selections = emptied(c.entitlements), emptied(c.selections)
-	c.fuel, c.failure = 0, nil
+	c.fuel, c.failure, c.dry = 0, nil, nil
 	c.host.unpin(c)
 	c.host.calls.Put(c)
 }
@@ -107,6 +125,9 @@ type verdict interface {
 // answered nor failed means that it abstained.
 // hot: called for every update check with a candidate; no allocation.
 func (c *Call) ask(ctx context.Context, g *generation, q question, most uint32, v verdict) (answered bool, failure *Failure) {
+	if c.dry != nil {
+		return c.dry.ask(ctx, g, v)
+	}
 	b, probe := g.breakers[q.hook], false
 	if b.state.Load() != uint32(breakerClosed) {
 		var ok bool

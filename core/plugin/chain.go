@@ -38,33 +38,53 @@ func (c *Call) AskEntitle(ctx context.Context) []Entitlement {
 		list[i] = Entitlement{Decision: abi.DecisionPass}
 	}
 	chain := c.set.chains[abi.HookEntitle]
-	if apps == 0 || len(chain) == 0 {
+	if apps == 0 || !c.Asks(abi.HookEntitle) {
 		return list
 	}
 	c.request = c.Entitle.Append(c.request[:0])
 	q := ask(abi.HookEntitle, &c.Entitle.Head)
+	c.begin(&q)
 	answer := &c.entitleAnswer
 	answer.apps = apps
 	for _, g := range chain {
 		answered, failure := c.ask(ctx, g, q, abi.MaxVerdict, answer)
-		open := false
-		for i := range list {
-			e := Entitlement{Decision: abi.DecisionPass, Plugin: g.name}
-			switch {
-			case answered:
-				item := &answer.Items[i]
-				e.Decision, e.Code, e.Reason = item.Decision, item.Code, item.Reason
-			case failure != nil:
-				e.Decision, e.Reason, e.Failed = g.entitleOnError(), failedReason, true
-			}
-			list[i].meet(e)
-			open = open || list[i].Decision != abi.Deny
+		var items []abi.EntitleDecision
+		if answered {
+			items = answer.Items
 		}
-		if !open {
+		if open := g.step(failure).entitle(list, items); !open && c.dry == nil {
 			break
 		}
 	}
+	c.end(ctx)
 	return list
+}
+
+// step is what one plugin adds to the answers of those before it.
+type step struct {
+	plugin  string
+	onError onError
+	failed  bool
+}
+
+func (g *generation) step(failure *Failure) step { return step{g.name, g.onError, failure != nil} }
+
+// entitle takes in the decisions of a plugin, none if it abstained or failed;
+// open = the next plugin may still change something.
+func (s step) entitle(list []Entitlement, items []abi.EntitleDecision) (open bool) {
+	for i := range list {
+		e := Entitlement{Decision: abi.DecisionPass, Plugin: s.plugin}
+		switch {
+		case s.failed:
+			e.Decision, e.Reason, e.Failed = s.onError.entitles(), failedReason, true
+		case items != nil:
+			item := &items[i]
+			e.Decision, e.Code, e.Reason = item.Decision, item.Code, item.Reason
+		}
+		list[i].meet(e)
+		open = open || list[i].Decision != abi.Deny
+	}
+	return open
 }
 
 // meet resolves the decision so far with that of the next plugin.
@@ -76,8 +96,8 @@ func (e *Entitlement) meet(next Entitlement) {
 	}
 }
 
-func (g *generation) entitleOnError() abi.Decision {
-	switch g.onError {
+func (o onError) entitles() abi.Decision {
+	switch o {
 	case errorAllows:
 		return abi.Allow
 	case errorAbstains:
@@ -96,42 +116,56 @@ func (c *Call) AskSelectVersion(ctx context.Context) []Selection {
 		list[i] = Selection{Choice: abi.ChoicePass}
 	}
 	chain := c.set.chains[abi.HookSelectVersion]
-	if len(list) == 0 || len(chain) == 0 {
+	if len(list) == 0 || !c.Asks(abi.HookSelectVersion) {
 		return list
 	}
 	c.request = c.SelectVersion.Append(c.request[:0])
 	q := ask(abi.HookSelectVersion, &c.SelectVersion.Head)
+	c.begin(&q)
 	answer := &c.selectAnswer
 	answer.apps = c.SelectVersion.Apps
 	defer func() { answer.apps = nil }()
 	for _, g := range chain {
 		answered, failure := c.ask(ctx, g, q, abi.MaxVerdict, answer)
-		open := false
-		for i := range list {
-			if list[i].Choice != abi.ChoicePass {
-				continue
-			}
-			switch {
-			case answered && answer.Items[i].Choice != abi.ChoicePass:
-				item := &answer.Items[i]
-				list[i] = Selection{Choice: item.Choice, Plugin: g.name, Code: item.Code, Reason: item.Reason}
-			case failure != nil && g.onError == errorDenies:
-				list[i] = Selection{Choice: abi.Hold, Plugin: g.name, Reason: failedReason, Failed: true}
-			default:
-				open = true
-			}
+		var items []abi.VersionChoice
+		if answered {
+			items = answer.Items
 		}
-		if !open {
+		if open := g.step(failure).choose(list, items); !open && c.dry == nil {
 			break
 		}
 	}
+	c.end(ctx)
 	return list
+}
+
+// choose takes in the choices of a plugin, none if it abstained or failed; open =
+// the next plugin may still change something.
+func (s step) choose(list []Selection, items []abi.VersionChoice) (open bool) {
+	for i := range list {
+		if list[i].Choice != abi.ChoicePass {
+			continue
+		}
+		switch {
+		case s.failed && s.onError == errorDenies:
+			list[i] = Selection{Choice: abi.Hold, Plugin: s.plugin, Reason: failedReason, Failed: true}
+		case items != nil && items[i].Choice != abi.ChoicePass:
+			item := &items[i]
+			list[i] = Selection{Choice: item.Choice, Plugin: s.plugin, Code: item.Code, Reason: item.Reason}
+		default:
+			open = true
+		}
+	}
+	return open
 }
 
 // AskSignIn asks about one step of a sign-in. Without an owner the plugins are
 // asked in turn and the first that doesn't abstain becomes the owner: it alone
 // is asked about the later steps. The error wraps ErrFailed or ErrAbstained.
 func (c *Call) AskSignIn(ctx context.Context, owner string) (answer *abi.SignInAnswer, plugin string, err error) {
+	if c.dry != nil {
+		return nil, "", errDry
+	}
 	c.request = c.SignIn.Append(c.request[:0])
 	defer c.forget()
 	for i := range c.SignIn.Fields {
@@ -163,6 +197,9 @@ func (c *Call) AskSignIn(ctx context.Context, owner string) (answer *abi.SignInA
 // AskExchange asks whose subject token c.Exchange holds: the first plugin that
 // doesn't abstain says it. The error wraps ErrFailed or ErrAbstained.
 func (c *Call) AskExchange(ctx context.Context) (answer *abi.ExchangeAnswer, plugin string, err error) {
+	if c.dry != nil {
+		return nil, "", errDry
+	}
 	c.request = c.Exchange.Append(c.request[:0])
 	defer c.forget()
 	c.secrets = append(c.secrets, c.Exchange.SubjectToken)

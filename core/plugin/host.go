@@ -38,6 +38,7 @@ type Options struct {
 	Log       *slog.Logger                    // nil = none
 	Now       func() time.Time                // for the rates of the log; nil = time.Now
 	MaxModule int64                           // bytes of a module; 0 = 16 MiB
+	Rules     Rules                           // what becomes of what policy leaves open; nil = nobody knows
 	Timeless  bool                            // no deadlines, only fuel: for replay and conformance, on no server
 }
 
@@ -45,6 +46,7 @@ type Options struct {
 // at a time.
 type Host struct {
 	swaps
+	rules   Rules
 	calls   sync.Pool
 	stripes atomic.Uint32 // of the Calls made so far
 }
@@ -66,7 +68,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 			l.cache = ""
 		}
 	}
-	h := &Host{swaps: newSwaps(l)}
+	h := &Host{swaps: newSwaps(l), rules: o.Rules}
 	h.calls.New = func() any { return &Call{host: h, stripe: h.stripes.Add(1) - 1} }
 
 	loaded, errs := make([]*generation, len(o.Specs)), make([]error, len(o.Specs))

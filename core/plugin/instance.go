@@ -33,6 +33,7 @@ type question struct {
 	seed    uint64
 	random  [32]byte // zero = random_get hangs on the seed alone
 	secrets []string // must not be logged
+	aside   *aside   // nil = it is asked as usual
 }
 
 func (q *question) name() string {
@@ -269,8 +270,7 @@ func (in *instance) rescue(f **fault) {
 		*f = in.panicked(r)
 	}
 	in.caller = nil
-	in.asked.secrets = nil
-	in.asked.random = [32]byte{}
+	in.asked.secrets, in.asked.random, in.asked.aside = nil, [32]byte{}, nil
 }
 
 // panicked says what a panic outside of the guest means: the last line of its

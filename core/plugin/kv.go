@@ -46,7 +46,7 @@ func kvCode(err error) uint64 {
 func (in *instance) kvKey(at, n uint64) ([]byte, bool) {
 	in.charge(priceKV)
 	key, ok := in.bytes(at, n)
-	if !ok || len(key) == 0 || len(key) > abi.MaxKVKey || in.asked.hook == 0 || in.kv == nil {
+	if !ok || len(key) == 0 || len(key) > abi.MaxKVKey || in.asked.hook == 0 || in.store() == nil {
 		return nil, false
 	}
 	return bytes.Clone(key), true
@@ -78,7 +78,7 @@ func hostKVGet(in *instance, stack []uint64) {
 	}
 	var value []byte
 	err := in.outside(func(ctx context.Context) (err error) {
-		value, err = in.kv.Get(ctx, key)
+		value, err = in.store().Get(ctx, key)
 		return err
 	})
 	if err != nil {
@@ -98,7 +98,7 @@ func hostKVPut(in *instance, stack []uint64) {
 		return
 	}
 	ttl := time.Duration(uint32(stack[4])) * time.Second
-	stack[0] = kvCode(in.outside(func(ctx context.Context) error { return in.kv.Put(ctx, key, value, ttl) }))
+	stack[0] = kvCode(in.outside(func(ctx context.Context) error { return in.store().Put(ctx, key, value, ttl) }))
 }
 
 // kv_delete(key, klen) -> 0
@@ -108,7 +108,7 @@ func hostKVDelete(in *instance, stack []uint64) {
 		stack[0] = code(abi.CodeRefused)
 		return
 	}
-	err := in.outside(func(ctx context.Context) error { return in.kv.Delete(ctx, key) })
+	err := in.outside(func(ctx context.Context) error { return in.store().Delete(ctx, key) })
 	if errors.Is(err, ErrKVNotFound) {
 		err = nil
 	}
@@ -127,7 +127,7 @@ func hostKVSwap(in *instance, stack []uint64) {
 	if len(old) == 0 {
 		old = nil
 	}
-	stack[0] = kvCode(in.outside(func(ctx context.Context) error { return in.kv.Swap(ctx, key, old, value) }))
+	stack[0] = kvCode(in.outside(func(ctx context.Context) error { return in.store().Swap(ctx, key, old, value) }))
 }
 
 // kv_add(key, klen, delta, out) -> 0
@@ -139,7 +139,7 @@ func hostKVAdd(in *instance, stack []uint64) {
 	}
 	var sum int64
 	err := in.outside(func(ctx context.Context) (err error) {
-		sum, err = in.kv.Add(ctx, key, int64(stack[2]))
+		sum, err = in.store().Add(ctx, key, int64(stack[2]))
 		return err
 	})
 	if err != nil {

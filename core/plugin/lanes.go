@@ -33,6 +33,7 @@ func (g *generation) openLanes(n int) {
 			(*lane).all[i].counts[hook] = new(counts)
 		}
 	}
+	g.dry = newSlots(1)
 }
 
 // each calls f for every slot there is.
@@ -97,12 +98,14 @@ func (g *generation) running() (n [lanes]int) {
 // rest frees the instances. What was compiled stays: the next question, or warm,
 // starts instances again.
 func (g *generation) rest() {
-	g.each(func(s *slots, sl *slot) {
+	rest := func(s *slots, sl *slot) {
 		sl.mu.Lock()
 		if sl.in != nil {
 			sl.in.close()
 			sl.in = nil
 		}
 		s.give(sl)
-	})
+	}
+	g.each(rest)
+	rest(g.dry, &g.dry.all[0])
 }

@@ -52,6 +52,7 @@ type generation struct {
 	hooks     []abi.Hook
 	onError   onError
 	lanes     [lanes]*slots
+	dry       *slots              // one, for questions that leave no trace
 	breakers  [hookCount]*breaker // of the hooks that are asked
 	config    []byte              // for configure
 	wasm      []byte              // the file, for those who ask what is live
@@ -75,7 +76,7 @@ type generation struct {
 func (g *generation) pages() uint32 { return uint32(g.spec.Memory / page) }
 
 func (g *generation) close(ctx context.Context) error {
-	for _, s := range g.lanes {
+	for _, s := range append(g.lanes[:], g.dry) {
 		if s != nil {
 			s.close()
 		}

@@ -76,8 +76,18 @@ func hostMetricAdd(in *instance, stack []uint64) {
 	if !ok || value < 0 || !validMetric(name) || in.asked.hook == 0 {
 		return
 	}
+	a := in.asked.aside
+	if a != nil && a.dry {
+		if a.metric != nil {
+			stack[0] = code(a.metric(name, value))
+		}
+		return
+	}
 	if c := in.metrics.counter(name); c != nil {
 		addTo(c, uint64(value))
 		stack[0] = 0
+	}
+	if a != nil && a.tape != nil {
+		a.tape.add(HostAnswer{Op: OpMetric, Key: []byte(name), Delta: value, Code: abi.Code(int32(uint32(stack[0])))})
 	}
 }

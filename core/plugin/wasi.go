@@ -244,7 +244,7 @@ func (in *instance) flush(fd uint32) {
 	if fd == 2 {
 		level = slog.LevelWarn
 	}
-	in.log.line(level, in.asked.name(), text)
+	in.line(level, text)
 }
 
 // poll_oneoff(in, out, count, events): every subscription to a clock is due,
@@ -300,8 +300,8 @@ func (e exitError) Error() string {
 
 // say writes a line of the guest's to its log.
 func (in *instance) say(level uint32, text string) {
-	if abi.Level(level) == abi.LevelDebug && !in.log.debug() {
+	if abi.Level(level) == abi.LevelDebug && !in.debugs() {
 		return
 	}
-	in.log.line(logLevel(level), in.asked.name(), in.redact(text))
+	in.line(logLevel(level), in.redact(text))
 }
