@@ -193,8 +193,8 @@ func (h *Host) openRules(ctx context.Context) error {
 		Signer: &token.InstallSigner{
 			Issuer: c.Market.ItemID, KeyID: keyID, Key: key, Life: c.Market.InstallLife.Std(), Now: c.clock(), Rand: c.Rand,
 		},
-		Client: clients.Policy,
-		Now:    c.clock(), Rand: c.Rand, Log: c.Log,
+		Client: clients.Policy, Device: clients.Device,
+		Now: c.clock(), Rand: c.Rand, Log: c.Log,
 	}
 	return nil
 }

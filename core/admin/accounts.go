@@ -2,9 +2,11 @@ package admin
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"slices"
+	"strconv"
 
 	"github.com/souk-market/souk/core/oauth"
 	"github.com/souk-market/souk/core/store"
@@ -18,6 +20,14 @@ type account struct {
 	Grants    []string `json:"grants"`
 	Items     int      `json:"items"`             // apps that were given to it so far
 	History   []string `json:"history,omitempty"` // which; not in listings
+	Devices   []device `json:"devices,omitempty"` // that have some of them, in the order in which policy counts them; not in listings
+}
+
+// device is a device of an account. It is the client of its sign-ins, in a
+// registered app the sign-in itself.
+type device struct {
+	Device string   `json:"device"` // 32 hexadecimal digits
+	Items  []string `json:"items"`  // that were given to it
 }
 
 func viewAccount(a store.Account) account {
@@ -25,6 +35,19 @@ func viewAccount(a store.Account) account {
 		Account: a.Account, Name: a.DisplayName, Territory: a.Territory,
 		Grants: append([]string{}, a.Grants...), Items: len(a.History),
 	}
+}
+
+// devicesOf are the devices of an account.
+func devicesOf(a *store.Account) []device {
+	devices := make([]device, len(a.Devices))
+	for i, id := range a.Devices {
+		devices[i].Device = hex.EncodeToString(id[:])
+	}
+	for _, h := range a.Held {
+		d := &devices[h.Device]
+		d.Items = append(d.Items, strconv.FormatUint(h.Item, 10))
+	}
+	return devices
 }
 
 // accountPage is a page of the listing. Next is the after of the following one.
@@ -68,7 +91,7 @@ func (s *Server) account(ctx context.Context, r *request) error {
 		return err
 	}
 	view := viewAccount(a)
-	view.History = all(a.History)
+	view.History, view.Devices = all(a.History), devicesOf(&a)
 	return r.write(200, view)
 }
 

@@ -93,6 +93,14 @@ func TestAccounts(t *testing.T) {
 	a := b.ask(200, "GET", aliceAt(""), "")
 	b.same("account", a.body,
 		`{"account":"alice+test@example.com","name":"Alice","territory":"AUT","grants":["sub:plus"],"items":1,"history":["1000001"]}`)
+	_, err = b.store.UpdateAccount(t.Context(), alice, func(a *store.Account) (bool, error) {
+		return a.Give([16]byte{0xfa, 15: 1}, 1000002, 1000001), nil
+	})
+	b.must(err)
+	a = b.ask(200, "GET", aliceAt(""), "")
+	b.same("account with a device", a.body,
+		`{"account":"alice+test@example.com","name":"Alice","territory":"AUT","grants":["sub:plus"],"items":2,"history":["1000001","1000002"],`+
+			`"devices":[{"device":"fa000000000000000000000000000001","items":["1000001","1000002"]}]}`)
 	b.same("unescaped", b.ask(200, "GET", "/api/accounts/"+alice, "").body, a.body)
 	b.ask(200, "PUT", aliceAt("/territory"), `{"territory":""}`)
 	b.same("territory", b.cached(alice).Territory, "")

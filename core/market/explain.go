@@ -165,7 +165,9 @@ func (m *Market) Explain(ctx context.Context, y Why) (*Explanation, error) {
 	defer call.Release()
 	dry := call.Dry()
 	if len(w.picks) > 0 {
-		m.consult(ctx, call, w, head)
+		if err := m.consult(ctx, call, w, head); err != nil {
+			return nil, err
+		}
 	}
 	allowed := m.Config.Entitled(call.Has(abi.HookEntitle))
 	x := &Explanation{

@@ -43,7 +43,7 @@ func (m *Market) Install(ctx context.Context, v Visit) (*Install, error) {
 	}
 	in := &Install{App: e}
 	if v.Access != nil {
-		account, err := m.account(ctx, v.Access)
+		account, err := m.account(ctx, v.Access, false)
 		if err != nil {
 			return nil, err
 		}

@@ -36,11 +36,13 @@ type Market struct {
 	Plugins *plugin.Host
 	Signer  *token.InstallSigner
 	Client  func(key [16]byte) string // the client of a token, as policy sees it
+	Device  store.DeviceOf            // what its sign-in counts as
 	Now     func() time.Time
 	Rand    io.Reader
 	Log     *slog.Logger // nil = silent
 
 	scratch sync.Pool // of *work
+	queues  queues
 }
 
 // ErrNoAccount means that a token is genuine but its account is gone or was
@@ -130,6 +132,9 @@ type work struct {
 	picks      []pick
 	candidates []catalog.Candidate
 	account    store.Account
+	device     [16]byte   // of the token; zero without one
+	ended      [][16]byte // devices that are taken off the account: they have no sign-in
+	again      bool       // the account is read from the store, and not from memory
 }
 
 // pick is one app on its way to a decision.
@@ -152,7 +157,7 @@ func (m *Market) begin() *work {
 func (m *Market) end(w *work) {
 	clear(w.candidates) // no old snapshot is kept alive
 	clear(w.picks)
-	w.picks, w.candidates, w.account = w.picks[:0], w.candidates[:0], store.Account{}
+	*w = work{picks: w.picks[:0], candidates: w.candidates[:0]}
 	m.scratch.Put(w)
 }
 
@@ -209,7 +214,7 @@ func (m *Market) InstallTokens(ctx context.Context, q *Request, a *Answer) error
 
 // give answers for each app. before, if any, has a last word when everything is
 // decided and nothing given.
-func (m *Market) give(ctx context.Context, q *Request, a *Answer, purpose abi.Purpose, before func(context.Context, *work) error) error {
+func (m *Market) give(ctx context.Context, q *Request, a *Answer, purpose abi.Purpose, before func(context.Context, *Request, *work) error) error {
 	w := m.begin()
 	defer m.end(w)
 	snapshot := m.Catalog.Snapshot()
@@ -229,12 +234,19 @@ func (m *Market) give(ctx context.Context, q *Request, a *Answer, purpose abi.Pu
 	if len(w.picks) == 0 {
 		return nil
 	}
-	if err := m.decide(ctx, q, w, purpose); err != nil {
-		return err
-	}
-	if before != nil {
-		if err := before(ctx, w); err != nil {
+	for try := 1; ; try++ {
+		err := m.decide(ctx, q, w, purpose)
+		if err == nil && before != nil {
+			err = before(ctx, q, w)
+		}
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, errMoved) || try == maxTries {
 			return err
+		}
+		if w.again = true; try == 1 {
+			defer m.queues.wait(w.account.Account)()
 		}
 	}
 	for i := range w.picks {
@@ -273,27 +285,6 @@ func withoutHalted(list []catalog.Candidate, from int) []catalog.Candidate {
 		}
 	}
 	return kept
-}
-
-// remember notes which items the account is given, before it gets a token for
-// them. The account in w stays as it was: it says what was there before.
-func (m *Market) remember(ctx context.Context, w *work) error {
-	var fresh []uint64
-	for i := range w.picks {
-		if p := &w.picks[i]; !p.denied && p.choice >= 0 && !w.account.HasItem(p.entry.ID) {
-			fresh = append(fresh, p.entry.ID)
-		}
-	}
-	if w.account.Account == "" || len(fresh) == 0 {
-		return nil
-	}
-	_, err := m.Store.UpdateAccount(ctx, w.account.Account, func(a *store.Account) (bool, error) {
-		return a.AddHistory(fresh...), nil
-	})
-	if err != nil {
-		return fmt.Errorf("remember downloads: %w", err)
-	}
-	return nil
 }
 
 // offer adds a release with a token that was never used before.

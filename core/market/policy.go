@@ -27,14 +27,19 @@ func (m *Market) decide(ctx context.Context, q *Request, w *work, purpose abi.Pu
 	// or nothing of it.
 	call := m.Plugins.Acquire()
 	defer call.Release()
-	m.consult(ctx, call, w, head)
-	return nil
+	return m.consult(ctx, call, w, head)
 }
 
 // consult asks both questions.
-func (m *Market) consult(ctx context.Context, call *plugin.Call, w *work, head abi.Head) {
+func (m *Market) consult(ctx context.Context, call *plugin.Call, w *work, head abi.Head) error {
+	if head.Purpose == abi.PurposeInstallToken && (call.Has(abi.HookEntitle) || w.account.Crowded()) {
+		if err := m.leaveOut(ctx, w); err != nil {
+			return err
+		}
+	}
 	m.entitle(ctx, call, w, head)
 	m.selectVersions(ctx, call, w, head)
+	return nil
 }
 
 // head says who asks. It costs one look at the account record, mostly in memory.
@@ -49,11 +54,11 @@ func (m *Market) head(ctx context.Context, q *Request, w *work, purpose abi.Purp
 	if q.Access == nil {
 		return h, nil
 	}
-	account, err := m.account(ctx, q.Access)
+	account, err := m.account(ctx, q.Access, w.again)
 	if err != nil {
 		return h, err
 	}
-	w.account = account
+	w.account, w.device = account, m.Device(q.Access.Client, q.Access.Family)
 	h.Account, h.BucketKey, h.Grants = account.Account, account.Account, account.Grants
 	h.Client = m.Client(q.Access.Client)
 	if account.Territory != "" {
@@ -62,9 +67,13 @@ func (m *Market) head(ctx context.Context, q *Request, w *work, purpose abi.Purp
 	return h, nil
 }
 
-// account is the account of a token, or ErrNoAccount.
-func (m *Market) account(ctx context.Context, access *token.Access) (store.Account, error) {
-	account, err := m.Store.CachedAccount(ctx, access.Subject)
+// account is the account of a token, from memory if it may be, or ErrNoAccount.
+func (m *Market) account(ctx context.Context, access *token.Access, again bool) (store.Account, error) {
+	read := m.Store.CachedAccount
+	if again {
+		read = m.Store.Account
+	}
+	account, err := read(ctx, access.Subject)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return account, ErrNoAccount
@@ -89,6 +98,7 @@ func (m *Market) entitle(ctx context.Context, call *plugin.Call, w *work, head a
 	for i := range w.picks {
 		p := &w.picks[i]
 		app := abi.EntitleApp{Item: p.entry.ID, BundleID: p.entry.BundleID}
+		app.Devices, app.DevicesItem = w.account.Ahead(w.device, p.entry.ID)
 		if head.Purpose == abi.PurposeInstallToken {
 			app.Version = p.app.Version
 		}
@@ -98,6 +108,7 @@ func (m *Market) entitle(ctx context.Context, call *plugin.Call, w *work, head a
 		p := &w.picks[i]
 		switch e.Decision {
 		case abi.Allow:
+			p.denied = false
 		case abi.DecisionPass:
 			p.denied = !allowed
 		default:

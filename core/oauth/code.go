@@ -128,7 +128,7 @@ func (s *Server) revoke(ctx context.Context, id [16]byte, why string) error {
 	if err := s.bar(ctx, id, now); err != nil {
 		return err
 	}
-	_, err := s.Store.UpdateFamily(ctx, id, func(f store.Family) (store.Family, time.Time, bool, error) {
+	f, err := s.Store.UpdateFamily(ctx, id, func(f store.Family) (store.Family, time.Time, bool, error) {
 		if f.State == store.Revoked {
 			return f, time.Time{}, false, nil
 		}
@@ -139,6 +139,7 @@ func (s *Server) revoke(ctx context.Context, id [16]byte, why string) error {
 		return storeError(err)
 	}
 	s.log().Warn("sign-in revoked", "family", hex.EncodeToString(id[:]), "why", why)
+	s.vacate(ctx, id, &f)
 	return nil
 }
 

@@ -144,7 +144,7 @@ func (g *exchangeGrant) spend(ctx context.Context, s *Server, c *tokenCall) erro
 		return Errorf(ServerError, "no token can be issued at the moment").because(errors.New("the new family's id is taken"))
 	}
 	if g.link != nil {
-		if err := s.taken(ctx, g.link, c.familyID); err != nil {
+		if err := s.taken(ctx, g.link, c.familyID, s.Clients.Device(c.family.Client, c.familyID)); err != nil {
 			return err
 		}
 	}

@@ -154,16 +154,25 @@ func (s *Server) openLink(subjectToken string) (*linkToken, error) {
 }
 
 // taken is what follows when a device has a sign-in from a link. The visitor's own
-// may have ended meanwhile, and then the device's ends too. Otherwise the app is
-// noted: it is about to be installed.
-func (s *Server) taken(ctx context.Context, l *linkToken, family [16]byte) error {
+// may have ended meanwhile, and then the device's ends too. Otherwise the device is
+// given the app: it is about to be installed, and nobody can keep it back any more.
+func (s *Server) taken(ctx context.Context, l *linkToken, family, device [16]byte) error {
 	if s.Store.RevocationSet().Contains(l.Family) {
 		if err := s.revoke(ctx, family, "the visitor of the link signed out"); err != nil {
 			return err
 		}
 		return Errorf(InvalidRequest, "subject_token is of a visitor who is no longer signed in")
 	}
-	_, err := s.Store.UpdateAccount(ctx, l.Account, func(a *store.Account) (bool, error) { return a.AddHistory(l.Item), nil })
+	epoch, item := l.Epoch, l.Item
+	_, err := s.Store.UpdateAccount(ctx, l.Account, func(a *store.Account) (bool, error) {
+		if a.Epoch != epoch { // signed out everywhere meanwhile
+			return a.AddHistory(item), nil
+		}
+		return a.Give(device, item), nil
+	})
+	if err == nil && s.Store.RevocationSet().Contains(family) { // ended meanwhile, maybe too early to be taken off
+		err = s.Store.Vacate(ctx, store.SubjectID(l.Account), device, s.Clients.Device)
+	}
 	if err != nil { // the sign-in stands, and the next link says once more that it is a first download
 		s.log().Error("the download of a link is not noted", "account", l.Account, "item", l.Item, "error", err)
 	}

@@ -76,6 +76,7 @@ func (g *refreshGrant) spend(ctx context.Context, s *Server, c *tokenCall) error
 		if err := s.bar(ctx, id, f.RotatedAt); err != nil {
 			return err
 		}
+		s.vacate(ctx, id, &f)
 		if f.Generation != g.token.Generation {
 			s.log().Warn("refresh token reused: sign-in revoked", "family", hex.EncodeToString(id[:]), "generation", g.token.Generation, "newest", f.Generation)
 		}

@@ -82,8 +82,8 @@ func (s *Server) Revoke(ctx context.Context, account string, match func(Session)
 	return ended, nil
 }
 
-// RevokeAccount signs an account out everywhere. Its epoch goes first: what is
-// under way at this moment, a code or a subject token that was issued before, or
+// RevokeAccount signs an account out everywhere. Its epoch goes first, and with it
+// all that devices hold: what is under way at this moment, a code or a subject token that was issued before, or
 // a family that is just being created, is of the old one and comes to nothing.
 func (s *Server) RevokeAccount(ctx context.Context, account string) ([]Session, error) {
 	found, err := s.live(ctx, account)
@@ -97,6 +97,7 @@ func (s *Server) RevokeAccount(ctx context.Context, account string) ([]Session, 
 	}
 	after, err := s.Store.UpdateAccount(ctx, account, func(a *store.Account) (bool, error) {
 		a.Epoch++
+		a.Devices, a.Held = nil, nil
 		return true, nil
 	})
 	if err != nil {

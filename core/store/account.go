@@ -11,11 +11,13 @@ import (
 
 // The limits of an account.
 const (
-	maxAccount   = 255 // bytes of a name; of the display name and the territory too
-	maxGrants    = 256
-	maxGrant     = 128 // bytes
-	MaxHistory   = 4096
-	accountKnown = 1 // format
+	maxAccount = 255 // bytes of a name; of the display name and the territory too
+	maxGrants  = 256
+	maxGrant   = 128 // bytes
+	MaxHistory = 4096
+
+	accountFormat  = 1 // of an account that has no devices
+	accountDevices = 2 // of one that has
 )
 
 // Account is what the core itself keeps of a person: no credentials, those are a
@@ -27,6 +29,9 @@ type Account struct {
 	Grants      []string // what the person may have: sorted, each once
 	Epoch       uint32   // a family of an older epoch is worth nothing
 	History     []uint64 // ids of the items given to this account: sorted, each once
+
+	Devices [][16]byte // that were given items, in the order of their first ones; see Give
+	Held    []Held     // by item, and of one item in the order in which it was given
 }
 
 // HasGrant says whether the account was granted it.
@@ -72,7 +77,7 @@ func (s *Store) Account(ctx context.Context, subject [16]byte) (Account, error) 
 
 // CachedAccount is Account from memory where possible. What an UpdateAccount of
 // this node has written is seen by every CachedAccount that begins after it
-// returned. Grants and History are shared: don't modify them.
+// returned. Its lists are shared: don't modify them.
 //
 // hot: called for each update check that has candidates.
 func (s *Store) CachedAccount(ctx context.Context, subject [16]byte) (Account, error) {
@@ -199,7 +204,7 @@ func (a *Account) tidy(history []uint64) error {
 			return err
 		}
 	}
-	return errors.Join(checkText("display name", a.DisplayName, maxAccount), checkText("territory", a.Territory, maxAccount))
+	return errors.Join(a.checkDevices(), checkText("display name", a.DisplayName, maxAccount), checkText("territory", a.Territory, maxAccount))
 }
 
 // sorted returns the list in order, each entry once; the list itself may be shared.
@@ -223,7 +228,10 @@ func strictlySorted[T string | uint64](list []T) bool {
 
 // The history is packed as differences: its ids lie close together.
 func encodeAccount(a Account) []byte {
-	b := []byte{accountKnown}
+	b := []byte{accountFormat}
+	if len(a.Devices) > 0 {
+		b[0] = accountDevices
+	}
 	b = appendText(b, a.Account)
 	b = appendText(b, a.DisplayName)
 	b = appendText(b, a.Territory)
@@ -238,11 +246,18 @@ func encodeAccount(a Account) []byte {
 		b = binary.AppendUvarint(b, id-before)
 		before = id
 	}
+	if len(a.Devices) > 0 {
+		b = a.appendDevices(b)
+	}
 	return b
 }
 
 func decodeAccount(b []byte) (Account, error) {
-	r := readRecord(tableAccount, b, accountKnown)
+	format := byte(accountFormat)
+	if len(b) > 0 && b[0] == accountDevices {
+		format = accountDevices
+	}
+	r := readRecord(tableAccount, b, format)
 	a := Account{Account: r.text(), DisplayName: r.text(), Territory: r.text(), Epoch: r.uint32()}
 	if n := r.count(); n > 0 {
 		a.Grants = make([]string, n)
@@ -260,6 +275,9 @@ func decodeAccount(b []byte) (Account, error) {
 	}
 	if !strictlySorted(a.Grants) || !strictlySorted(a.History) {
 		r.fail()
+	}
+	if format == accountDevices {
+		a.readDevices(r)
 	}
 	if err := r.end(); err != nil {
 		return Account{}, err

@@ -48,7 +48,7 @@ func TestAccountReadsBack(t *testing.T) {
 	if err != nil || fmt.Sprint(read) != fmt.Sprint(got) {
 		t.Errorf("Account = %+v, %v, want %+v", read, err, got)
 	}
-	want := "{alice@example.com Alice fr [gold role:editor] 3 [1000001 1000003]}"
+	want := "{alice@example.com Alice fr [gold role:editor] 3 [1000001 1000003] [] []}"
 	if fmt.Sprint(read) != want {
 		t.Errorf("Account = %v, want %v", read, want)
 	}

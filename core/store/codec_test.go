@@ -44,15 +44,18 @@ var (
 	}
 	someAccount = Account{
 		Account: "alice", DisplayName: "Alice", Territory: "fr", Grants: []string{"", "gold"},
-		Epoch: 300, History: []uint64{0, 1000001, 1 << 63},
+		Epoch: 300, History: []uint64{0, 1000001, 1000002, 1 << 63},
+		Devices: [][16]byte{{1}, {2}, {3}},
+		Held:    []Held{{0, 2}, {0, 0}, {1000002, 1}, {1 << 63, 1}},
 	}
+	someone   = Account{Account: "bob", History: []uint64{7}}
 	someToken = SubjectToken{Account: "alice", Client: "client", Foreign: true}
 )
 
 func FuzzFamily(f *testing.F) { fuzzRecord(f, decodeFamily, encodeFamily, someFamily) }
 
 func FuzzAccount(f *testing.F) {
-	fuzzRecord(f, decodeAccount, encodeAccount, someAccount, Account{})
+	fuzzRecord(f, decodeAccount, encodeAccount, someAccount, someone, Account{})
 }
 
 func FuzzSubjectToken(f *testing.F) {
@@ -78,6 +81,9 @@ func TestRecordsSurvive(t *testing.T) {
 	}
 	if got, err := decodeAccount(encodeAccount(someAccount)); err != nil || !reflect.DeepEqual(got, someAccount) {
 		t.Errorf("account = %+v, %v, want %+v", got, err, someAccount)
+	}
+	if got, err := decodeAccount(encodeAccount(someone)); err != nil || !reflect.DeepEqual(got, someone) {
+		t.Errorf("account = %+v, %v, want %+v", got, err, someone)
 	}
 	if got, err := decodeSubjectToken(encodeSubjectToken(someToken)); err != nil || got != someToken {
 		t.Errorf("subject token = %+v, %v, want %+v", got, err, someToken)
@@ -108,13 +114,51 @@ func TestNewerRecordsAreRefused(t *testing.T) {
 		}
 		newer := bytes.Clone(r.b)
 		newer[0]++
-		if err := r.decode(newer); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("table %c: record of format 2", table)) {
+		if err := r.decode(newer); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("table %c: record of format %d", table, newer[0])) {
 			t.Errorf("a newer record of table %c = %v", table, err)
 		}
 		for n := range r.b {
 			if err := r.decode(r.b[:n]); !errors.Is(err, errDamaged) {
 				t.Errorf("the first %d bytes of a record of table %c = %v, want errDamaged", n, table, err)
 			}
+		}
+	}
+}
+
+// Devices that Give does not make are damage.
+func TestWrongDevicesAreRefused(t *testing.T) {
+	whole := encodeAccount(someone)
+	whole[0] = accountDevices
+	id := make([]byte, 16)
+	tail := func(parts ...any) []byte {
+		b := bytes.Clone(whole)
+		for _, p := range parts {
+			switch p := p.(type) {
+			case int:
+				b = append(b, byte(p))
+			case []byte:
+				b = append(b, p...)
+			}
+		}
+		return b
+	}
+	if a, err := decodeAccount(tail(1, id, 1, 0, 1, 0)); err != nil || !a.Holds([16]byte{}, 7) {
+		t.Fatalf("decodeAccount = %+v, %v, want a device that holds an item", a, err)
+	}
+	for name, b := range map[string][]byte{
+		"none":                           tail(0, 0),
+		"more than there may be":         tail(0x81, 0x02, bytes.Repeat(id, 257), 0),
+		"one that holds nothing":         tail(1, id, 0),
+		"two, and one holds nothing":     tail(2, id, id, 1, 0, 1, 0),
+		"an item behind the history":     tail(1, id, 1, 1, 1, 0),
+		"a second item":                  tail(1, id, 2, 0, 1, 0, 0, 1, 0),
+		"an item that nobody holds":      tail(1, id, 1, 0, 0),
+		"an item twice of a device":      tail(1, id, 1, 0, 2, 0, 0),
+		"an item of a device that isn't": tail(1, id, 1, 0, 1, 1),
+		"a count that is too long":       tail(1, id, 1, 0, 0xff, 0x7f, 0),
+	} {
+		if _, err := decodeAccount(b); !errors.Is(err, errDamaged) {
+			t.Errorf("with %s: decodeAccount = %v, want errDamaged", name, err)
 		}
 	}
 }

@@ -19,7 +19,8 @@ import "encoding/binary"
 //
 // A subject is the first half of the SHA-256 of the account's name. Numbers are
 // big endian. Values that this package encodes begin with the version of their
-// format; a value of the catalogue, the key ring or a plugin is stored as it came.
+// format, which is 1, of an account that has devices 2; a value of the catalogue, the
+// key ring or a plugin is stored as it came.
 //
 // F, I, P, S, T and U spread over shards by their part. A, K, M and X are small and
 // live on one shard each.

@@ -59,7 +59,16 @@ func (s *Store) listFamily(ctx context.Context, subject, id [16]byte) error {
 // the order of their ids.
 func (s *Store) Sessions(ctx context.Context, subject [16]byte) ([]Session, error) {
 	var all []Session
-	err := s.scanAll(ctx, tableSession, string(subject[:]), func(it Item) error {
+	err := s.eachSession(ctx, subject, func(one Session) error {
+		all = append(all, one)
+		return nil
+	})
+	return all, err
+}
+
+// eachSession hands out the sessions of a subject; emit's error ends it.
+func (s *Store) eachSession(ctx context.Context, subject [16]byte, emit func(Session) error) error {
+	return s.scanAll(ctx, tableSession, string(subject[:]), func(it Item) error {
 		if len(it.Key.Sub) != 16 {
 			return nil // nobody writes such a key; the family it stands for can't be either
 		}
@@ -71,8 +80,6 @@ func (s *Store) Sessions(ctx context.Context, subject [16]byte) ([]Session, erro
 		case err != nil:
 			return err
 		}
-		all = append(all, Session{ID: id, Family: f})
-		return nil
+		return emit(Session{ID: id, Family: f})
 	})
-	return all, err
 }
