@@ -36,6 +36,13 @@ type account struct {
 	Grants    []string `json:"grants"`
 	Items     int      `json:"items"`
 	History   []string `json:"history,omitempty"`
+	Devices   []device `json:"devices,omitempty"`
+}
+
+// device is a device of an account and what it holds.
+type device struct {
+	Device string   `json:"device"`
+	Items  []string `json:"items"`
 }
 
 // person is someone with a password, as the admin API shows one.
@@ -132,6 +139,9 @@ func (f *adminFlags) askAccount(std *streams, q call) error {
 	}
 	if len(a.History) > 0 {
 		rows = append(rows, cells("", strings.Join(a.History, " ")))
+	}
+	for _, d := range a.Devices {
+		rows = append(rows, cells("device", d.Device+"  "+strings.Join(d.Items, " ")))
 	}
 	return std.table(cells("account", a.Account), rows)
 }

@@ -19,8 +19,8 @@ enum {
   QUOTA_ITEM = 21,     // the app has its number of devices without this one
 };
 
-// The bounds of a configuration.
-enum { QUOTA_MAX_ITEMS = 256, QUOTA_MAX_GRANTS = 32, QUOTA_MAX_LIMIT = 1000, QUOTA_TEXTS = 16384 };
+// The bounds of a configuration. The core counts no further than the highest limit.
+enum { QUOTA_MAX_ITEMS = 256, QUOTA_MAX_GRANTS = 32, QUOTA_MAX_LIMIT = 256, QUOTA_TEXTS = 16384 };
 
 // The limit of one app, by its id or, where that is 0, by its bundle id.
 typedef struct quota_item {
@@ -117,7 +117,7 @@ static bool quota_keep(quota_config *c, souk_text key, souk_text value, souk_tex
 static bool quota_read_limit(souk_text key, souk_text value, uint32_t *limit, souk_line *wrong) {
   uint64_t n = 0;
   if (!souk_whole(value, &n) || n > QUOTA_MAX_LIMIT)
-    return quota_wrong(wrong, key, SOUK_TEXT("want a whole number of devices from 0, which is no limit, to 1000"));
+    return quota_wrong(wrong, key, SOUK_TEXT("want a whole number of devices from 0, which is no limit, to 256"));
   *limit = (uint32_t)n;
   return true;
 }

@@ -62,8 +62,8 @@ type EntitleRequest struct {
 type EntitleApp struct {
 	Item        uint64 // appleItemId
 	Version     uint64 // appleVersionId; 0 for updates and restores, where it is asked before the choice
-	Devices     uint32 // devices of the account, counted by the core from its licences; 0 where not known
-	DevicesItem uint32 // … that hold this app
+	Devices     uint32 // devices of the account that were given any app before the asking one was; 0 when nobody is signed in
+	DevicesItem uint32 // … that were given this app; both end at 256, which also stands for "there is no room to count it"
 	BundleID    string
 }
 

@@ -436,8 +436,8 @@ static inline void souk_verdict_head_put(souk_writer *w, uint32_t at, const souk
 typedef struct souk_entitle_app {
   uint64_t item; // appleItemId
   uint64_t version; // appleVersionId; 0 for updates and restores, where it is asked before the choice
-  uint32_t devices; // devices of the account, counted by the core from its licences; 0 where not known
-  uint32_t devices_item; // … that hold this app
+  uint32_t devices; // devices of the account that were given any app before the asking one was; 0 when nobody is signed in
+  uint32_t devices_item; // … that were given this app; both end at 256, which also stands for "there is no room to count it"
   souk_text bundle_id;
 } souk_entitle_app;
 

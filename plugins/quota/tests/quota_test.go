@@ -98,7 +98,7 @@ func TestPassesIsAnAbstention(t *testing.T) {
 func TestConfigureRefuses(t *testing.T) {
 	for _, test := range []struct{ config, wrong string }{
 		{`{}`, "per_account, per_item, items: set at least one limit"},
-		{`{"per_account":-1}`, "per_account: want a whole number of devices from 0, which is no limit, to 1000"},
+		{`{"per_account":-1}`, "per_account: want a whole number of devices from 0, which is no limit, to 256"},
 		{`{"items":{"07":1}}`, "items: 07 is no appleItemId, and no bundle id begins with a digit"},
 		{`{"per_item":1,"passes":"deny"}`, `passes: want "allow" or "abstain"`},
 	} {

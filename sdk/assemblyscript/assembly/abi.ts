@@ -466,8 +466,8 @@ const spaceEntitleApp = memory.data(32, 8);
 export class EntitleApp {
   item: u64 = 0; // appleItemId
   version: u64 = 0; // appleVersionId; 0 for updates and restores, where it is asked before the choice
-  devices: u32 = 0; // devices of the account, counted by the core from its licences; 0 where not known
-  devicesItem: u32 = 0; // … that hold this app
+  devices: u32 = 0; // devices of the account that were given any app before the asking one was; 0 when nobody is signed in
+  devicesItem: u32 = 0; // … that were given this app; both end at 256, which also stands for "there is no room to count it"
   bundleId: string = "";
 
   static get(p: usize, have: u32): EntitleApp {

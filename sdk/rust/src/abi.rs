@@ -717,9 +717,9 @@ pub struct EntitleApp<'a> {
     pub item: u64,
     /// appleVersionId; 0 for updates and restores, where it is asked before the choice
     pub version: u64,
-    /// devices of the account, counted by the core from its licences; 0 where not known
+    /// devices of the account that were given any app before the asking one was; 0 when nobody is signed in
     pub devices: u32,
-    /// … that hold this app
+    /// … that were given this app; both end at 256, which also stands for "there is no room to count it"
     pub devices_item: u32,
     pub bundle_id: &'a str,
 }
