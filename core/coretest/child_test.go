@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -29,6 +30,9 @@ const (
 	childServer = "server" // with many apps, for the benchmark
 	childBare   = "bare"   // a bare fasthttp handler
 	childSoak   = "soak"   // with people, and limits as an operator sets them
+	childSwaps  = "swaps"  // with one plugin, which is swapped
+
+	childCollects = "collect" // a line that has a child collect its garbage before it answers
 )
 
 // childAccess is what a child says when it answers.
@@ -52,7 +56,7 @@ type childUsage struct {
 // TestChild is the child process; in a test run it has nothing to do.
 func TestChild(t *testing.T) {
 	role := os.Getenv(childRole)
-	serve := map[string]func(*testing.T) childAccess{childServer: benchServe, childBare: benchServeBare, childSoak: soakServe}[role]
+	serve := map[string]func(*testing.T) childAccess{childServer: benchServe, childBare: benchServeBare, childSoak: soakServe, childSwaps: swapServe}[role]
 	if serve == nil {
 		return
 	}
@@ -75,6 +79,10 @@ func TestChild(t *testing.T) {
 	// Each line asks what this process has used; the end of the input is the end of
 	// the child.
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		if in.Text() == childCollects {
+			debug.FreeOSMemory() // twice: pools have two generations
+			debug.FreeOSMemory()
+		}
 		var u syscall.Rusage
 		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 			t.Fatal(err)
@@ -169,14 +177,19 @@ func startChild(t testing.TB, role string) *child {
 }
 
 // usage is what the child has used so far.
-func (c *child) usage(t testing.TB) (u childUsage) {
+func (c *child) usage(t testing.TB) childUsage { return c.said(t, "") }
+
+// collected is usage after a collection of the child's garbage.
+func (c *child) collected(t testing.TB) childUsage { return c.said(t, childCollects) }
+
+func (c *child) said(t testing.TB, line string) (u childUsage) {
 	t.Helper()
-	if _, err := io.WriteString(c.ask, "\n"); err != nil {
+	if _, err := io.WriteString(c.ask, line+"\n"); err != nil {
 		t.Fatal(err)
 	}
-	line, err := c.out.ReadBytes('\n')
+	answer, err := c.out.ReadBytes('\n')
 	if err == nil {
-		err = json.Unmarshal(line, &u)
+		err = json.Unmarshal(answer, &u)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -23,16 +23,20 @@ import (
 // operator sends requests to the admin API that are not JSON.
 type operator struct {
 	testing.TB
-	s *coretest.Server
+	at, token string
+}
+
+func operatorOf(t testing.TB, s *coretest.Server) operator {
+	return operator{t, s.AdminURL(), s.AdminToken}
 }
 
 func (o operator) send(method, path string, body io.Reader, header ...string) answer {
 	o.Helper()
-	req, err := http.NewRequest(method, o.s.AdminURL()+path, body)
+	req, err := http.NewRequest(method, o.at+path, body)
 	if err != nil {
 		o.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+o.s.AdminToken)
+	req.Header.Set("Authorization", "Bearer "+o.token)
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
@@ -108,7 +112,7 @@ func TestAModuleIsSwapped(t *testing.T) {
 	t.Parallel()
 	allows, denies := says(abi.Allow, 0, 1).wasm(), says(abi.Deny, 0, 1).wasm()
 	s := coretest.Start(t, with(policySpec("policy", allows)))
-	o := operator{t, s}
+	o := operatorOf(t, s)
 	access := deviceOf(t, s, coretest.Alice).access
 	offered := func(what string, want ...app) {
 		t.Helper()
@@ -162,7 +166,7 @@ func TestAModuleIsRefused(t *testing.T) {
 		with(policySpec("policy", good))(c)
 		c.Plugins.MaxModule = 32 << 20 // of accounts, and not much more
 	})
-	o := operator{t, s}
+	o := operatorOf(t, s)
 	access := deviceOf(t, s, coretest.Alice).access
 	o.upload("nobody", good).declines(t, "an unknown plugin", 404, `there is no plugin "nobody"`)
 	o.send(http.MethodGet, "/api/plugins/nobody/module", nil).declines(t, "an unknown plugin", 404, `there is no plugin "nobody"`)
@@ -173,7 +177,9 @@ func TestAModuleIsRefused(t *testing.T) {
 	for _, match := range []string{"abc", sum(good), `"` + sum(good)[1:] + `"`, `W/"` + sum(good) + `"`} {
 		o.upload("policy", good, "If-Match", match).declines(t, "If-Match: "+match, 400, "If-Match")
 	}
-	refuseAll(t, o, 200<<20)
+	for _, refused := range refusals(o, 200<<20) {
+		refused()
+	}
 	if p := plugins(t, s)["policy"]; p.Generation != 1 || p.SHA256 != sum(good) || p.Uploaded {
 		t.Errorf("after what was refused the plugin is %+v, want it as it was", p)
 	}
@@ -210,29 +216,32 @@ func (zero) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// refuseAll throws at a server what is no module for it. Each is refused with one
-// sentence, and the client hears it even while it is still sending.
-func refuseAll(t *testing.T, o operator, large int64) {
-	t.Helper()
+// refusals are requests with what is no module for a server. Each checks that it is
+// refused with one sentence, which the client hears even while it is still sending.
+func refusals(o operator, large int64) []func() {
+	var all []func()
 	for module, words := range hostileModules() {
-		o.upload("policy", []byte(module)).declines(t, words, 422, words)
+		all = append(all, func() { o.upload("policy", []byte(module)).declines(o.TB, words, 422, words) })
 	}
-	const words = "raise plugins.max_module"
-	for _, expect := range []string{"", "100-continue"} {
-		req, err := http.NewRequest(http.MethodPut, o.s.AdminURL()+"/api/plugins/policy/module", zeros(large))
+	put := func(length int64, header ...string) answer {
+		req, err := http.NewRequest(http.MethodPut, o.at+"/api/plugins/policy/module", zeros(large))
 		if err != nil {
-			t.Fatal(err)
+			o.Fatal(err)
 		}
-		req.ContentLength = large
-		req.Header.Set("Authorization", "Bearer "+o.s.AdminToken)
+		req.ContentLength = length
+		for i := 0; i+1 < len(header); i += 2 {
+			req.Header.Set(header[i], header[i+1])
+		}
+		req.Header.Set("Authorization", "Bearer "+o.token)
 		req.Header.Set("Content-Type", wasmType)
-		req.Header.Set("Expect", expect)
-		if expect == "" {
-			req.Header.Del("Expect")
-		}
-		send(o.TB, req).declines(t, fmt.Sprintf("%d MB, Expect %q", large>>20, expect), 413, words)
+		return send(o.TB, req)
 	}
-	o.send(http.MethodPut, "/api/plugins/policy/module", zeros(large), "Content-Type", wasmType).declines(t, "in chunks", 413, "larger than it may be")
+	return append(all,
+		func() { put(large).declines(o.TB, "200 MB", 413, "raise plugins.max_module") },
+		func() {
+			put(large, "Expect", "100-continue").declines(o.TB, "200 MB, if they may", 413, "raise plugins.max_module")
+		},
+		func() { put(-1).declines(o.TB, "200 MB in chunks", 413, "larger than it may be") })
 }
 
 // TestAReload reads the configuration again.
@@ -256,7 +265,7 @@ func TestAReload(t *testing.T) {
 		c.Again = func() (core.Config, error) { return next() }
 		config = *c
 	})
-	o := operator{t, s}
+	o := operatorOf(t, s)
 	access := deviceOf(t, s, coretest.Alice).access
 	reload := func(change func(*core.Config)) answer {
 		t.Helper()

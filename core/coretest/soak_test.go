@@ -113,6 +113,7 @@ func (k *soak) rest(beat *time.Ticker) bool {
 // TestHostileSoak ends with no error of a good client, memory as it was, and no
 // connection left.
 func TestHostileSoak(t *testing.T) { // not parallel: it measures
+	needsLoopback(t)
 	lasts := soakDefault
 	if text := os.Getenv(soakEnv); text != "" {
 		var err error
