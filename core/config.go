@@ -182,6 +182,9 @@ func (c *Config) decode(text string) error {
 		}
 		return err
 	}
+	if kind := meta.Type("market", "overrides"); kind != "" && kind != "Hash" { // the decoder would make an empty table of it
+		return errors.New("market.overrides: has to be tables: write [market.overrides.\"1000002\"] and the keys of that app below")
+	}
 	c.Plugin = make([]plugin.Spec, 0, len(whole.Plugin))
 	for i, p := range whole.Plugin {
 		spec := plugin.DefaultSpec()

@@ -3,6 +3,7 @@ package plugin
 import (
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -17,25 +18,39 @@ import (
 // Spec is one [[plugin]] of the configuration. Begin with DefaultSpec: a zero
 // limit is not a default, it is refused.
 type Spec struct {
-	Name          string         `toml:"name"`           // lower-case letters, digits, _ and -; also the namespace of its kv
-	File          string         `toml:"file"`           // the module
-	SHA256        string         `toml:"sha256"`         // of the file, in hex; "" = not pinned
-	Hooks         []string       `toml:"hooks"`          // which of its exported hooks are asked; empty = all
-	OnError       string         `toml:"on_error"`       // deny, allow (entitle only) or abstain (entitle and select_version only)
-	Memory        unit.Size      `toml:"memory"`         // of one instance
-	Fuel          uint64         `toml:"fuel"`           // of one call
-	Deadline      unit.Duration  `toml:"deadline"`       // of one call, without the time in host functions
-	HostDeadline  unit.Duration  `toml:"host_deadline"`  // of the host functions of one call, and of the wait for an instance
-	StartFuel     uint64         `toml:"start_fuel"`     // of the start of one instance: start section, _initialize, configure
-	StartDeadline unit.Duration  `toml:"start_deadline"` // of the same
-	Instances     int            `toml:"instances"`      // at most, for entitle and select_version together, and as many for sign_in and exchange; 0 = 2 × cores
-	Breaker       int            `toml:"breaker"`        // failures of a hook in 10 s, and half of its calls, after which it isn't asked for a while; 0 = any number
-	Allow         []string       `toml:"allow"`          // groups of host functions that it may import
-	Hosts         []string       `toml:"hosts"`          // that http_fetch may ask and a sign-in may redirect to: host or host:port
-	Config        map[string]any `toml:"config"`         // handed to the guest as JSON
-	Secrets       Secrets        `toml:"secrets"`        // by the names that the guest asks for
+	Name          string        `toml:"name"`           // lower-case letters, digits, _ and -; also the namespace of its kv
+	File          string        `toml:"file"`           // the module
+	SHA256        string        `toml:"sha256"`         // of the file, in hex; "" = not pinned
+	Hooks         []string      `toml:"hooks"`          // which of its exported hooks are asked; empty = all
+	OnError       string        `toml:"on_error"`       // deny, allow (entitle only) or abstain (entitle and select_version only)
+	Memory        unit.Size     `toml:"memory"`         // of one instance
+	Fuel          uint64        `toml:"fuel"`           // of one call
+	Deadline      unit.Duration `toml:"deadline"`       // of one call, without the time in host functions
+	HostDeadline  unit.Duration `toml:"host_deadline"`  // of the host functions of one call, and of the wait for an instance
+	StartFuel     uint64        `toml:"start_fuel"`     // of the start of one instance: start section, _initialize, configure
+	StartDeadline unit.Duration `toml:"start_deadline"` // of the same
+	Instances     int           `toml:"instances"`      // at most, for entitle and select_version together, and as many for sign_in and exchange; 0 = 2 × cores
+	Breaker       int           `toml:"breaker"`        // failures of a hook in 10 s, and half of its calls, after which it isn't asked for a while; 0 = any number
+	Allow         []string      `toml:"allow"`          // groups of host functions that it may import
+	Hosts         []string      `toml:"hosts"`          // that http_fetch may ask and a sign-in may redirect to: host or host:port
+	Config        Table         `toml:"config"`         // handed to the guest as JSON
+	Secrets       Secrets       `toml:"secrets"`        // by the names that the guest asks for
 
 	Wasm []byte `toml:"-"` // instead of File: a module that the program carries
+}
+
+// Table is a table of the configuration that is for the plugin to read.
+type Table map[string]any
+
+// UnmarshalTOML refuses what is no table: the decoder would make an empty one of
+// it.
+func (t *Table) UnmarshalTOML(v any) error {
+	table, ok := v.(map[string]any)
+	if !ok {
+		return errors.New("has to be a table: write its name in brackets on a line of its own, and keys for the plugin below")
+	}
+	*t = table
+	return nil
 }
 
 // DefaultSpec returns a Spec with the default of every key that has one.
