@@ -95,6 +95,9 @@ type PluginsConfig struct {
 	// KVBytes and KVKeys bound what one plugin may keep.
 	KVBytes unit.Size `toml:"kv_bytes"`
 	KVKeys  int64     `toml:"kv_keys"`
+	// ShadowShare is the share of devices, in basis points, that shadows are asked
+	// about. A device is among them wholly or not at all.
+	ShadowShare uint32 `toml:"shadow_share"`
 }
 
 // The kinds of durability.
@@ -113,7 +116,7 @@ func DefaultConfig() Config {
 		Token:   TokenConfig{Lives: oauth.DefaultLives()},
 		Store:   StoreConfig{Dir: "data", Durability: DurabilityPower, MinFree: 2 << 30, Accounts: 65536},
 		Limits:  server.DefaultLimits(),
-		Plugins: PluginsConfig{MaxModule: 16 << 20, KVBytes: 64 << 20, KVKeys: 1_000_000},
+		Plugins: PluginsConfig{MaxModule: 16 << 20, KVBytes: 64 << 20, KVKeys: 1_000_000, ShadowShare: catalog.FullShare},
 	}
 }
 
@@ -260,6 +263,8 @@ func (c *PluginsConfig) Validate() error {
 		return fmt.Errorf("plugins.max_module: %v is out of range: use 1KiB to 256MiB", c.MaxModule)
 	case c.KVKeys < 0 || c.KVBytes < 0:
 		return errors.New("plugins.kv_keys: is negative: use 0 or more")
+	case c.ShadowShare < 1 || c.ShadowShare > catalog.FullShare:
+		return fmt.Errorf("plugins.shadow_share: %d is out of range: use basis points from 1 to %d, or take shadow = true off the plugins", c.ShadowShare, catalog.FullShare)
 	}
 	return nil
 }

@@ -103,6 +103,9 @@ func TestConfigRefused(t *testing.T) {
 		{"secrets as a text", plugged + "secrets = \"wonderland\"", "plugin.secrets: a secret is written"},
 		{"a secret of two places", plugged + "[plugin.secrets]\nkey = { file = \"a\", env = \"A\" }", "plugin[0].secrets.key: write { file"},
 		{"secrets that the plugin may not read", "[[plugin]]\nname = \"a\"\nfile = \"a.wasm\"\n[plugin.secrets]\nkey = { env = \"A\" }", "plugin[0].secrets: are there, but the plugin may not read them"},
+		{"a shadow of a sign-in", plugged + "shadow = true\nhooks = [\"sign_in\"]", "plugin[0].hooks: a shadow is never asked sign_in"},
+		{"in the place of another, and in earnest", plugged + "instead_of = \"b\"", "plugin[0].instead_of: is for shadows only"},
+		{"shadows for nobody", "[plugins]\nshadow_share = 0", "plugins.shadow_share: 0 is out of range"},
 		{"refresh shorter than access", "[token]\nrefresh_idle = \"1h\"", "token.refresh_idle: 1h is shorter than an access token's life"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

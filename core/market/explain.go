@@ -107,14 +107,10 @@ type ExplainedCall struct {
 	Log     []string `json:"log"`
 }
 
-var purposes = map[abi.Purpose]string{
-	abi.PurposeUpdate: "update", abi.PurposeRestore: "restore", abi.PurposeInstallToken: "install-token",
-}
-
 // ParsePurpose reads the purposes that can be explained.
 func ParsePurpose(s string) (abi.Purpose, bool) {
-	for p, name := range purposes {
-		if s == name {
+	for _, p := range [...]abi.Purpose{abi.PurposeUpdate, abi.PurposeRestore, abi.PurposeInstallToken} {
+		if plugin.PurposeName(p) == s {
 			return p, true
 		}
 	}
@@ -171,7 +167,7 @@ func (m *Market) Explain(ctx context.Context, y Why) (*Explanation, error) {
 	}
 	allowed := m.Config.Entitled(call.Has(abi.HookEntitle))
 	x := &Explanation{
-		At: m.Now(), Purpose: purposes[y.Purpose], Account: head.Account, Client: head.Client, Platform: y.Platform.String(),
+		At: m.Now(), Purpose: plugin.PurposeName(y.Purpose), Account: head.Account, Client: head.Client, Platform: y.Platform.String(),
 		OS: catalog.FormatOS(y.OS), Territory: head.Territory, Grants: append([]string{}, head.Grants...),
 		EntitleDefault: map[bool]string{true: DefaultAllow, false: DefaultDeny}[allowed], Apps: apps, Questions: explainCalls(dry),
 	}

@@ -36,6 +36,9 @@ type Call struct {
 	failure *Failure // the last one
 	dry     *Dry     // nil = it is asked in earnest
 
+	watching watching // what the question is looked at for besides
+	asks     []asked  // those that were asked, if it is
+
 	entitleAnswer  entitleAnswer
 	selectAnswer   selectAnswer
 	signInAnswer   signInAnswer
@@ -60,18 +63,25 @@ func (c *Call) Has(hook abi.Hook) bool { return c.set.has(hook) }
 
 // Asks says whether this question is of use to anybody: to a plugin, or to one that
 // is only watched.
-func (c *Call) Asks(hook abi.Hook) bool { return c.set.has(hook) }
+func (c *Call) Asks(hook abi.Hook) bool { return c.set.has(hook) || len(c.set.shadows[hook]) > 0 }
 
 // begin and end stand around a question about apps; c.request holds it.
-func (c *Call) begin(q *question) {
-	if c.dry != nil {
+func (c *Call) begin(hook abi.Hook, head *abi.Head) {
+	switch {
+	case c.dry != nil:
 		c.dry.begin(c.request)
+	case c.set.watched[hook]:
+		c.watching = c.host.watch.wants(c.set, hook, head)
 	}
 }
 
 func (c *Call) end(ctx context.Context) {
-	if c.dry != nil {
+	switch {
+	case c.dry != nil:
 		c.dry.end(ctx, c.set, c.host.rules)
+	case c.watching != 0:
+		c.host.watch.leave(c)
+		c.watching, c.asks = 0, emptied(c.asks)
 	}
 }
 
@@ -123,11 +133,31 @@ type verdict interface {
 
 // ask asks one plugin what c.request holds and reads its answer to v. Neither
 // answered nor failed means that it abstained.
-// hot: called for every update check with a candidate; no allocation.
 func (c *Call) ask(ctx context.Context, g *generation, q question, most uint32, v verdict) (answered bool, failure *Failure) {
-	if c.dry != nil {
+	switch {
+	case c.dry != nil:
 		return c.dry.ask(ctx, g, v)
+	case c.watching != 0:
+		return c.askWatched(ctx, g, q, most, v)
 	}
+	return c.askLive(ctx, g, q, most, v)
+}
+
+// askWatched notes what was answered.
+func (c *Call) askWatched(ctx context.Context, g *generation, q question, most uint32, v verdict) (answered bool, failure *Failure) {
+	a := asked{g: g, from: len(c.answers)}
+	fuel := c.fuel
+	answered, a.failure = c.askLive(ctx, g, q, most, v)
+	a.fuel = c.fuel - fuel
+	if a.to = a.from; answered {
+		a.to = len(c.answers)
+	}
+	c.asks = append(c.asks, a)
+	return answered, a.failure
+}
+
+// hot: called for every update check with a candidate; no allocation.
+func (c *Call) askLive(ctx context.Context, g *generation, q question, most uint32, v verdict) (answered bool, failure *Failure) {
 	b, probe := g.breakers[q.hook], false
 	if b.state.Load() != uint32(breakerClosed) {
 		var ok bool

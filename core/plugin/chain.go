@@ -43,7 +43,7 @@ func (c *Call) AskEntitle(ctx context.Context) []Entitlement {
 	}
 	c.request = c.Entitle.Append(c.request[:0])
 	q := ask(abi.HookEntitle, &c.Entitle.Head)
-	c.begin(&q)
+	c.begin(abi.HookEntitle, &c.Entitle.Head)
 	answer := &c.entitleAnswer
 	answer.apps = apps
 	for _, g := range chain {
@@ -121,7 +121,7 @@ func (c *Call) AskSelectVersion(ctx context.Context) []Selection {
 	}
 	c.request = c.SelectVersion.Append(c.request[:0])
 	q := ask(abi.HookSelectVersion, &c.SelectVersion.Head)
-	c.begin(&q)
+	c.begin(abi.HookSelectVersion, &c.SelectVersion.Head)
 	answer := &c.selectAnswer
 	answer.apps = c.SelectVersion.Apps
 	defer func() { answer.apps = nil }()

@@ -81,6 +81,12 @@ func check(s *Spec, m *meter.Module) ([]abi.Hook, error) {
 			unit.Size(need), s.Memory)
 	}
 	hooks := exported
+	if s.Shadow {
+		hooks = slices.DeleteFunc(slices.Clone(exported), func(h abi.Hook) bool { return !slices.Contains(watchable, h) })
+		if len(hooks) == 0 {
+			return nil, fmt.Errorf("a shadow is asked %s only, and the module exports %s: remove shadow = true", hookList(watchable), hookList(exported))
+		}
+	}
 	if len(s.Hooks) > 0 {
 		hooks = nil
 		for _, name := range s.Hooks {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/souk-market/souk/sdk/abi"
 )
@@ -132,6 +133,16 @@ func (d *Dry) end(ctx context.Context, s *set, rules Rules) {
 	}
 	q := &d.Inquiries[len(d.Inquiries)-1]
 	q.Outcomes = q.Resolve(q.Verdicts, len(s.chains[q.Hook]) > 0, rules)
+	for _, shadow := range s.shadows[q.Hook] {
+		v := shadow.askDry(ctx, q.Inquiry, &aside{kv: d.view(shadow.generation), keep: true})
+		chain := make([]Verdict, len(shadow.chain))
+		for i, g := range shadow.chain {
+			if chain[i] = v; g != shadow.generation {
+				chain[i] = q.Verdicts[slices.Index(s.chains[q.Hook], g)]
+			}
+		}
+		q.Shadows = append(q.Shadows, DryShadow{v, q.Resolve(chain, true, rules)})
+	}
 }
 
 // askDry asks a plugin what leaves no trace.

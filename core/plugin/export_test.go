@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"net"
 	"net/netip"
+	"runtime"
 
 	"github.com/souk-market/souk/sdk/abi"
 )
@@ -116,3 +117,19 @@ const Buckets = buckets
 
 // BucketOf and BucketEnd are how it counts.
 var BucketOf, BucketEnd = bucketOf, bucketEnd
+
+// Looked waits until all that was left for the worker is looked at.
+func Looked(h *Host) {
+	for h.watch.size.Load() > 0 {
+		runtime.Gosched()
+	}
+}
+
+// Held counts those that hold on to the set of now.
+func Held(h *Host) (n int64) {
+	s := h.set.Load()
+	for i := range s.pins {
+		n += s.pins[i].n.Load()
+	}
+	return n
+}

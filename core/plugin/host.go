@@ -39,7 +39,10 @@ type Options struct {
 	Now       func() time.Time                // for the rates of the log; nil = time.Now
 	MaxModule int64                           // bytes of a module; 0 = 16 MiB
 	Rules     Rules                           // what becomes of what policy leaves open; nil = nobody knows
-	Timeless  bool                            // no deadlines, only fuel: for replay and conformance, on no server
+
+	ShadowShare uint32 // of the devices, in basis points: shadows are asked about these; 0 = all
+
+	Timeless bool // no deadlines, only fuel: for replay and conformance, on no server
 }
 
 // Host asks the plugins of one configuration. Its methods may be called by many
@@ -47,6 +50,7 @@ type Options struct {
 type Host struct {
 	swaps
 	rules   Rules
+	watch   *watch
 	calls   sync.Pool
 	stripes atomic.Uint32 // of the Calls made so far
 }
@@ -69,6 +73,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 		}
 	}
 	h := &Host{swaps: newSwaps(l), rules: o.Rules}
+	h.watch = newWatch(h, o)
 	h.calls.New = func() any { return &Call{host: h, stripe: h.stripes.Add(1) - 1} }
 
 	loaded, errs := make([]*generation, len(o.Specs)), make([]error, len(o.Specs))
@@ -118,6 +123,19 @@ func validateAll(specs []Spec) error {
 		}
 		names[s.Name] = true
 	}
+	for i := range specs {
+		s := &specs[i]
+		if s.InsteadOf == "" {
+			continue
+		}
+		at := slices.IndexFunc(specs, func(other Spec) bool { return other.Name == s.InsteadOf })
+		switch {
+		case at < 0:
+			return fmt.Errorf("plugin[%d].instead_of: there is no plugin %q: name one of the file", i, s.InsteadOf)
+		case specs[at].Shadow:
+			return fmt.Errorf("plugin[%d].instead_of: %q is a shadow too: name a plugin that is asked in earnest", i, s.InsteadOf)
+		}
+	}
 	return nil
 }
 
@@ -145,6 +163,7 @@ func (h *Host) Close(ctx context.Context) error {
 	h.closed = true
 	h.mu.Unlock()
 	h.swapping <- struct{}{} // a swap under way ends without a change
+	h.watch.close()
 	var errs []error
 	for _, g := range h.set.Load().all {
 		errs = append(errs, h.closeAll(ctx, g.plugin))

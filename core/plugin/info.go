@@ -33,6 +33,7 @@ type Info struct {
 	Returned    *Returned  `json:"returned"`     // the last swap that was undone because the new module failed
 
 	Metrics map[string]uint64 `json:"metrics"` // the plugin's own counters
+	Shadow  *ShadowInfo       `json:"shadow"`  // null = it is asked in earnest
 }
 
 // HookInfo counts the questions of one hook since the plugin was loaded first.
@@ -95,6 +96,9 @@ func (g *generation) info() Info {
 		}
 	}
 	info.Restarts = sums.restarts
+	if g.compared != nil {
+		info.Shadow = g.compared.info(g)
+	}
 	for _, hook := range g.hooks {
 		info.Hooks = append(info.Hooks, g.hookInfo(hook, &sums.hooks[hook]))
 	}

@@ -36,6 +36,14 @@ func (g *generation) openLanes(n int) {
 	g.dry = newSlots(1)
 }
 
+// openShadow makes the one slot of a shadow, which is also that for questions
+// that leave no trace.
+func (g *generation) openShadow() {
+	g.openLanes(1)
+	g.dry = g.lanes[fastLane]
+	g.compared = &compared{}
+}
+
 // each calls f for every slot there is.
 func (g *generation) each(f func(*slots, *slot)) {
 	for _, s := range g.lanes {

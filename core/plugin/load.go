@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -68,8 +69,9 @@ type generation struct {
 	cache     wazero.CompilationCache
 	restarts  atomic.Uint64
 	probation probation
-	held      int  // sets that have it and may still be asked; under the host's lock
-	closed    bool // under the host's lock
+	compared  *compared // nil = it is no shadow
+	held      int       // sets that have it and may still be asked; under the host's lock
+	closed    bool      // under the host's lock
 	since     time.Time
 }
 
@@ -135,7 +137,8 @@ func (l *loader) load(ctx context.Context, p *plugin, s Spec) (*generation, erro
 		if l.kv == nil {
 			return nil, errors.New("allow names kv, but there is no store here: remove it")
 		}
-		if g.kv, err = l.kv(s.Name); err != nil {
+		// A shadow sees what the plugin keeps in whose place it is looked at.
+		if g.kv, err = l.kv(cmp.Or(s.InsteadOf, s.Name)); err != nil {
 			return nil, fmt.Errorf("open its kv: %w", err)
 		}
 	}
@@ -146,7 +149,11 @@ func (l *loader) load(ctx context.Context, p *plugin, s Spec) (*generation, erro
 		return nil, err
 	}
 	g.onError, _ = parseOnError(s.OnError)
-	g.openLanes(slotCount(s.Instances))
+	if s.Shadow {
+		g.openShadow()
+	} else {
+		g.openLanes(slotCount(s.Instances))
+	}
 	for _, h := range hooks {
 		g.breakers[h] = newBreaker(s.Breaker)
 	}

@@ -22,6 +22,8 @@ type Spec struct {
 	File          string        `toml:"file"`           // the module
 	SHA256        string        `toml:"sha256"`         // of the file, in hex; "" = not pinned
 	Hooks         []string      `toml:"hooks"`          // which of its exported hooks are asked; empty = all
+	Shadow        bool          `toml:"shadow"`         // it is asked beside the others, about apps, and only counted
+	InsteadOf     string        `toml:"instead_of"`     // of a shadow: the plugin in whose place it is looked at, with that one's kv; "" = none, it would be one more
 	OnError       string        `toml:"on_error"`       // deny, allow (entitle only) or abstain (entitle and select_version only)
 	Memory        unit.Size     `toml:"memory"`         // of one instance
 	Fuel          uint64        `toml:"fuel"`           // of one call
@@ -114,6 +116,9 @@ func (s *Spec) Validate(key string) error {
 			return fmt.Errorf("%s.%w", key, err)
 		}
 	}
+	if err := s.checkShadow(); err != nil {
+		return fmt.Errorf("%s.%w", key, err)
+	}
 	switch {
 	case s.Memory < page || s.Memory > maxMemory || s.Memory%page != 0:
 		return refuse("memory", "%v is impossible: write a multiple of 64KiB up to %v", s.Memory, unit.Size(maxMemory))
@@ -173,6 +178,25 @@ func (s *Spec) checkOnError(hook abi.Hook) error {
 		if hook != abi.HookEntitle && hook != abi.HookSelectVersion {
 			return fmt.Errorf("on_error: abstain is not possible with %s, only with entitle and select_version: use deny", hook)
 		}
+	}
+	return nil
+}
+
+// checkShadow refuses a shadow of what nobody may look at besides.
+func (s *Spec) checkShadow() error {
+	if !s.Shadow {
+		if s.InsteadOf != "" {
+			return errors.New("instead_of: is for shadows only: add shadow = true, or remove it")
+		}
+		return nil
+	}
+	for _, name := range s.Hooks {
+		if hook, _ := abi.ParseHook(name); !slices.Contains(watchable, hook) {
+			return fmt.Errorf("hooks: a shadow is never asked %s, whose questions hold what a person typed: name entitle, select_version or both", name)
+		}
+	}
+	if s.InsteadOf != "" && !validName(s.InsteadOf) {
+		return fmt.Errorf("instead_of: %q is no name of a plugin", s.InsteadOf)
 	}
 	return nil
 }

@@ -42,10 +42,12 @@ const maxDraining = 8
 // to one from Acquire to Release, so a request sees one generation of each
 // plugin however many swaps happen meanwhile; see RATIONALE.md.
 type set struct {
-	all    []*generation // in the order in which they are asked
-	chains [hookCount][]*generation
-	pins   [stripes]pin
-	left   chan struct{} // somebody let go of it after it was replaced
+	all     []*generation // in the order in which they are asked
+	chains  [hookCount][]*generation
+	shadows [hookCount][]shadowed
+	watched [hookCount]bool // somebody looks at the questions of the hook
+	pins    [stripes]pin
+	left    chan struct{} // somebody let go of it after it was replaced
 }
 
 // stripes are the counters of one set. A Call always uses the same one, and a
@@ -61,11 +63,21 @@ func newSet(all []*generation) *set {
 	s := &set{all: all, left: make(chan struct{}, 1)}
 	for _, g := range all {
 		for _, hook := range g.hooks {
-			s.chains[hook] = append(s.chains[hook], g)
+			if !g.spec.Shadow {
+				s.chains[hook] = append(s.chains[hook], g)
+			}
 		}
+	}
+	for _, hook := range watchable {
+		s.shadows[hook] = shadowsOf(hook, all)
+		s.watched[hook] = len(s.shadows[hook]) > 0
 	}
 	return s
 }
+
+// watchable are the hooks that may be looked at besides: the questions of the
+// others hold what a person typed, and tokens.
+var watchable = []abi.Hook{abi.HookEntitle, abi.HookSelectVersion}
 
 // pin makes a Call hold on to the set of now. It looks twice: a set that was
 // replaced between the look and the pin may be freed already.
@@ -86,7 +98,14 @@ func (h *Host) pin(c *Call) {
 func (h *Host) unpin(c *Call) {
 	s := c.set
 	c.set = nil
-	s.pins[c.stripe%stripes].n.Add(-1)
+	h.letGo(s, c.stripe)
+}
+
+// hold holds on to a set that somebody holds on to already.
+func (h *Host) hold(s *set, stripe uint32) { s.pins[stripe%stripes].n.Add(1) }
+
+func (h *Host) letGo(s *set, stripe uint32) {
+	s.pins[stripe%stripes].n.Add(-1)
 	if h.set.Load() != s {
 		select {
 		case s.left <- struct{}{}:
@@ -112,7 +131,11 @@ func (h *Host) publish(all []*generation) {
 		g.held++
 		g.current = g
 	}
-	old := h.set.Swap(newSet(all))
+	next := newSet(all)
+	if slices.Contains(next.watched[:], true) {
+		h.watch.start()
+	}
+	old := h.set.Swap(next)
 	if old == nil {
 		return
 	}
