@@ -19,6 +19,7 @@ const module = "github.com/souk-market/souk"
 // floors says which packages of the module each package may know. Arrows point
 // down; a package that is not in the table has no place yet.
 var floors = map[string][]string{
+	"sdk":                   {},
 	"sdk/abi":               {},
 	"sdk/abi/gen":           {},
 	"sdk/go":                {"sdk/abi"},

@@ -1,8 +1,13 @@
 package main
 
-// pluginCommands are about the plugins: of a running server, and before they get
-// there.
+// pluginCommands are for those who write plugins, and for the plugins of a running
+// server.
 type pluginCommands struct {
+	New   pluginNew   `cmd:"" help:"Begin a plugin: a folder with a policy that works, its cases and the SDK."`
+	Build pluginBuild `cmd:"" help:"Build a plugin, and check it."`
+	Test  pluginTest  `cmd:"" help:"Ask a plugin what its cases say, and compare the answers."`
+	Check pluginCheck `cmd:"" help:"Look into a module: what it needs, what it costs, and what config.toml has to say."`
+
 	List   pluginList   `cmd:"" help:"List the plugins of a running server, in the order in which they are asked."`
 	Show   pluginShow   `cmd:"" help:"Show all that a running server knows of a plugin."`
 	Swap   pluginSwap   `cmd:"" help:"Put another module in the place of a plugin's, between two requests."`

@@ -19,14 +19,15 @@ type Info struct {
 	Previous   string    `json:"previous"`   // SHA-256 of the module that it can return to; "" = none
 	OnError    string    `json:"on_error"`
 	Allow      []string  `json:"allow"`
-	Slots      int       `json:"slots"`     // instances there may be
-	Instances  int       `json:"instances"` // that are started; those that answer right now are counted as such
-	Memory     int64     `json:"memory"`    // bytes of their memories, without those that answer right now
-	Restarts   uint64    `json:"restarts"`  // instances that a question had to start
-	Draining   int       `json:"draining"`  // earlier generations that still have requests
-	Swaps      uint64    `json:"swaps"`     // uploaded modules that took over
-	Returns    uint64    `json:"returns"`   // to the generation before, by the operator
-	SentBack   uint64    `json:"sent_back"` // the same, because a new module failed in its first minute
+	Slots      int       `json:"slots"`      // instances there may be
+	Instances  int       `json:"instances"`  // that are started; those that answer right now are counted as such
+	Memory     int64     `json:"memory"`     // bytes of their memories, without those that answer right now
+	Restarts   uint64    `json:"restarts"`   // instances that a question had to start
+	StartFuel  uint64    `json:"start_fuel"` // used by the last start of an instance
+	Draining   int       `json:"draining"`   // earlier generations that still have requests
+	Swaps      uint64    `json:"swaps"`      // uploaded modules that took over
+	Returns    uint64    `json:"returns"`    // to the generation before, by the operator
+	SentBack   uint64    `json:"sent_back"`  // the same, because a new module failed in its first minute
 
 	Hooks       []HookInfo `json:"hooks"`
 	LastFailure string     `json:"last_failure"` // in one line; "" = none so far
@@ -69,6 +70,7 @@ func (g *generation) info() Info {
 		Name: p.name, SHA256: hex.EncodeToString(g.hash[:]), Size: len(g.wasm), Generation: g.number, Since: g.since, Uploaded: g.uploaded,
 		OnError: g.spec.OnError, Allow: append([]string{}, g.spec.Allow...), Hooks: []HookInfo{}, Returned: p.returned,
 		Swaps: p.swaps.Load(), Returns: p.returns.Load(), SentBack: p.sentBack.Load(), Metrics: p.metrics.values(),
+		StartFuel: g.startFuel.Load(),
 	}
 	if p.previous != nil {
 		info.Previous = hex.EncodeToString(p.previous.hash[:])

@@ -159,6 +159,7 @@ func (g *generation) start(caller context.Context) (in *instance, err error) {
 		return in, errors.New("the module takes no configuration: remove its [plugin.config]")
 	}
 	in.finish()
+	g.startFuel.Store(in.used())
 	for _, h := range g.hooks {
 		in.hooks[h] = mod.ExportedFunction(h.String())
 	}

@@ -68,6 +68,7 @@ type generation struct {
 	compiled  wazero.CompiledModule
 	cache     wazero.CompilationCache
 	restarts  atomic.Uint64
+	startFuel atomic.Uint64 // of the last start
 	probation probation
 	compared  *compared // nil = it is no shadow
 	held      int       // sets that have it and may still be asked; under the host's lock

@@ -1,7 +1,7 @@
-// Package toolchain makes the committed modules of this repository again: it reads
-// sdk/TOOLCHAINS, which names for each language a compiler and its commands, and
-// runs them. The same source gives the same bytes on every machine. It refuses to
-// know what a module is for, and who builds plugins outside of the repository.
+// Package toolchain builds modules: it reads sdk/TOOLCHAINS, which names for each
+// language a compiler and its commands, and runs them. In this repository the same
+// source gives the same bytes on every machine; `souk plugin build` runs the same
+// commands over a copy of the SDK. It refuses to know what a module is for.
 package toolchain
 
 import (
@@ -38,6 +38,11 @@ func Read(root string) ([]*Toolchain, error) {
 	if err != nil {
 		return nil, err
 	}
+	return Parse(b)
+}
+
+// Parse reads the text of the list.
+func Parse(b []byte) ([]*Toolchain, error) {
 	var chains []*Toolchain
 	for line := range strings.Lines(string(b)) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -85,6 +90,31 @@ func words(s string) []string {
 		}
 	}
 	return list
+}
+
+// Compiler is the program that the commands begin with.
+func (c *Toolchain) Compiler() string { return c.Runs[0][0] }
+
+// With returns the toolchain with another compiler, "" for the same, and with texts
+// of its commands replaced, in pairs, as strings.NewReplacer has them: for an SDK in
+// another place.
+func (c *Toolchain) With(compiler string, pairs ...string) *Toolchain {
+	other, r := *c, strings.NewReplacer(pairs...)
+	replaced := func(command []string) []string {
+		command = slices.Clone(command)
+		for i := range command {
+			command[i] = r.Replace(command[i])
+		}
+		if compiler != "" {
+			command[0] = compiler
+		}
+		return command
+	}
+	other.Asked, other.Runs = replaced(c.Asked), nil
+	for _, run := range c.Runs {
+		other.Runs = append(other.Runs, replaced(run))
+	}
+	return &other
 }
 
 // Check refuses a compiler that is missing, or another one: it would make other
@@ -145,7 +175,7 @@ func (c *Toolchain) Build(root, source, out string) error {
 		cmd.Dir = root
 		cmd.Env = append(os.Environ(), c.Env...)
 		if text, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w\n%s", strings.Join(run, " "), err, text)
+			return &Failure{Command: strings.Join(run, " "), Output: string(text), Err: err}
 		}
 	}
 	b, err := os.ReadFile(made)
@@ -154,3 +184,16 @@ func (c *Toolchain) Build(root, source, out string) error {
 	}
 	return os.WriteFile(out, b, 0o644)
 }
+
+// Failure is the error of a command that didn't build the module.
+type Failure struct {
+	Command string
+	Output  string // what the compiler says
+	Err     error
+}
+
+// Error has the command, and what it said on the lines behind it.
+func (f *Failure) Error() string { return fmt.Sprintf("%s: %v\n%s", f.Command, f.Err, f.Output) }
+
+// Unwrap returns the error of the process.
+func (f *Failure) Unwrap() error { return f.Err }

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/souk-market/souk/cmd/souk/author"
+)
+
+type pluginNew struct {
+	Dir  string `arg:"" name:"name" help:"The folder to make; its name is the plugin's."`
+	Lang string `required:"" enum:"go,rust,assemblyscript,c,wat" placeholder:"LANGUAGE" help:"go, rust, assemblyscript, c or wat."`
+	Hook string `default:"select_version" placeholder:"HOOK" help:"The question that it answers: entitle, select_version, sign_in or exchange. Default: select_version."`
+}
+
+// Help says more than one line does.
+func (c *pluginNew) Help() string {
+	return `The folder is a project of its own: it has a copy of the SDK, so it is built and
+tested without this repository and without a network (AssemblyScript needs npm
+once). The policy works as it is; change it and its cases together.`
+}
+
+// Run makes the folder and says how to go on.
+func (c *pluginNew) Run(std *streams) error {
+	p, err := author.Create(c.Dir, c.Lang, c.Hook)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(std.out, "made %s: the policy is in %s, what it has to answer in %s\n\nGo on with\n\n  cd %s\n", c.Dir, p.Source, p.Cases[0], c.Dir)
+	if first := p.First(); first != "" {
+		fmt.Fprintf(std.out, "  %s\n", first)
+	}
+	fmt.Fprint(std.out, "  souk plugin build\n  souk plugin test\n")
+	return nil
+}
