@@ -7,6 +7,7 @@ type pluginCommands struct {
 	Build pluginBuild `cmd:"" help:"Build a plugin, and check it."`
 	Test  pluginTest  `cmd:"" help:"Ask a plugin what its cases say, and compare the answers."`
 	Check pluginCheck `cmd:"" help:"Look into a module: what it needs, what it costs, and what config.toml has to say."`
+	Bench pluginBench `cmd:"" help:"What a plugin costs: fuel and time of its questions, beside the engine's bare call."`
 
 	List   pluginList   `cmd:"" help:"List the plugins of a running server, in the order in which they are asked."`
 	Show   pluginShow   `cmd:"" help:"Show all that a running server knows of a plugin."`
