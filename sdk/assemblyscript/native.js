@@ -6,11 +6,11 @@
 //
 //   const plugin = await load(readFileSync("build/plugin.wasm"), { config: {} });
 //   const verdict = plugin.ask("select_version", { apps: [ … ] });
-import { createHash } from "node:crypto";
+import { createHash, createHmac } from "node:crypto";
 import { bounds, hooks, records } from "./schema_gen.js";
 
 const sizes = { u16: 2, u32: 4, i32: 4, u64: 8 };
-const code = { notFound: -1, doesNotFit: -2, refused: -3, conflict: -4 };
+const code = { notFound: -1, doesNotFit: -2, refused: -3, conflict: -4, failed: -5 };
 
 // encode writes a record as a message.
 export function encode(record, value) {
@@ -84,10 +84,12 @@ export function decode(record, b) {
 // A failure of a plugin: a code of its own, or a trap.
 export class Failure extends Error {}
 
-// load starts a plugin with a configuration.
-export async function load(wasm, { config = {}, imports = {} } = {}) {
+// load starts a plugin with a configuration and secrets. fetch answers http_fetch:
+// it gets a FetchRequest and returns a FetchResponse, or a code below zero.
+export async function load(wasm, { config = {}, secrets = {}, fetch = () => code.refused, imports = {} } = {}) {
   const kv = new Map();
   const logged = [];
+  const metrics = new Map();
   let exports;
   const view = (at, n) => Buffer.from(exports.memory.buffer, at >>> 0, n >>> 0);
   const key = (at, n) => view(at, n).toString("latin1");
@@ -125,6 +127,29 @@ export async function load(wasm, { config = {}, imports = {} } = {}) {
     },
     password_hash: (p, pn, out, capacity) => (pn > bounds.maxPassword ? code.refused : fill(out, capacity, hash(p, pn))),
     password_verify: (p, pn, h, hn) => (pn > bounds.maxPassword ? code.refused : Number(hash(p, pn).equals(view(h, hn)))),
+    hmac_sha256: (k, kn, d, dn, out, capacity) => {
+      if (kn > bounds.maxCrypto || dn > bounds.maxCrypto) return code.refused;
+      return fill(out, capacity, createHmac("sha256", view(k, kn)).update(view(d, dn)).digest());
+    },
+    equal_ct: (a, an, b, bn) => (an > bounds.maxCrypto || bn > bounds.maxCrypto ? code.refused : Number(view(a, an).equals(view(b, bn)))),
+    secret_get: (n, nn, out, capacity) => {
+      const name = view(n, nn).toString();
+      return Object.hasOwn(secrets, name) ? fill(out, capacity, Buffer.from(secrets[name])) : code.notFound;
+    },
+    http_fetch: (q, qn, out, capacity) => {
+      if (qn > bounds.maxFetchRequest) return code.refused;
+      const answer = fetch(decode("FetchRequest", view(q, qn)));
+      if (typeof answer === "number") return answer;
+      const b = encode("FetchResponse", answer);
+      return b.length > bounds.maxFetchResponse ? code.failed : fill(out, capacity, b);
+    },
+    metric_add: (n, nn, value) => {
+      const name = view(n, nn).toString();
+      const full = !metrics.has(name) && metrics.size >= bounds.maxMetrics;
+      if (value < 0n || nn > bounds.maxMetricName || !/^[a-z][a-z0-9_]*$/.test(name) || full) return code.refused;
+      metrics.set(name, (metrics.get(name) ?? 0n) + value);
+      return 0;
+    },
   };
   ({ exports } = (await WebAssembly.instantiate(wasm, { souk, ...imports })).instance);
 
@@ -149,6 +174,7 @@ export async function load(wasm, { config = {}, imports = {} } = {}) {
     exports,
     kv,
     logged,
+    metrics,
     // ask asks a question; null is an abstention.
     ask(hook, request) {
       const { at, n } = result(exports[hook](give(encode(hooks[hook].request, request))));

@@ -196,4 +196,39 @@ static inline int32_t souk_password_verify(souk_text password, souk_text hash) {
   return souk_host_password_verify(password.at, password.len, hash.at, hash.len);
 }
 
+// souk_hmac_sha256 writes the HMAC-SHA256 of data (RFC 2104); 32 or a code.
+static inline int32_t souk_hmac_sha256(souk_text key, souk_text data, uint8_t out[32]) {
+  return souk_host_hmac_sha256(key.at, key.len, data.at, data.len, out, 32);
+}
+
+// souk_equal_ct says whether a and b are the same bytes, in a time that depends on
+// their lengths only.
+static inline bool souk_equal_ct(souk_text a, souk_text b) {
+  return souk_host_equal_ct(a.at, a.len, b.at, b.len) == 1;
+}
+
+// souk_secret_get copies a secret of the plugin's configuration to out and returns
+// its length, or a code; in sign_in and exchange only. The host takes it out of the
+// log; pages and other people's servers are the plugin's to watch.
+static inline int32_t souk_secret_get(souk_text name, void *out, uint32_t space) {
+  return souk_host_secret_get(name.at, name.len, out, space);
+}
+
+// souk_http_fetch asks another server, in sign_in and exchange only, and reads its
+// answer; 0 or a code. at is where the request is written and the answer then lies:
+// an answer that doesn't fit is lost, at most it has SOUK_MAX_FETCH_RESPONSE. The
+// operator's log says which rule a refused request breaks.
+static inline int32_t souk_http_fetch(const souk_fetch_request *q, void *at, uint32_t space, souk_fetch_response *answer) {
+  souk_writer w = {at, space < SOUK_MAX_FETCH_REQUEST ? space : SOUK_MAX_FETCH_REQUEST, 0, false};
+  int32_t n;
+  if (!souk_fetch_request_write(&w, q)) return SOUK_CODE_REFUSED;
+  if ((n = souk_host_http_fetch(at, w.size, at, space)) < 0) return n;
+  return souk_fetch_response_read(at, (uint32_t)n, answer) ? 0 : SOUK_CODE_FAILED;
+}
+
+// souk_metric_add adds n, which is not negative, to a counter that the operator
+// sees; 0 or a code. A plugin has at most SOUK_MAX_METRICS of them: a name is no
+// place for what differs from request to request.
+static inline int32_t souk_metric_add(souk_text name, int64_t n) { return souk_host_metric_add(name.at, name.len, n); }
+
 #endif

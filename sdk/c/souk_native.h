@@ -16,10 +16,20 @@ static struct souk_native {
   } kv[64];
   uint32_t count;
   char logged[1024]; // the last line
+
+  // What a test sets: the one secret that there is, and who answers a fetch; it
+  // returns 0, or a code.
+  const char *secret_name, *secret;
+  int32_t (*fetch)(const souk_fetch_request *q, souk_fetch_response *answer);
+
+  struct {
+    char name[SOUK_MAX_METRIC_NAME + 1];
+    int64_t value;
+  } metrics[SOUK_MAX_METRICS];
 } souk_native;
 
-// souk_native_reset forgets the kv and the log.
-static inline void souk_native_reset(void) { souk_native.count = 0, souk_native.logged[0] = 0; }
+// souk_native_reset forgets everything.
+static inline void souk_native_reset(void) { memset(&souk_native, 0, sizeof souk_native); }
 
 // SHA-256, FIPS 180-4 §6.2.
 typedef struct souk_sha256 {
@@ -62,19 +72,31 @@ static inline void souk_sha256_add(souk_sha256 *s, const void *p, uint32_t n) {
   }
 }
 
-static inline souk_sha256 souk_sha256_of(const void *a, uint32_t alen, const void *b, uint32_t blen) {
-  souk_sha256 s = {{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}, {0}, 0};
+static inline souk_sha256 souk_sha256_new(void) {
+  return (souk_sha256){{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}, {0}, 0};
+}
+
+static inline void souk_sha256_end(souk_sha256 *s) {
   uint8_t end[8], zero = 0, one = 0x80;
-  uint64_t bits;
+  uint64_t bits = s->n * 8;
+  for (int i = 0; i < 8; i++) end[i] = (uint8_t)(bits >> (56 - 8 * i));
+  souk_sha256_add(s, &one, 1);
+  while (s->n % 64 != 56) souk_sha256_add(s, &zero, 1);
+  souk_sha256_add(s, end, 8);
+}
+
+static inline souk_sha256 souk_sha256_of(const void *a, uint32_t alen, const void *b, uint32_t blen) {
+  souk_sha256 s = souk_sha256_new();
+  uint8_t zero = 0;
   souk_sha256_add(&s, a, alen);
   souk_sha256_add(&s, &zero, 1);
   souk_sha256_add(&s, b, blen);
-  bits = s.n * 8;
-  for (int i = 0; i < 8; i++) end[i] = (uint8_t)(bits >> (56 - 8 * i));
-  souk_sha256_add(&s, &one, 1);
-  while (s.n % 64 != 56) souk_sha256_add(&s, &zero, 1);
-  souk_sha256_add(&s, end, 8);
+  souk_sha256_end(&s);
   return s;
+}
+
+static inline void souk_sha256_sum(const souk_sha256 *s, uint8_t sum[32]) {
+  for (int i = 0; i < 32; i++) sum[i] = (uint8_t)(s->h[i / 4] >> (24 - 8 * (i % 4)));
 }
 
 int32_t souk_host_bucket(const void *key, uint32_t klen, const void *salt, uint32_t slen) {
@@ -154,6 +176,68 @@ int32_t souk_host_password_verify(const void *password, uint32_t plen, const voi
   int32_t n = souk_host_password_hash(password, plen, have, sizeof have);
   if (n < 0) return n;
   return hlen == 16 && memcmp(have, hash, 16) == 0;
+}
+
+int32_t souk_host_hmac_sha256(const void *key, uint32_t klen, const void *data, uint32_t dlen, void *out, uint32_t capacity) {
+  uint8_t block[64] = {0}, sum[32];
+  souk_sha256 s = souk_sha256_new();
+  if (klen > SOUK_MAX_CRYPTO || dlen > SOUK_MAX_CRYPTO) return SOUK_CODE_REFUSED;
+  if (capacity < sizeof sum) return SOUK_CODE_DOES_NOT_FIT;
+  if (klen > sizeof block) souk_sha256_add(&s, key, klen), souk_sha256_end(&s), souk_sha256_sum(&s, block);
+  else if (klen > 0) memcpy(block, key, klen);
+  for (int i = 0; i < 64; i++) block[i] ^= 0x36;
+  s = souk_sha256_new();
+  souk_sha256_add(&s, block, sizeof block), souk_sha256_add(&s, data, dlen), souk_sha256_end(&s), souk_sha256_sum(&s, sum);
+  for (int i = 0; i < 64; i++) block[i] ^= 0x36 ^ 0x5c;
+  s = souk_sha256_new();
+  souk_sha256_add(&s, block, sizeof block), souk_sha256_add(&s, sum, sizeof sum), souk_sha256_end(&s), souk_sha256_sum(&s, out);
+  return sizeof sum;
+}
+
+int32_t souk_host_equal_ct(const void *a, uint32_t alen, const void *b, uint32_t blen) {
+  if (alen > SOUK_MAX_CRYPTO || blen > SOUK_MAX_CRYPTO) return SOUK_CODE_REFUSED;
+  return alen == blen && (alen == 0 || memcmp(a, b, alen) == 0);
+}
+
+int32_t souk_host_secret_get(const void *name, uint32_t nlen, void *out, uint32_t capacity) {
+  const char *have = souk_native.secret_name;
+  if (have == NULL || strlen(have) != nlen || memcmp(have, name, nlen) != 0) return SOUK_CODE_NOT_FOUND;
+  if (strlen(souk_native.secret) > capacity) return SOUK_CODE_DOES_NOT_FIT;
+  memcpy(out, souk_native.secret, strlen(souk_native.secret));
+  return (int32_t)strlen(souk_native.secret);
+}
+
+int32_t souk_host_http_fetch(const void *request, uint32_t rlen, void *out, uint32_t capacity) {
+  static uint8_t space[SOUK_MAX_FETCH_RESPONSE];
+  souk_writer w = {space, sizeof space, 0, false};
+  souk_fetch_request q;
+  souk_fetch_response answer = {0};
+  int32_t code;
+  if (souk_native.fetch == NULL || rlen > SOUK_MAX_FETCH_REQUEST || !souk_fetch_request_read(request, rlen, &q)) return SOUK_CODE_REFUSED;
+  if ((code = souk_native.fetch(&q, &answer)) < 0) return code;
+  if (!souk_fetch_response_write(&w, &answer)) return SOUK_CODE_FAILED;
+  if (w.size > capacity) return SOUK_CODE_DOES_NOT_FIT;
+  memcpy(out, space, w.size);
+  return (int32_t)w.size;
+}
+
+static inline bool souk_native_metric(const char *name, uint32_t nlen) {
+  if (nlen == 0 || nlen > SOUK_MAX_METRIC_NAME || name[0] < 'a' || name[0] > 'z') return false;
+  for (uint32_t i = 0; i < nlen; i++)
+    if (!(name[i] >= 'a' && name[i] <= 'z') && !(name[i] >= '0' && name[i] <= '9') && name[i] != '_') return false;
+  return true;
+}
+
+int32_t souk_host_metric_add(const void *name, uint32_t nlen, int64_t value) {
+  if (value < 0 || !souk_native_metric(name, nlen)) return SOUK_CODE_REFUSED;
+  for (uint32_t i = 0; i < SOUK_MAX_METRICS; i++) {
+    char *have = souk_native.metrics[i].name;
+    if (have[0] != 0 && (strlen(have) != nlen || memcmp(have, name, nlen) != 0)) continue;
+    memcpy(have, name, nlen);
+    souk_native.metrics[i].value += value;
+    return 0;
+  }
+  return SOUK_CODE_REFUSED; // there are enough
 }
 
 #endif

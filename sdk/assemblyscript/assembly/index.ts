@@ -187,3 +187,54 @@ export function passwordVerify(password: string, hash: ArrayBuffer): i32 {
   const p = bytes(password);
   return abi.host_password_verify(at(p), p.byteLength, at(hash), hash.byteLength);
 }
+
+// hmacSha256 returns the HMAC-SHA256 of data (RFC 2104), 32 bytes.
+export function hmacSha256(key: ArrayBuffer, data: ArrayBuffer): Answer {
+  const out = new ArrayBuffer(32);
+  return filled(abi.host_hmac_sha256(at(key), key.byteLength, at(data), data.byteLength, at(out), out.byteLength), out);
+}
+
+// equalCt says whether both are the same bytes, in a time that depends on their
+// lengths only.
+export function equalCt(a: ArrayBuffer, b: ArrayBuffer): bool {
+  return abi.host_equal_ct(at(a), a.byteLength, at(b), b.byteLength) == 1;
+}
+
+// secret returns a secret of the plugin's configuration, in sign_in and exchange
+// only. The host takes it out of the log; pages and other people's servers are the
+// plugin's to watch.
+export function secret(name: string): Answer {
+  const n = bytes(name);
+  const out = new ArrayBuffer(abi.MAX_SECRET);
+  return filled(abi.host_secret_get(at(n), n.byteLength, at(out), out.byteLength), out);
+}
+
+// What fetch answered: null, and a code below zero, or the response.
+export class Fetched {
+  constructor(
+    public code: i32,
+    public response: abi.FetchResponse | null,
+  ) {}
+}
+
+let fetched: usize = 0;
+
+// fetch asks another server, in sign_in and exchange only. The operator's log says
+// which rule a refused request breaks.
+export function fetch(request: abi.FetchRequest): Fetched {
+  if (fetched == 0) fetched = heap.alloc(abi.MAX_FETCH_RESPONSE); // the answer lies where the request was
+  const n = request.write(fetched, abi.MAX_FETCH_REQUEST);
+  if (n == 0) return new Fetched(abi.Code.Refused, null);
+  const size = abi.host_http_fetch(fetched, n, fetched, abi.MAX_FETCH_RESPONSE);
+  if (size < 0) return new Fetched(size, null);
+  const response = abi.FetchResponse.read(fetched, size);
+  return new Fetched(response ? 0 : abi.Code.Failed, response);
+}
+
+// metricAdd adds n, which is not negative, to a counter that the operator sees; 0
+// or a code. A plugin has at most MAX_METRICS of them: a name is no place for what
+// differs from request to request.
+export function metricAdd(name: string, n: i64): i32 {
+  const b = bytes(name);
+  return abi.host_metric_add(at(b), b.byteLength, n);
+}

@@ -86,3 +86,39 @@ export function entitle(length: u32): u64 {
     out.push(decision);
   });
 }
+
+function hex(b: ArrayBuffer): string {
+  let all = "";
+  const list = Uint8Array.wrap(b);
+  for (let i = 0; i < list.length; i++) all += (list[i] < 16 ? "0" : "") + list[i].toString(16);
+  return all;
+}
+
+// The host functions for a sign-in or an exchange; the subject token says which.
+export function exchange(length: u32): u64 {
+  return souk.exchange(length, (r, out) => {
+    const a = new souk.ExchangeAnswer();
+    a.outcome = souk.ExchangeOutcome.Refused;
+    const key = String.UTF8.encode(r.subjectTokenType);
+    const data = String.UTF8.encode(r.head.client);
+    if (r.subjectToken == "hmac") {
+      a.reason = hex(souk.hmacSha256(key, data).value);
+    } else if (r.subjectToken == "equal") {
+      a.reason = souk.equalCt(key, data).toString();
+    } else if (r.subjectToken == "secret") {
+      const got = souk.secret(r.subjectTokenType);
+      a.reason = got.good ? got.text : got.code.toString();
+    } else if (r.subjectToken == "metric") {
+      a.reason = "code " + souk.metricAdd(r.subjectTokenType, 2).toString();
+    } else {
+      const q = new souk.FetchRequest();
+      q.method = "POST";
+      q.url = r.subjectTokenType;
+      q.body = r.head.client;
+      const got = souk.fetch(q);
+      const response = got.response;
+      a.reason = response ? response.status.toString() + " " + response.body : got.code.toString();
+    }
+    out.push(a);
+  });
+}

@@ -78,3 +78,23 @@ test("host functions", () => {
 test("a configuration that is refused", async () => {
   await assert.rejects(load(wasm, { config: { ä: 1 } }), new Failure('no: {"ä":1}'));
 });
+
+test("host functions of an exchange", async () => {
+  const seen = [];
+  const other = await load(wasm, {
+    secrets: { key: "größe" },
+    fetch: (q) => (seen.push(q), q.url === "https://id.example.com/" ? { status: 201, body: "good" } : -3),
+  });
+  const ask = (subject_token, subject_token_type, client = "") => other.ask("exchange", { subject_token, subject_token_type, client }).items[0].reason;
+  const sum = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"; // RFC 4231, test case 2
+  assert.equal(ask("hmac", "Jefe", "what do ya want for nothing?"), sum);
+  assert.equal(ask("equal", "a", "a") + ask("equal", "a", "b") + ask("equal", "", ""), "truefalsetrue");
+  assert.equal(ask("secret", "key"), "größe");
+  assert.equal(ask("secret", "other"), "-1");
+  assert.deepEqual(["asked", "asked", "Asked"].map((name) => ask("metric", name)), ["code 0", "code 0", "code -3"]);
+  assert.deepEqual([...other.metrics], [["asked", 4n]]);
+  assert.equal(ask("fetch", "https://id.example.com/", "a body"), "201 good");
+  const [{ method, url, body }] = seen;
+  assert.deepEqual({ method, url, body }, { method: "POST", url: "https://id.example.com/", body: "a body" });
+  assert.equal(ask("fetch", "https://elsewhere.example.com/"), "-3");
+});

@@ -111,6 +111,39 @@ static void test_host(void) {
   if (strcmp(souk_native.logged, "2 a line") != 0) fail("log", "is not kept");
 }
 
+static int32_t answer_fetch(const souk_fetch_request *q, souk_fetch_response *answer) {
+  if (!souk_equal(q->method, SOUK_TEXT("POST")) || q->headers.count != 1) return SOUK_CODE_REFUSED;
+  if (!souk_equal(souk_fetch_header_at(q->headers, 0).name, SOUK_TEXT("accept"))) return SOUK_CODE_FAILED;
+  answer->status = 201, answer->body = q->body;
+  return 0;
+}
+
+static void test_crypto_and_http(void) {
+  // RFC 4231, test cases 2 and 6.
+  static const uint8_t two[] = {0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e}, six[] = {0x60, 0xe4, 0x31, 0x59, 0x1e, 0xe0, 0xb6, 0x7f};
+  static uint8_t space[256];
+  uint8_t b[64];
+  char key[131];
+  souk_fetch_header header = {SOUK_TEXT("accept"), SOUK_TEXT("text/plain")};
+  souk_fetch_request q = {.method = SOUK_TEXT("POST"), .url = SOUK_TEXT("https://id.example.com/"), .headers = {.items = &header, .count = 1}, .body = SOUK_TEXT("a body")};
+  souk_fetch_response answer;
+  memset(key, 0xaa, sizeof key);
+  souk_native_reset();
+  if (souk_hmac_sha256(SOUK_TEXT("Jefe"), SOUK_TEXT("what do ya want for nothing?"), b) != 32 || memcmp(b, two, sizeof two) != 0) fail("hmac_sha256", "is another");
+  if (souk_hmac_sha256((souk_text){key, sizeof key}, SOUK_TEXT("Test Using Larger Than Block-Size Key - Hash Key First"), b) != 32 || memcmp(b, six, sizeof six) != 0) fail("hmac_sha256", "is another with a long key");
+  if (!souk_equal_ct(SOUK_TEXT("a"), SOUK_TEXT("a")) || souk_equal_ct(SOUK_TEXT("a"), SOUK_TEXT("b")) || souk_equal_ct(SOUK_TEXT("a"), SOUK_TEXT(""))) fail("equal_ct", "answers something else");
+  souk_native.secret_name = "key", souk_native.secret = "secret";
+  if (souk_secret_get(SOUK_TEXT("key"), b, sizeof b) != 6 || souk_secret_get(SOUK_TEXT("key"), b, 5) != SOUK_CODE_DOES_NOT_FIT || souk_secret_get(SOUK_TEXT("other"), b, sizeof b) != SOUK_CODE_NOT_FOUND) fail("secret_get", "answers something else");
+  if (souk_metric_add(SOUK_TEXT("asked"), 2) != 0 || souk_metric_add(SOUK_TEXT("asked"), 3) != 0 || souk_native.metrics[0].value != 5 || souk_native.metrics[1].name[0] != 0) fail("metric_add", "counts something else");
+  if (souk_metric_add(SOUK_TEXT("Asked"), 1) != SOUK_CODE_REFUSED || souk_metric_add(SOUK_TEXT("asked"), -1) != SOUK_CODE_REFUSED) fail("metric_add", "takes what the host refuses");
+  if (souk_http_fetch(&q, space, sizeof space, &answer) != SOUK_CODE_REFUSED) fail("http_fetch", "asks nobody");
+  souk_native.fetch = answer_fetch;
+  if (souk_http_fetch(&q, space, sizeof space, &answer) != 0 || answer.status != 201 || !souk_equal(answer.body, SOUK_TEXT("a body"))) fail("http_fetch", "is answered otherwise");
+  if (souk_http_fetch(&q, space, 64, &answer) != SOUK_CODE_REFUSED) fail("http_fetch", "has a request without space");
+  header.name = SOUK_TEXT("other");
+  if (souk_http_fetch(&q, space, sizeof space, &answer) != SOUK_CODE_FAILED) fail("http_fetch", "loses the code");
+}
+
 static void test_texts(void) {
   souk_line line = {.len = 0};
   souk_text rest, list[] = {{"a", 1}, {"bc", 2}};
@@ -169,6 +202,7 @@ int main(void) {
   test_buckets();
   test_hook();
   test_host();
+  test_crypto_and_http();
   test_texts();
   test_values();
   return failed;

@@ -34,6 +34,7 @@ pub mod native;
 pub mod value;
 
 pub use abi::{Code, Error, Level};
+use abi::Message;
 
 #[cfg(target_arch = "wasm32")]
 use abi::host;
@@ -158,6 +159,55 @@ pub fn password_verify(password: &str, hash: &[u8]) -> Result<bool, Code> {
     // Safety: the host reads what the slices are.
     let n = unsafe { host::password_verify(password.as_ptr(), password.len() as u32, hash.as_ptr(), hash.len() as u32) };
     length(n).map(|n| n == 1)
+}
+
+/// Returns the HMAC-SHA256 of data (RFC 2104).
+pub fn hmac_sha256(key: &[u8], data: &[u8]) -> Result<[u8; 32], Code> {
+    let mut sum = [0; 32];
+    // Safety: the host reads what the slices are and writes 32 bytes.
+    length(unsafe {
+        host::hmac_sha256(key.as_ptr(), key.len() as u32, data.as_ptr(), data.len() as u32, sum.as_mut_ptr(), 32)
+    })?;
+    Ok(sum)
+}
+
+/// Says whether both are the same bytes, in a time that depends on their lengths
+/// only.
+pub fn equal_ct(a: &[u8], b: &[u8]) -> bool {
+    // Safety: the host reads what the slices are.
+    unsafe { host::equal_ct(a.as_ptr(), a.len() as u32, b.as_ptr(), b.len() as u32) == 1 }
+}
+
+/// Copies a secret of the plugin's configuration to `out`, in `sign_in` and
+/// `exchange` only. The host takes it out of the log; pages and other people's
+/// servers are the plugin's to watch.
+pub fn secret<'o>(name: &str, out: &'o mut [u8]) -> Result<&'o str, Code> {
+    // Safety: the host writes at most what out has space for.
+    let n = unsafe { host::secret_get(name.as_ptr(), name.len() as u32, out.as_mut_ptr(), out.len() as u32) };
+    core::str::from_utf8(out.get(..length(n)?).ok_or(Code::DOES_NOT_FIT)?).map_err(|_| Code::FAILED)
+}
+
+/// Asks another server, in `sign_in` and `exchange` only. `space` is where the
+/// request is written and the answer then lies: an answer that doesn't fit is lost,
+/// at most it has [`abi::MAX_FETCH_RESPONSE`]. The operator's log says which rule
+/// a refused request breaks.
+pub fn fetch<'o>(request: &abi::FetchRequest<'_>, space: &'o mut [u8]) -> Result<abi::FetchResponse<'o>, Code> {
+    let most = space.len().min(abi::MAX_FETCH_REQUEST);
+    let n = request.write(&mut space[..most]).map_err(|_| Code::REFUSED)?;
+    let at = space.as_mut_ptr();
+    // Safety: the host reads the request before it writes the answer, and writes at
+    // most what space has.
+    let n = unsafe { host::http_fetch(at, n as u32, at, space.len() as u32) };
+    let answer = space.get(..length(n)?).ok_or(Code::DOES_NOT_FIT)?;
+    abi::FetchResponse::read(answer).map_err(|_| Code::FAILED)
+}
+
+/// Adds n, which is not negative, to a counter that the operator sees. A plugin has
+/// at most [`abi::MAX_METRICS`] of them: a name is no place for what differs from
+/// request to request.
+pub fn metric_add(name: &str, n: i64) -> Result<(), Code> {
+    // Safety: the host reads what the slice is.
+    length(unsafe { host::metric_add(name.as_ptr(), name.len() as u32, n) }).map(|_| ())
 }
 
 /// A text that is put together in a fixed space; a text that doesn't fit is left

@@ -1,13 +1,20 @@
 //! The host functions outside of a plugin, for tests: a kv in memory of each
 //! thread, without expiry, and a password hash that is quick instead of safe.
 
+use crate::abi::{Code, FetchRequest};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
+
+type Fetch = Rc<dyn Fn(&FetchRequest<'_>) -> Result<(u32, String), Code>>;
 
 #[derive(Default)]
 struct State {
     kv: BTreeMap<Vec<u8>, Vec<u8>>,
     log: Vec<String>,
+    metrics: BTreeMap<String, i64>,
+    secrets: BTreeMap<String, String>,
+    fetch: Option<Fetch>,
 }
 
 thread_local!(static STATE: RefCell<State> = RefCell::default());
@@ -20,6 +27,22 @@ pub fn reset() {
 /// Returns the lines of the log since reset.
 pub fn logged() -> Vec<String> {
     STATE.with(|s| s.borrow().log.clone())
+}
+
+/// Is what `secret` returns in this thread from then on until reset.
+pub fn set_secret(name: &str, value: &str) {
+    STATE.with(|s| s.borrow_mut().secrets.insert(name.into(), value.into()));
+}
+
+/// Answers `fetch` in this thread from then on until reset, with a status and a
+/// body.
+pub fn handle_fetch(f: impl Fn(&FetchRequest<'_>) -> Result<(u32, String), Code> + 'static) {
+    STATE.with(|s| s.borrow_mut().fetch = Some(Rc::new(f)));
+}
+
+/// Returns the counters of `metric_add` since reset.
+pub fn metrics() -> BTreeMap<String, i64> {
+    STATE.with(|s| s.borrow().metrics.clone())
 }
 
 /// SHA-256, FIPS 180-4 §6.2.
@@ -76,8 +99,8 @@ fn sha256(message: &[u8]) -> [u32; 8] {
 /// The host functions, with the signatures that they have in a plugin.
 pub(crate) mod host {
     use super::{sha256, STATE};
-    use crate::abi::{Code, BUCKETS, MAX_KV_KEY, MAX_KV_VALUE, MAX_PASSWORD};
-    use std::slice;
+    use crate::abi::*;
+    use std::{slice, str};
 
     /// # Safety
     /// at has n bytes.
@@ -188,5 +211,65 @@ pub(crate) mod host {
             Some(hash) => i32::from(hash.as_bytes() == unsafe { bytes(have, hlen) }),
             None => Code::REFUSED.0,
         }
+    }
+
+    pub unsafe fn hmac_sha256(key: *const u8, klen: u32, data: *const u8, dlen: u32, out: *mut u8, capacity: u32) -> i32 {
+        let (key, data) = unsafe { (bytes(key, klen), bytes(data, dlen)) };
+        if key.len() > MAX_CRYPTO || data.len() > MAX_CRYPTO {
+            return Code::REFUSED.0;
+        }
+        let digest = |b: &[u8]| -> Vec<u8> { sha256(b).iter().flat_map(|h| h.to_be_bytes()).collect() };
+        let mut block = if key.len() > 64 { digest(key) } else { key.to_vec() };
+        block.resize(64, 0);
+        let inner = digest(&[block.iter().map(|b| b ^ 0x36).collect(), data.to_vec()].concat());
+        let sum = digest(&[block.iter().map(|b| b ^ 0x5c).collect(), inner].concat());
+        unsafe { fill(out, capacity, &sum) }
+    }
+
+    pub unsafe fn equal_ct(a: *const u8, alen: u32, b: *const u8, blen: u32) -> i32 {
+        let (a, b) = unsafe { (bytes(a, alen), bytes(b, blen)) };
+        if a.len() > MAX_CRYPTO || b.len() > MAX_CRYPTO {
+            return Code::REFUSED.0;
+        }
+        i32::from(a == b)
+    }
+
+    pub unsafe fn secret_get(name: *const u8, nlen: u32, out: *mut u8, capacity: u32) -> i32 {
+        let name = str::from_utf8(unsafe { bytes(name, nlen) }).unwrap_or("");
+        match STATE.with(|s| s.borrow().secrets.get(name).cloned()) {
+            Some(value) => unsafe { fill(out, capacity, value.as_bytes()) },
+            None => Code::NOT_FOUND.0,
+        }
+    }
+
+    pub unsafe fn http_fetch(request: *const u8, rlen: u32, out: *mut u8, capacity: u32) -> i32 {
+        let request = unsafe { bytes(request, rlen) }.to_vec(); // out may be the same space
+        let answer = match (STATE.with(|s| s.borrow().fetch.clone()), FetchRequest::read(&request)) {
+            (Some(fetch), Ok(q)) if request.len() <= MAX_FETCH_REQUEST => fetch(&q),
+            _ => Err(Code::REFUSED),
+        };
+        let (status, body) = match answer {
+            Ok(answer) => answer,
+            Err(code) => return code.0,
+        };
+        let mut message = vec![0; MAX_FETCH_RESPONSE];
+        match (FetchResponse { status, body: &body, ..Default::default() }).write(&mut message) {
+            Ok(n) => unsafe { fill(out, capacity, &message[..n]) },
+            Err(_) => Code::FAILED.0,
+        }
+    }
+
+    pub unsafe fn metric_add(name: *const u8, nlen: u32, value: i64) -> i32 {
+        let name = str::from_utf8(unsafe { bytes(name, nlen) }).unwrap_or("");
+        let letter = |c: char| c.is_ascii_lowercase();
+        let good = name.starts_with(letter) && name.chars().all(|c| letter(c) || c.is_ascii_digit() || c == '_');
+        STATE.with(|s| {
+            let metrics = &mut s.borrow_mut().metrics;
+            if value < 0 || !good || name.len() > MAX_METRIC_NAME || !metrics.contains_key(name) && metrics.len() >= MAX_METRICS {
+                return Code::REFUSED.0;
+            }
+            *metrics.entry(name.into()).or_default() += value;
+            0
+        })
     }
 }

@@ -118,6 +118,56 @@ fn passwords_and_log() {
     assert_eq!(native::logged(), ["2 a line"]);
 }
 
+fn hex(sum: Result<[u8; 32], Code>) -> String {
+    sum.unwrap().iter().map(|b| format!("{:02x}", b)).collect()
+}
+
+#[test]
+fn crypto() {
+    // RFC 4231, test cases 2 and 6.
+    let sum = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+    assert_eq!(hex(souk::hmac_sha256(b"Jefe", b"what do ya want for nothing?")), sum);
+    let sum = "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54";
+    assert_eq!(hex(souk::hmac_sha256(&[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First")), sum);
+    assert_eq!(souk::hmac_sha256(&vec![0; MAX_CRYPTO + 1], b""), Err(Code::REFUSED));
+    assert!(souk::equal_ct(b"a", b"a") && !souk::equal_ct(b"a", b"b") && !souk::equal_ct(b"a", b""));
+}
+
+#[test]
+fn secrets_and_metrics() {
+    native::reset();
+    native::set_secret("key", "größe");
+    let mut b = [0; 16];
+    assert_eq!(souk::secret("key", &mut b), Ok("größe"));
+    assert_eq!(souk::secret("key", &mut b[..6]), Err(Code::DOES_NOT_FIT));
+    assert_eq!(souk::secret("other", &mut b), Err(Code::NOT_FOUND));
+    assert_eq!(souk::metric_add("asked", 2), Ok(()));
+    assert_eq!(souk::metric_add("asked", 3), Ok(()));
+    for (name, n) in [("Asked", 1), ("", 1), ("asked", -1), ("1", 1)] {
+        assert_eq!(souk::metric_add(name, n), Err(Code::REFUSED), "{} {}", name, n);
+    }
+    assert_eq!(native::metrics().into_iter().collect::<Vec<_>>(), [("asked".to_string(), 5)]);
+}
+
+#[test]
+fn fetch() {
+    native::reset();
+    let q = FetchRequest { method: "POST", url: "https://id.example.com/", body: "a body", ..Default::default() };
+    let mut space = [0; 256];
+    assert_eq!(souk::fetch(&q, &mut space).err(), Some(Code::REFUSED));
+    native::handle_fetch(|q| match q.url {
+        "https://id.example.com/" => Ok((201, format!("{} {}", q.method, q.body))),
+        _ => Err(Code::FAILED),
+    });
+    let answer = souk::fetch(&q, &mut space).unwrap();
+    assert_eq!((answer.status, answer.body), (201, "POST a body"));
+    assert_eq!(souk::fetch(&q, &mut space[..40]).err(), Some(Code::REFUSED), "a request without space");
+    let q = FetchRequest { url: "https://elsewhere.example.com/", ..q };
+    assert_eq!(souk::fetch(&q, &mut space).err(), Some(Code::FAILED));
+    native::handle_fetch(|_| Ok((200, "x".repeat(300))));
+    assert_eq!(souk::fetch(&q, &mut space).err(), Some(Code::DOES_NOT_FIT));
+}
+
 #[test]
 fn lines() {
     assert_eq!(Line::new().text("n = ").number(i64::MIN).as_str(), "n = -9223372036854775808");
