@@ -13,7 +13,7 @@ import (
 // backends are the languages that are generated.
 var backends = []func(*Schema) (map[string][]byte, error){
 	golang,
-	c, rust, assemblyscript,
+	c, rust, assemblyscript, javascript,
 	markdown, wit,
 }
 
