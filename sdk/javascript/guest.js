@@ -1,0 +1,58 @@
+// The part of a plugin's module that engine.wat calls. build.js puts it in front of
+// the plugin.
+
+const kinds = [
+  "a number from 0 to 65535",
+  "a number from 0 to 4294967295",
+  "",
+  "a number from -2147483648 to 2147483647",
+  "a string",
+  "an array",
+  "an object",
+];
+
+function show(value) {
+  if (value === null || typeof value !== "object") return typeof value === "string" ? JSON.stringify(value) : String(value);
+  if (typeof value.then === "function") return "a promise";
+  return Array.isArray(value) ? "an array" : "an object";
+}
+
+// complain says what is wrong with a value of an answer, or with its name.
+function complain(name, kind, value) {
+  if (kind === 7) throw new TypeError(`an answer has no ${name}`);
+  throw new TypeError(`${name} is ${show(value)}, not ${kinds[kind]}`);
+}
+
+function message(e) {
+  return e instanceof Error ? `${e.name}: ${e.message}` : `thrown: ${show(e)}`;
+}
+
+// start puts the determined in place of what isn't, and gives engine.wat its
+// functions.
+export function start(host, configure, hooks) {
+  Math.random = host("random");
+  const stderr = host("stderr");
+  const failed = (e) => {
+    const stack = e instanceof Error && typeof e.stack === "string" ? e.stack : "";
+    stderr([message(e), ...stack.split("\n").map((line) => line.trim())].filter((line) => line !== "").join(" "));
+    return Number.isInteger(e?.code) && e.code > 0 && e.code < 0x80000000 ? e.code : 1;
+  };
+  const configured = (json) => {
+    let wrong;
+    try {
+      wrong = configure(JSON.parse(json));
+    } catch (e) {
+      return (e instanceof Error && e.message !== "" ? e.message : message(e)).slice(0, 4096);
+    }
+    return wrong === undefined ? "" : `configure returns ${show(wrong)}, not undefined`;
+  };
+  const handlers = hooks.map(([name, handler, apps]) => (request) => {
+    const n = apps ? request.apps.length : 1;
+    const v = handler(request);
+    if (v === undefined) return undefined;
+    if (!apps) return [v];
+    if (!Array.isArray(v) || v.length !== n) throw new TypeError(`${name} returns ${show(v)}, not an array of ${n} answers`);
+    return v;
+  });
+  return [failed, complain, ...(configure ? [configured] : []), ...handlers];
+}
