@@ -25,7 +25,7 @@ import (
 	souk "github.com/souk-market/souk/sdk/go"
 )
 
-var languages = []string{"go", "rust", "assemblyscript", "c"}
+var languages = []string{"go", "rust", "assemblyscript", "c", "javascript"}
 
 // each runs a test on every guest.
 func each(t *testing.T, f func(t *testing.T, wasm []byte)) {
@@ -286,12 +286,12 @@ func TestConfigure(t *testing.T) {
 	})
 }
 
-// TestExamples asks the same small policy in five languages, one of which is none:
+// TestExamples asks the same small policy in six languages, one of which is none:
 // README.md shows them.
 func TestExamples(t *testing.T) {
 	// Fuel of one question about five apps with three candidates each: the same
 	// number on every machine.
-	limits := map[string]uint64{"go": 60_000, "rust": 8_000, "assemblyscript": 40_000, "c": 5_000, "wat": 2_000}
+	limits := map[string]uint64{"go": 60_000, "rust": 8_000, "assemblyscript": 40_000, "c": 5_000, "wat": 2_000, "javascript": 150_000}
 	for language, limit := range limits {
 		t.Run(language, func(t *testing.T) {
 			h := open(t, module(t, "../examples/"+language), nil, func(s *plugin.Spec) { s.Allow = nil })

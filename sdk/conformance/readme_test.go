@@ -20,7 +20,7 @@ func TestReadme(t *testing.T) {
 		return string(b)
 	}
 	page := read("../README.md")
-	for _, s := range [][2]string{{"go", "go"}, {"rust", "rs"}, {"assemblyscript", "ts"}, {"c", "c"}, {"wat", "wat"}} {
+	for _, s := range [][2]string{{"go", "go"}, {"rust", "rs"}, {"assemblyscript", "ts"}, {"c", "c"}, {"javascript", "js"}, {"wat", "wat"}} {
 		fence := s[1]
 		if fence == "rs" {
 			fence = "rust"
