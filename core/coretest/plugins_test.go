@@ -93,7 +93,7 @@ func with(spec plugin.Spec) func(*core.Config) {
 	}
 }
 
-func plugins(t testing.TB, s *coretest.Server) map[string]plugin.Info {
+func pluginsOf(t testing.TB, s *coretest.Server) map[string]plugin.Info {
 	t.Helper()
 	var list struct {
 		Plugins []plugin.Info `json:"plugins"`
@@ -139,7 +139,7 @@ func TestAModuleIsSwapped(t *testing.T) {
 	}
 	offered("after the return", notesNew)
 	o.send(http.MethodPost, "/api/plugins/policy/return", nil, "If-Match", `"`+sum(denies)+`"`).declines(t, "a return that somebody else did", 412, sum(allows))
-	if p := plugins(t, s)["policy"]; p.Swaps != 1 || p.Returns != 1 || p.Uploaded || p.Previous != sum(denies) {
+	if p := pluginsOf(t, s)["policy"]; p.Swaps != 1 || p.Returns != 1 || p.Uploaded || p.Previous != sum(denies) {
 		t.Errorf("the plugin is %+v, want one swap and one return", p)
 	}
 	for _, want := range []string{
@@ -154,7 +154,7 @@ func TestAModuleIsSwapped(t *testing.T) {
 	// An upload ends with the process.
 	o.upload("policy", denies)
 	s.Restart(t)
-	if p := plugins(t, s)["policy"]; p.SHA256 != sum(allows) || p.Uploaded {
+	if p := pluginsOf(t, s)["policy"]; p.SHA256 != sum(allows) || p.Uploaded {
 		t.Errorf("after a restart the plugin is %+v, want the configuration's module", p)
 	}
 }
@@ -180,7 +180,7 @@ func TestAModuleIsRefused(t *testing.T) {
 	for _, refused := range refusals(o, 200<<20) {
 		refused()
 	}
-	if p := plugins(t, s)["policy"]; p.Generation != 1 || p.SHA256 != sum(good) || p.Uploaded {
+	if p := pluginsOf(t, s)["policy"]; p.Generation != 1 || p.SHA256 != sum(good) || p.Uploaded {
 		t.Errorf("after what was refused the plugin is %+v, want it as it was", p)
 	}
 	if n := strings.Count(s.Log.String(), `level=WARN msg="module refused" plugin=policy`); n != len(hostileModules()) {

@@ -227,7 +227,7 @@ func TestShadowIsSwapped(t *testing.T) {
 	for range 5 {
 		reload(live, shadow("next", "live", decisive(deny, "one")))
 		swap(t, h, "next", decisive(deny, "two"))
-		if err := h.Return(t.Context(), "next"); err != nil {
+		if _, err := h.Return(t.Context(), "next", ""); err != nil {
 			t.Fatal(err)
 		}
 		reload(live, shadow("next", "", decisive(deny, "three")))
