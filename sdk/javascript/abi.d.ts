@@ -206,9 +206,9 @@ export interface EntitleApp {
   item: bigint;
   /** appleVersionId; 0 for updates and restores, where it is asked before the choice */
   version: bigint;
-  /** devices of the account, counted by the core from its licences; 0 where not known */
+  /** devices of the account that were given any app before the asking one was; 0 when nobody is signed in */
   devices: number;
-  /** … that hold this app */
+  /** … that were given this app; both end at 256, which also stands for "there is no room to count it" */
   devicesItem: number;
   bundleId: string;
 }
