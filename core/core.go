@@ -215,12 +215,22 @@ func (h *Host) openListeners() (err error) {
 	}
 	h.admin, err = admin.New(admin.Options{
 		Config: c.Admin, Token: secret, Store: h.Store, Catalog: h.Catalog, OAuth: h.OAuth, Market: h.Market, Plugins: h.Plugins,
-		People: people, Keys: h.keys, Reload: h.Reread, MaxModule: int(c.Plugins.MaxModule), Ready: h.ready, Log: c.Log, Now: c.clock(),
+		People: people, Keys: h.keys, Reload: h.Reread, MaxModule: int(c.Plugins.MaxModule), Traffic: h.traffic,
+		Ready: h.ready, Log: c.Log, Now: c.clock(),
 	})
 	return err
 }
 
 func (h *Host) made(file string) { h.Created = append(h.Created, file) }
+
+// traffic is what the public listener has answered so far.
+func (h *Host) traffic() admin.Traffic {
+	t := admin.Traffic{Connections: h.server.Connections()}
+	for _, n := range h.server.Counts() {
+		t.Requests = append(t.Requests, admin.Requests{Method: n.Method, Route: n.Route, Status: n.Status, Count: n.Requests})
+	}
+	return t
+}
 
 // ready says what keeps the server from answering.
 func (h *Host) ready(ctx context.Context) error {

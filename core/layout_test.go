@@ -73,6 +73,7 @@ var only = map[string][]string{
 	"golang.org/x/crypto":                {"core/plugin"},
 	"github.com/microcosm-cc/bluemonday": {"core/server"},
 	"golang.org/x/term":                  {"cmd/souk"},
+	"github.com/prometheus":              {"core/admin"},
 	"net/http":                           {"core/plugin", "core/oauth", "core/server", "core/admin", "core/coretest", "cmd/", "examples/"},
 }
 

@@ -41,6 +41,7 @@ const (
 var routes = []route{
 	{method: "GET", path: "/healthz", handler: (*Server).healthz, open: true},
 	{method: "GET", path: "/readyz", handler: (*Server).readyz, open: true},
+	{method: "GET", path: "/metrics", handler: (*Server).metrics},
 
 	{method: "GET", path: "/api/apps", handler: (*Server).listApps},
 	{method: "GET", path: "/api/apps/{item}", handler: (*Server).app},

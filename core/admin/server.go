@@ -44,6 +44,7 @@ type Options struct {
 	// a sentence for the operator.
 	Reload    func(ctx context.Context) (Reloaded, error)
 	MaxModule int                             // bytes of a plugin's module
+	Traffic   func() Traffic                  // of the public listener, for /metrics; nil = none
 	Ready     func(ctx context.Context) error // what else /readyz asks; nil = nothing
 	Log       *slog.Logger                    // nil = silent
 	Now       func() time.Time                // of the audit lines; nil = time.Now
@@ -51,23 +52,24 @@ type Options struct {
 
 // Server is the admin listener. Make it with New.
 type Server struct {
-	token   [sha256.Size]byte
-	listen  string // the host of the configured address, in lower case
-	store   *store.Store
-	catalog *catalog.Catalog
-	oauth   *oauth.Server
-	market  *market.Market
-	plugins *plugin.Host
-	people  *store.KV
-	keys    Keys
-	reread  func(ctx context.Context) (Reloaded, error)
-	most    int // bytes of a module
-	ready   func(ctx context.Context) error
-	log     *slog.Logger
-	now     func() time.Time
-	http    *fasthttp.Server
-	base    context.Context // of every request; ends when Close is over
-	stop    context.CancelFunc
+	token    [sha256.Size]byte
+	listen   string // the host of the configured address, in lower case
+	store    *store.Store
+	catalog  *catalog.Catalog
+	oauth    *oauth.Server
+	market   *market.Market
+	plugins  *plugin.Host
+	people   *store.KV
+	keys     Keys
+	reread   func(ctx context.Context) (Reloaded, error)
+	most     int // bytes of a module
+	registry *registry
+	ready    func(ctx context.Context) error
+	log      *slog.Logger
+	now      func() time.Time
+	http     *fasthttp.Server
+	base     context.Context // of every request; ends when Close is over
+	stop     context.CancelFunc
 }
 
 const (
@@ -95,6 +97,9 @@ func New(o Options) (*Server, error) {
 	}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	if s.registry, err = newRegistry(o.Plugins, o.Traffic); err != nil {
+		return nil, fmt.Errorf("admin: metrics: %w", err)
 	}
 	s.base, s.stop = context.WithCancel(context.Background())
 	s.http = &fasthttp.Server{

@@ -196,7 +196,7 @@ func hostileModules() map[string]string {
 	return map[string]string{
 		text:                            "the file is no WebAssembly module",
 		"":                              "the file is no WebAssembly module",
-		string(handmade{}.wasm()[:200]): "the module is damaged",
+		string(handmade{}.wasm()[:100]): "the module is damaged",
 		string(handmade{without: abi.ExportBuffer}.wasm()):               "the module doesn't export souk_buffer",
 		string(handmade{without: abi.HookSelectVersion.String()}.wasm()): "the module doesn't export select_version, which this plugin is asked",
 		string(handmade{imports: "kv_get"}.wasm()):                       `the module imports "souk"."kv_get": add "kv" to its allow list`,

@@ -255,7 +255,6 @@ func (c *Call) try(ctx context.Context, g *generation, q question, most uint32, 
 	}
 	used := s.in.used()
 	c.fuel += used
-	count(&n.fuel, used)
 	n.used.add(used)
 	if f == nil && view == nil {
 		count(&n.abstained, 1)

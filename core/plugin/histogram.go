@@ -12,7 +12,6 @@ import (
 type counts struct {
 	asked     uint32 // for the holder alone: when it is time to look at the clock
 	abstained atomic.Uint64
-	fuel      atomic.Uint64
 	waits     atomic.Uint64
 	waited    atomic.Uint64 // ns
 	latency   histogram     // ns
@@ -44,6 +43,7 @@ const (
 // histogram counts values by their size. Its zero value is ready.
 type histogram struct {
 	most    atomic.Uint64
+	sum     atomic.Uint64
 	buckets [buckets]atomic.Uint64
 }
 
@@ -66,6 +66,7 @@ func bucketEnd(i int) uint64 {
 
 func (h *histogram) add(v uint64) {
 	count(&h.buckets[bucketOf(v)], 1)
+	count(&h.sum, v)
 	if v > h.most.Load() {
 		h.most.Store(v)
 	}
@@ -81,11 +82,13 @@ func (h *histogram) count() (n uint64) {
 // tally is a histogram, or several, as somebody read it.
 type tally struct {
 	most    uint64
+	sum     uint64
 	buckets [buckets]uint64
 }
 
 func (t *tally) add(h *histogram) {
 	t.most = max(t.most, h.most.Load())
+	t.sum += h.sum.Load()
 	for i := range t.buckets {
 		t.buckets[i] += h.buckets[i].Load()
 	}
@@ -95,6 +98,7 @@ func (t *tally) add(h *histogram) {
 // most a quarter too large.
 type Histogram struct {
 	Count   uint64   `json:"count"`
+	Sum     uint64   `json:"sum"`
 	P50     uint64   `json:"p50"`
 	P99     uint64   `json:"p99"`
 	Max     uint64   `json:"max"`
@@ -108,7 +112,7 @@ type Bucket struct {
 }
 
 func (t *tally) histogram() Histogram {
-	h := Histogram{Max: t.most, Buckets: []Bucket{}}
+	h := Histogram{Sum: t.sum, Max: t.most, Buckets: []Bucket{}}
 	for i, n := range t.buckets {
 		if n > 0 {
 			h.Count += n

@@ -47,7 +47,7 @@ func TestHistogramsOfAPlugin(t *testing.T) {
 	if fuel.Count != 100 || fuel.P50 == 0 || fuel.P50 > fuel.P99 || fuel.P99 > fuel.Max || fuel.Max*100 < hook.Fuel {
 		t.Errorf("the fuel of 100 calls, %d together, is %+v", hook.Fuel, fuel)
 	}
-	if latency.Count != 4 || latency.P50 == 0 || latency.P99 > latency.Max {
+	if latency.Count != 4 || latency.P50 == 0 || latency.P99 > latency.Max || latency.Sum < latency.Max || latency.Sum > 4*latency.Max {
 		t.Errorf("the latency of 100 calls is %+v, want every 32nd of them", latency)
 	}
 	var in uint64

@@ -110,7 +110,7 @@ func (g *generation) info() Info {
 func (g *generation) hookInfo(hook abi.Hook, n *hookTotals) HookInfo {
 	used := n.used.histogram()
 	i := HookInfo{
-		Hook: hook.String(), Calls: used.Count, Abstained: n.abstained, Fuel: n.fuel, Failures: map[string]uint64{},
+		Hook: hook.String(), Calls: used.Count, Abstained: n.abstained, Fuel: used.Sum, Failures: map[string]uint64{},
 		Waits: n.waits, WaitedNS: n.waited, Breaker: g.breakers[hook].info(),
 		Latency: n.latency.histogram(), FuelUsed: used,
 	}
@@ -129,8 +129,8 @@ type totals struct {
 }
 
 type hookTotals struct {
-	abstained, fuel, waits, waited uint64
-	latency, used                  tally
+	abstained, waits, waited uint64
+	latency, used            tally
 }
 
 func (t *totals) add(g *generation) {
@@ -142,7 +142,6 @@ func (t *totals) add(g *generation) {
 			}
 			n := &t.hooks[hook]
 			n.abstained += c.abstained.Load()
-			n.fuel += c.fuel.Load()
 			n.waits += c.waits.Load()
 			n.waited += c.waited.Load()
 			n.latency.add(&c.latency)

@@ -95,7 +95,6 @@ func (g *generation) tryShadow(l *looked, a *aside, v *Verdict) (f *fault) {
 		count(&n.waited, uint64(waited))
 	}
 	n.latency.add(uint64(v.Took))
-	count(&n.fuel, v.Fuel)
 	n.used.add(v.Fuel)
 	if f == nil && v.Decisions == nil && v.Choices == nil {
 		count(&n.abstained, 1)

@@ -23,6 +23,7 @@ type route struct {
 	body    int                                                      // the most bytes of the body; 0 = what [limits] allows
 	refuse  func(r *fasthttp.RequestCtx, err error, status int) bool // the error's form, where it is not the usual
 	quick   bool                                                     // without a deadline of its own: it waits for nothing but policy
+	index   int                                                      // in the table
 }
 
 const (
@@ -50,6 +51,7 @@ var routes = []route{
 var byPath, byFolder = func() (whole, folder map[string][]*route) {
 	whole, folder = map[string][]*route{}, map[string][]*route{}
 	for i := range routes {
+		routes[i].index = i
 		path, _, open := strings.Cut(routes[i].path, "{")
 		m := whole
 		if open {
@@ -60,10 +62,13 @@ var byPath, byFolder = func() (whole, folder map[string][]*route) {
 	return whole, folder
 }()
 
-// handle is the way of every request: find the route, check what may be checked
+// handle answers a request, and counts it.
+func (s *Server) handle(r *fasthttp.RequestCtx) { s.counts.add(r, s.route(r)) }
+
+// route is the way of every request: find the route, check what may be checked
 // without knowing what it is about, ask the handler, turn its error into an
-// answer.
-func (s *Server) handle(r *fasthttp.RequestCtx) {
+// answer. It returns the route, nil if there is none.
+func (s *Server) route(r *fasthttp.RequestCtx) (rt *route) {
 	defer func() {
 		if p := recover(); p != nil { // a mistake of ours; the request is lost, the process is not
 			s.log.Error("panic", "path", string(r.Path()), "panic", p, "stack", string(debug.Stack()))
@@ -78,7 +83,7 @@ func (s *Server) handle(r *fasthttp.RequestCtx) {
 		} else {
 			s.answer(r, rt, refused)
 		}
-		return
+		return rt
 	}
 	ctx, cancel := s.base, context.CancelFunc(nil)
 	if !rt.quick {
@@ -88,6 +93,7 @@ func (s *Server) handle(r *fasthttp.RequestCtx) {
 	if err := rt.handler(s, ctx, r); err != nil {
 		s.answer(r, rt, err)
 	}
+	return rt
 }
 
 // find returns the route, or why there is none or why it can't be taken.

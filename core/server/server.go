@@ -31,6 +31,7 @@ type Server struct {
 	territory   string
 	tokenHeader string
 	documents   documents
+	counts      *counts
 	foreign     sync.Map // of apps, whose package is on another origin: the operator was told
 	log         *slog.Logger
 	http        *fasthttp.Server
@@ -55,7 +56,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		oauth: o.OAuth, market: o.Market, limits: o.Limits, proxies: proxies,
-		territory: o.Config.TerritoryHeader, tokenHeader: o.Market.Config.TokenHeader, log: o.Log,
+		territory: o.Config.TerritoryHeader, tokenHeader: o.Market.Config.TokenHeader, counts: newCounts(), log: o.Log,
 	}
 	if s.documents, err = newDocuments(o.OAuth, o.Market, o.Limits.Apps); err != nil {
 		return nil, err
@@ -147,6 +148,7 @@ func (s *Server) broken(r *fasthttp.RequestCtx, err error) {
 	default:
 		writeProblem(r, 400, "the request is not HTTP")
 	}
+	s.counts.add(r, nil)
 	r.SetConnectionClose()
 }
 

@@ -1,0 +1,215 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/common/expfmt"
+
+	"github.com/souk-market/souk/core/plugin"
+)
+
+// Traffic is what the public listener has answered so far.
+type Traffic struct {
+	Connections int // that are open
+	Requests    []Requests
+}
+
+// Requests are those of one route with one status.
+type Requests struct {
+	Method, Route string // both empty = there is no such route
+	Status        int    // 0 = one that has no counter of its own
+	Count         uint64
+}
+
+// metrics answers GET /metrics in Prometheus' text format.
+func (s *Server) metrics(_ context.Context, r *request) error {
+	families, err := s.registry.Gather()
+	if err != nil {
+		return fmt.Errorf("gather metrics: %w", err)
+	}
+	format := expfmt.NewFormat(expfmt.TypeTextPlain)
+	var text bytes.Buffer
+	e := expfmt.NewEncoder(&text, format)
+	for _, f := range families {
+		if err := e.Encode(f); err != nil {
+			return fmt.Errorf("write metrics: %w", err)
+		}
+	}
+	writeBody(r.http, 200, text.Bytes())
+	r.http.Response.Header.SetContentType(string(format))
+	return nil
+}
+
+// registry is all that is measured.
+type registry struct{ *prometheus.Registry }
+
+// newRegistry has what there is to measure: this process, the requests, the
+// plugins.
+func newRegistry(plugins *plugin.Host, traffic func() Traffic) (*registry, error) {
+	r := &registry{prometheus.NewRegistry()}
+	for _, c := range []prometheus.Collector{
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		trafficCollector{traffic}, pluginCollector{plugins},
+	} {
+		if err := r.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// A series is counted where it happens and read when somebody asks: nothing here
+// is on the way of a request.
+
+func described(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("souk_"+name, help, labels, nil)
+}
+
+func counter(out chan<- prometheus.Metric, d *prometheus.Desc, n float64, labels ...string) {
+	out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, n, labels...)
+}
+
+func gauge(out chan<- prometheus.Metric, d *prometheus.Desc, n float64, labels ...string) {
+	out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, n, labels...)
+}
+
+type trafficCollector struct{ now func() Traffic }
+
+var (
+	descRequests    = described("http_requests_total", "Requests to the public listener that were answered, by route and status. Of no route are those that no route answers, and what is no HTTP.", "method", "route", "status")
+	descConnections = described("http_connections", "Open connections of the public listener.")
+)
+
+// Describe implements prometheus.Collector.
+func (trafficCollector) Describe(out chan<- *prometheus.Desc) {
+	out <- descRequests
+	out <- descConnections
+}
+
+// Collect implements prometheus.Collector.
+func (c trafficCollector) Collect(out chan<- prometheus.Metric) {
+	if c.now == nil {
+		return
+	}
+	t := c.now()
+	gauge(out, descConnections, float64(t.Connections))
+	for _, q := range t.Requests {
+		status := "other"
+		if q.Status > 0 {
+			status = strconv.Itoa(q.Status)
+		}
+		counter(out, descRequests, float64(q.Count), q.Method, q.Route, status)
+	}
+}
+
+type pluginCollector struct{ plugins *plugin.Host }
+
+var (
+	descModule     = described("plugin_module_info", "1; what runs, and whether it was uploaded.", "plugin", "sha256", "uploaded")
+	descGeneration = described("plugin_generation", "The generation that is asked; 1 is what the start loaded.", "plugin")
+	descSwaps      = described("plugin_swaps_total", "Uploaded modules that took over.", "plugin")
+	descReturns    = described("plugin_returns_total", "Returns to the module before, by the operator, or by the server because the new one failed in its first minute.", "plugin", "by")
+	descDraining   = described("plugin_draining", "Earlier generations that still have requests.", "plugin")
+	descSlots      = described("plugin_slots", "Instances that there may be.", "plugin")
+	descInstances  = described("plugin_instances", "Instances that are started.", "plugin")
+	descMemory     = described("plugin_memory_bytes", "Memory of the instances that don't answer right now.", "plugin")
+	descRebuilds   = described("plugin_rebuilds_total", "Instances that a question had to start, most often in the place of one that failed.", "plugin")
+	descOwn        = described("plugin_counter_total", "What plugins count themselves, with metric_add.", "plugin", "name")
+
+	descCalls     = described("plugin_calls_total", "Questions that a plugin was asked.", "plugin", "hook")
+	descAbstained = described("plugin_abstained_total", "Questions that it left to others.", "plugin", "hook")
+	descFailures  = described("plugin_failures_total", "Questions that it could not answer: on_error decided.", "plugin", "hook", "kind")
+	descLatency   = described("plugin_latency_seconds", "How long answers took: of sign_in and exchange each, of the others every 32nd.", "plugin", "hook")
+	descFuel      = described("plugin_fuel", "Fuel that answers used.", "plugin", "hook")
+	descWaits     = described("plugin_waits_total", "Questions that waited for an instance.", "plugin", "hook")
+	descWaited    = described("plugin_waited_seconds_total", "How long they waited, together.", "plugin", "hook")
+	descBreaker   = described("plugin_breaker", "1 for the state that a breaker is in, 0 for the others.", "plugin", "hook", "state")
+)
+
+var breakerStates = [...]string{"closed", "open", "half-open"}
+
+// Describe implements prometheus.Collector.
+func (pluginCollector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		descModule, descGeneration, descSwaps, descReturns, descDraining, descSlots, descInstances, descMemory, descRebuilds, descOwn,
+		descCalls, descAbstained, descFailures, descLatency, descFuel, descWaits, descWaited, descBreaker,
+	} {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c pluginCollector) Collect(out chan<- prometheus.Metric) {
+	for _, p := range c.plugins.Plugins() {
+		gauge(out, descModule, 1, p.Name, p.SHA256, strconv.FormatBool(p.Uploaded))
+		gauge(out, descGeneration, float64(p.Generation), p.Name)
+		counter(out, descSwaps, float64(p.Swaps), p.Name)
+		counter(out, descReturns, float64(p.Returns), p.Name, "operator")
+		counter(out, descReturns, float64(p.SentBack), p.Name, "server")
+		gauge(out, descDraining, float64(p.Draining), p.Name)
+		gauge(out, descSlots, float64(p.Slots), p.Name)
+		gauge(out, descInstances, float64(p.Instances), p.Name)
+		gauge(out, descMemory, float64(p.Memory), p.Name)
+		counter(out, descRebuilds, float64(p.Restarts), p.Name)
+		for name, n := range p.Metrics {
+			counter(out, descOwn, float64(n), p.Name, strings.ToValidUTF8(name, "_"))
+		}
+		for _, h := range p.Hooks {
+			collectHook(out, p.Name, h)
+		}
+	}
+}
+
+func collectHook(out chan<- prometheus.Metric, name string, h plugin.HookInfo) {
+	counter(out, descCalls, float64(h.Calls), name, h.Hook)
+	counter(out, descAbstained, float64(h.Abstained), name, h.Hook)
+	for kind, n := range h.Failures {
+		counter(out, descFailures, float64(n), name, h.Hook, kind)
+	}
+	counter(out, descWaits, float64(h.Waits), name, h.Hook)
+	counter(out, descWaited, float64(h.WaitedNS)/1e9, name, h.Hook)
+	for _, state := range breakerStates {
+		in := 0.0
+		if state == h.Breaker.State {
+			in = 1
+		}
+		gauge(out, descBreaker, in, name, h.Hook, state)
+	}
+	histogram(out, descLatency, h.Latency, latencyBounds, 1e9, name, h.Hook)
+	histogram(out, descFuel, h.FuelUsed, fuelBounds, 1, name, h.Hook)
+}
+
+// The bounds of histograms are powers of four, where the host's finer buckets end
+// too: from a microsecond to a quarter of a minute, and from 64 units to a thousand
+// million.
+var (
+	latencyBounds = bounds(10, 34)
+	fuelBounds    = bounds(6, 30)
+)
+
+func bounds(from, to int) (all []uint64) {
+	for e := from; e <= to; e += 2 {
+		all = append(all, 1<<e)
+	}
+	return all
+}
+
+// histogram writes one of the host's with fewer buckets, in another unit.
+func histogram(out chan<- prometheus.Metric, d *prometheus.Desc, h plugin.Histogram, bounds []uint64, unit float64, labels ...string) {
+	buckets := make(map[float64]uint64, len(bounds))
+	var below uint64
+	rest := h.Buckets
+	for _, bound := range bounds {
+		for ; len(rest) > 0 && rest[0].Max < bound; rest = rest[1:] {
+			below += rest[0].Count
+		}
+		buckets[float64(bound)/unit] = below
+	}
+	out <- prometheus.MustNewConstHistogram(d, h.Count, float64(h.Sum)/unit, buckets, labels...)
+}
