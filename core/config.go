@@ -92,6 +92,9 @@ type PluginsConfig struct {
 	Cache string `toml:"cache"`
 	// MaxModule is the most bytes of a plugin's file.
 	MaxModule unit.Size `toml:"max_module"`
+	// TrustedKeys are minisign's public keys of which one has to have signed every
+	// module that doesn't come with the program. Empty = nobody has to.
+	TrustedKeys []string `toml:"trusted_keys"`
 	// KVBytes and KVKeys bound what one plugin may keep.
 	KVBytes unit.Size `toml:"kv_bytes"`
 	KVKeys  int64     `toml:"kv_keys"`
@@ -116,7 +119,9 @@ func DefaultConfig() Config {
 		Token:   TokenConfig{Lives: oauth.DefaultLives()},
 		Store:   StoreConfig{Dir: "data", Durability: DurabilityPower, MinFree: 2 << 30, Accounts: 65536},
 		Limits:  server.DefaultLimits(),
-		Plugins: PluginsConfig{MaxModule: 16 << 20, KVBytes: 64 << 20, KVKeys: 1_000_000, ShadowShare: catalog.FullShare},
+		Plugins: PluginsConfig{
+			MaxModule: 16 << 20, TrustedKeys: []string{}, KVBytes: 64 << 20, KVKeys: 1_000_000, ShadowShare: catalog.FullShare,
+		},
 	}
 }
 
@@ -266,7 +271,8 @@ func (c *PluginsConfig) Validate() error {
 	case c.ShadowShare < 1 || c.ShadowShare > catalog.FullShare:
 		return fmt.Errorf("plugins.shadow_share: %d is out of range: use basis points from 1 to %d, or take shadow = true off the plugins", c.ShadowShare, catalog.FullShare)
 	}
-	return nil
+	_, err := plugin.ParseKeys(c.TrustedKeys)
+	return err
 }
 
 // path resolves a path of the configuration.

@@ -76,6 +76,7 @@ func TestConfigRefused(t *testing.T) {
 		{"a plugin's configuration that is a text", "[[plugin]]\nname = \"a\"\nfile = \"a.wasm\"\nconfig = \"x\"", "plugin.config: has to be a table"},
 		{"a plugin's configuration that is a list", "[[plugin]]\nname = \"a\"\nfile = \"a.wasm\"\nconfig = [{ a = 1 }]", "plugin.config: has to be a table"},
 		{"overrides that are a text", "[market]\noverrides = \"x\"", "market.overrides: has to be tables"},
+		{"a trusted key that is none", "[plugins]\ntrusted_keys = [\"RWx\"]", "plugins.trusted_keys[0]: \"RWx\" is no public key of minisign"},
 		{"unknown key of a client", "[[oauth.client]]\nid = \"a\"\nsecret = \"x\"", "oauth.client.secret: there is no such key"},
 		{"syntax", "[server]\nlisten = \n", "line 2: "},
 		{"duration", "[token]\ncode = \"5 minutes\"", "token.code"},

@@ -74,6 +74,7 @@ var only = map[string][]string{
 	"github.com/microcosm-cc/bluemonday": {"core/server"},
 	"golang.org/x/term":                  {"cmd/souk"},
 	"github.com/prometheus":              {"core/admin"},
+	"github.com/jedisct1/go-minisign":    {"core/plugin"},
 	"net/http":                           {"core/plugin", "core/oauth", "core/server", "core/admin", "core/coretest", "cmd/", "examples/"},
 }
 

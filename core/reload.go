@@ -46,9 +46,10 @@ func (h *Host) reload(ctx context.Context, c Config) (admin.Reloaded, error) {
 		return done, fmt.Errorf("the configuration is of the directory %q, and this server's of %q: restart it", c.Dir, h.config.Dir)
 	}
 	var err error
-	if done.Reloaded, err = h.Plugins.Reload(ctx, c.Plugin); err != nil {
+	if done.Reloaded, err = h.Plugins.Reload(ctx, c.Plugin, c.Plugins.TrustedKeys); err != nil {
 		return done, err
 	}
+	c.Plugins.TrustedKeys = h.config.Plugins.TrustedKeys // they are the host's affair, and taken over
 	done.Restart = append(done.Restart, changedKeys("", reflect.ValueOf(h.config), reflect.ValueOf(c))...)
 	h.config.Log.Info("configuration reloaded", "added", done.Added, "changed", done.Changed, "removed", done.Removed, "unchanged", done.Unchanged)
 	if len(done.Restart) > 0 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -90,6 +91,7 @@ type call struct {
 	kind   string
 	match  string // If-Match or If-None-Match: it has to exist, or must not
 	expect string // SHA-256 of the module that has to be there; "" = any
+	signed []byte // the signature of raw
 }
 
 // large is a body that the server should get the chance to refuse before it is
@@ -147,6 +149,9 @@ func (c *client) request(q call) (*http.Request, error) {
 	}
 	if q.expect != "" {
 		req.Header.Set("If-Match", `"`+q.expect+`"`)
+	}
+	if len(q.signed) > 0 {
+		req.Header.Set("Souk-Signature", base64.StdEncoding.EncodeToString(q.signed))
 	}
 	if len(q.raw) > large {
 		req.Header.Set("Expect", "100-continue")

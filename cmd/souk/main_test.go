@@ -1,8 +1,11 @@
 package main
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"html"
 	"io"
 	"net/http"
@@ -15,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jedisct1/go-minisign"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/souk-market/souk/core"
@@ -40,15 +44,47 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
 			shipped, err := os.ReadFile("../../config.toml")
+			another := append(slices.Clone(plugins.Rollout), 0, 2, 1, 'x') // with a section that means nothing
+			key, signature := signed(t, another)
 			return errors.Join(err,
+				os.WriteFile(filepath.Join(env.WorkDir, "trusted.toml"), []byte(fmt.Sprintf(trusted, key)), 0o600),
+				os.WriteFile(filepath.Join(env.WorkDir, "another.sig"), signature, 0o600),
 				os.WriteFile(filepath.Join(env.WorkDir, "shipped.toml"), shipped, 0o600),
 				os.WriteFile(filepath.Join(env.WorkDir, "accounts.wasm"), plugins.Accounts, 0o600),
 				os.WriteFile(filepath.Join(env.WorkDir, "rollout.wasm"), plugins.Rollout, 0o600),
-				os.WriteFile(filepath.Join(env.WorkDir, "another.wasm"), append(slices.Clone(plugins.Rollout), 0, 2, 1, 'x'), 0o600), // with a section that means nothing
+				os.WriteFile(filepath.Join(env.WorkDir, "another.wasm"), another, 0o600),
 				os.Symlink(cache, filepath.Join(env.WorkDir, "cache")))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "signin": signIn, "setfrom": setFrom, "clash": clash},
 	})
+}
+
+// trusted is a configuration with a key.
+const trusted = `[server]
+listen = "127.0.0.1:0"
+[admin]
+listen = "127.0.0.1:0"
+[store]
+min_free = "0"
+[plugins]
+trusted_keys = [%q]
+[[plugin]]
+name = "rollout"
+file = "builtin:rollout"
+allow = ["log"]
+`
+
+// signed makes a key and signs a module with it.
+func signed(t *testing.T, module []byte) (key string, signature []byte) {
+	t.Helper()
+	private := minisign.PrivateKey{SignatureAlgorithm: [2]byte{'E', 'd'}, KeyId: [8]byte{9}}
+	copy(private.SecretKey[:], ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	public := private.PublicKey()
+	s, err := private.Sign(module, minisign.SignOptions{Hashed: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(slices.Concat(public.SignatureAlgorithm[:], public.KeyId[:], public.PublicKey[:])), s.Encode()
 }
 
 // compiled makes a cache of compiled plugins, which takes most of the time here.

@@ -130,6 +130,7 @@ func pluginFacts(p plugin.Info) []string {
 		cells("sha256", p.SHA256),
 		cells("size", bytesOf(int64(p.Size))),
 		cells("since", p.Since.Local().Format(time.RFC3339)),
+		cells("signed by", p.SignedBy),
 		cells("returns to", p.Previous),
 		cells("swapped", fmt.Sprintf("%d times; returned %d times by hand, %d because it failed", p.Swaps, p.Returns, p.SentBack)),
 		cells("on error", p.OnError),

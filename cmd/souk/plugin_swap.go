@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -12,9 +15,10 @@ import (
 
 type pluginSwap struct {
 	adminFlags
-	Name   string `arg:"" help:"The plugin's name."`
-	File   string `arg:"" help:"The new module, a .wasm file."`
-	Expect digest `placeholder:"SHA256" help:"Only if this is the module that is live, as list --json shows it: so that nobody undoes what somebody else did meanwhile."`
+	Name      string `arg:"" help:"The plugin's name."`
+	File      string `arg:"" help:"The new module, a .wasm file."`
+	Expect    digest `placeholder:"SHA256" help:"Only if this is the module that is live, as list --json shows it: so that nobody undoes what somebody else did meanwhile."`
+	Signature string `placeholder:"FILE" help:"Its signature, where plugins.trusted_keys wants one: what \"minisign -S\" wrote. Default: FILE.minisig beside the module, if it is there."`
 }
 
 // Help says more than one line does.
@@ -36,8 +40,12 @@ func (c *pluginSwap) Run(std *streams) error {
 	if err != nil {
 		return err
 	}
+	signature, err := os.ReadFile(cmp.Or(c.Signature, c.File+plugin.SignatureEnd))
+	if err != nil && (c.Signature != "" || !errors.Is(err, fs.ErrNotExist)) {
+		return fmt.Errorf("--signature: %w", err)
+	}
 	err = c.change(std, call{
-		method: "PUT", path: path("/api/plugins/%s/module", c.Name), raw: wasm, kind: "application/wasm", expect: string(c.Expect),
+		method: "PUT", path: path("/api/plugins/%s/module", c.Name), raw: wasm, kind: "application/wasm", expect: string(c.Expect), signed: signature,
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
@@ -73,6 +81,9 @@ func (f *adminFlags) change(std *streams, q call) error {
 		return std.printJSON(done)
 	}
 	fmt.Fprintf(std.out, "%s: %s is replaced by %s, generation %d\n", printable(done.Name), short(done.Before), short(done.After), done.Generation)
+	if done.SignedBy != "" {
+		fmt.Fprintf(std.out, "signed under the key %s\n", printable(done.SignedBy))
+	}
 	if done.Note != "" {
 		fmt.Fprintln(std.out, printable(done.Note))
 	}

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"log/slog"
@@ -51,7 +52,11 @@ func (s *Server) putModule(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	done, err := s.plugins.Swap(ctx, r.parts["name"], plugin.Module{Wasm: r.http.Request.Body(), Expect: expect})
+	signature, err := r.signature()
+	if err != nil {
+		return err
+	}
+	done, err := s.plugins.Swap(ctx, r.parts["name"], plugin.Module{Wasm: r.http.Request.Body(), Signature: signature, Expect: expect})
 	if bad, ok := errors.AsType[*plugin.BadModule](err); ok {
 		s.log.Warn("module refused", "plugin", r.parts["name"], "reason", bad.Error())
 	}
@@ -71,7 +76,7 @@ func (s *Server) returnPlugin(ctx context.Context, r *request) error {
 
 func (s *Server) swapped(ctx context.Context, r *request, action string, done plugin.Swapped, err error) error {
 	s.audit(ctx, err, action, slog.String("plugin", done.Name), slog.String("old", done.Before),
-		slog.String("new", done.After), slog.Int("generation", done.Generation))
+		slog.String("new", done.After), slog.Int("generation", done.Generation), slog.String("signed_by", done.SignedBy))
 	if err != nil {
 		return r.pluginProblem(err)
 	}
@@ -107,6 +112,18 @@ func (r *request) ifMatch() (string, error) {
 		return "", problemf(400, "the If-Match header has to be the SHA-256 of the module that is to be replaced, in 64 hexadecimal digits and quotes")
 	}
 	return sum, nil
+}
+
+// signatureHeader carries the text of minisign's signature file in base64: it has
+// lines, and a header has none.
+const signatureHeader = "Souk-Signature"
+
+func (r *request) signature() ([]byte, error) {
+	signature, err := base64.StdEncoding.DecodeString(string(r.http.Request.Header.Peek(signatureHeader)))
+	if err != nil {
+		return nil, problemf(400, "the %s header has to be the .minisig file in base64", signatureHeader)
+	}
+	return signature, nil
 }
 
 func etag(sha256 string) string { return `"` + sha256 + `"` }

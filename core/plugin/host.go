@@ -38,6 +38,7 @@ type Options struct {
 	Log       *slog.Logger                    // nil = none
 	Now       func() time.Time                // for the rates of the log; nil = time.Now
 	MaxModule int64                           // bytes of a module; 0 = 16 MiB
+	Keys      []string                        // of minisign: who has to have signed what is not the program's own; empty = nobody
 	Rules     Rules                           // what becomes of what policy leaves open; nil = nobody knows
 
 	ShadowShare uint32 // of the devices, in basis points: shadows are asked about these; 0 = all
@@ -65,7 +66,12 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if err := validateAll(o.Specs); err != nil {
 		return nil, err
 	}
+	keys, err := ParseKeys(o.Keys)
+	if err != nil {
+		return nil, err
+	}
 	l := o.loader()
+	l.keys = keys
 	if l.cache != "" {
 		if err := checkCache(l.cache); err != nil {
 			l.log.Warn("plugin: no cache for compiled code", "cause", err)

@@ -16,6 +16,7 @@ type Info struct {
 	Generation int       `json:"generation"` // 1 is what the start loaded
 	Since      time.Time `json:"since"`      // when this generation took over
 	Uploaded   bool      `json:"uploaded"`   // it is not the configuration's file: a restart loads that
+	SignedBy   string    `json:"signed_by"`  // id of the trusted key; "" = nobody asked, or it came with the program
 	Previous   string    `json:"previous"`   // SHA-256 of the module that it can return to; "" = none
 	OnError    string    `json:"on_error"`
 	Allow      []string  `json:"allow"`
@@ -67,7 +68,7 @@ func (h *Host) Plugins() []Info {
 func (g *generation) info() Info {
 	p := g.plugin
 	info := Info{
-		Name: p.name, SHA256: hex.EncodeToString(g.hash[:]), Size: len(g.wasm), Generation: g.number, Since: g.since, Uploaded: g.uploaded,
+		Name: p.name, SHA256: hex.EncodeToString(g.hash[:]), Size: len(g.wasm), Generation: g.number, Since: g.since, Uploaded: g.uploaded, SignedBy: g.voucher.String(),
 		OnError: g.spec.OnError, Allow: append([]string{}, g.spec.Allow...), Hooks: []HookInfo{}, Returned: p.returned,
 		Swaps: p.swaps.Load(), Returns: p.returns.Load(), SentBack: p.sentBack.Load(), Metrics: p.metrics.values(),
 		StartFuel: g.startFuel.Load(),

@@ -60,6 +60,7 @@ type generation struct {
 	hash      [sha256.Size]byte   // of it
 	number    int
 	uploaded  bool // not the file that the configuration names
+	voucher   voucher
 	kv        KV
 	secrets   *secrets
 	fetcher   *fetcher
@@ -104,6 +105,7 @@ type loader struct {
 	log      *slog.Logger
 	now      func() time.Time
 	timeless bool
+	keys     []TrustedKey // a Reload changes them, in its turn
 }
 
 // load makes a generation of a Spec that is valid, and starts it. The error
@@ -118,14 +120,18 @@ func (l *loader) load(ctx context.Context, p *plugin, s Spec) (*generation, erro
 	if pin, have := strings.ToLower(s.SHA256), hex.EncodeToString(hash[:]); pin != "" && pin != have {
 		return nil, fmt.Errorf("sha256 is pinned to %s, but the module's is %s: change the pin if the new module is meant", pin, have)
 	}
+	voucher, err := l.vouch(&s, wasm)
+	if err != nil {
+		return nil, err
+	}
 	// 2. What the module says of itself.
 	hooks, err := inspect(&s, wasm)
 	if err != nil {
 		return nil, err
 	}
 	// 3. Meter it: what it doesn't understand it refuses.
-	g := &generation{plugin: p, spec: s, hooks: hooks, wasm: wasm, hash: hash, timeless: l.timeless}
-	g.spec.Wasm = nil // what was configured is a file or a name
+	g := &generation{plugin: p, spec: s, hooks: hooks, wasm: wasm, hash: hash, voucher: voucher, timeless: l.timeless}
+	g.spec.Wasm, g.spec.upload = nil, nil // what was configured is a file or a name
 	metered, _, err := meter.Rewrite(wasm, meter.Limits{MemoryPages: g.pages()})
 	if err != nil {
 		return nil, fmt.Errorf("the module can't be metered: %w", err)
@@ -178,11 +184,9 @@ func slotCount(instances int) int {
 }
 
 func (l *loader) read(s *Spec) ([]byte, error) {
-	wasm, path := s.Wasm, s.File
+	wasm := s.Wasm
 	if wasm == nil {
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(l.dir, path)
-		}
+		path := l.path(s.File)
 		f, err := os.Open(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("file %s doesn't exist: name the plugin's .wasm file", path)
@@ -198,6 +202,14 @@ func (l *loader) read(s *Spec) ([]byte, error) {
 		return nil, fmt.Errorf("the module is larger than %v: build it smaller", unit.Size(l.max))
 	}
 	return wasm, nil
+}
+
+// path is where a file of the configuration is.
+func (l *loader) path(file string) string {
+	if filepath.IsAbs(file) {
+		return file
+	}
+	return filepath.Join(l.dir, file)
 }
 
 func inspect(s *Spec, wasm []byte) ([]abi.Hook, error) {

@@ -10,8 +10,9 @@ import (
 
 // Module is what a Swap puts in the place of another.
 type Module struct {
-	Wasm   []byte
-	Expect string // SHA-256, in hex, of the module that has to be asked now; "" = whatever is
+	Wasm      []byte
+	Signature []byte // the text of minisign's file; nil = none
+	Expect    string // SHA-256, in hex, of the module that has to be asked now; "" = whatever is
 }
 
 // Swapped says what a Swap or a Return changed.
@@ -20,11 +21,12 @@ type Swapped struct {
 	Before     string `json:"before"` // SHA-256 of the module that was asked
 	After      string `json:"after"`  // and of the one that is
 	Generation int    `json:"generation"`
-	Uploaded   bool   `json:"uploaded"` // it is not the configuration's file: a restart loads that
+	Uploaded   bool   `json:"uploaded"`  // it is not the configuration's file: a restart loads that
+	SignedBy   string `json:"signed_by"` // id of the trusted key; "" = nobody asked, or it came with the program
 }
 
 func swapped(from, to *generation) Swapped {
-	return Swapped{to.name, hex.EncodeToString(from.hash[:]), hex.EncodeToString(to.hash[:]), to.number, to.uploaded}
+	return Swapped{to.name, hex.EncodeToString(from.hash[:]), hex.EncodeToString(to.hash[:]), to.number, to.uploaded, to.voucher.String()}
 }
 
 // BadModule is the error of a module that can't be what its plugin runs.

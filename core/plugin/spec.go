@@ -39,6 +39,8 @@ type Spec struct {
 	Secrets       Secrets       `toml:"secrets"`        // by the names that the guest asks for
 
 	Wasm []byte `toml:"-"` // instead of File: a module that the program carries
+
+	upload *Module // where Wasm came from, of one that was uploaded
 }
 
 // Table is a table of the configuration that is for the plugin to read.

@@ -275,12 +275,16 @@ func (h *Host) Swap(ctx context.Context, name string, m Module) (Swapped, error)
 	if err != nil {
 		return Swapped{}, err
 	}
-	if err := covers(m.Wasm, old.hooks); err != nil {
+	s := old.spec
+	s.File, s.Hooks, s.upload = "", nil, &m
+	s.Wasm = append([]byte{}, m.Wasm...) // never nil, which would be the file
+	// First of all: what nobody vouches for is not even looked at.
+	if _, err := h.loader.vouch(&s, s.Wasm); err != nil {
 		return Swapped{}, &BadModule{err}
 	}
-	s := old.spec
-	s.File, s.Hooks = "", nil
-	s.Wasm = append([]byte{}, m.Wasm...) // never nil, which would be the file
+	if err := covers(s.Wasm, old.hooks); err != nil {
+		return Swapped{}, &BadModule{err}
+	}
 	for _, hook := range old.hooks {
 		s.Hooks = append(s.Hooks, hook.String())
 	}
@@ -374,8 +378,11 @@ func (h *Host) Return(ctx context.Context, name, expect string) (Swapped, error)
 		return Swapped{}, err
 	}
 	previous, err := t.goBack(ctx, g, g)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNoPrevious):
 		return Swapped{}, err
+	case err != nil:
+		return Swapped{}, badModule(ctx, err)
 	}
 	g.plugin.returns.Add(1)
 	previous.logSwapped("plugin returned to the generation before")
@@ -394,7 +401,10 @@ func (t *turn) goBack(ctx context.Context, g, next *generation) (*generation, er
 	if previous == nil {
 		return nil, fmt.Errorf("%w of %q", ErrNoPrevious, g.name)
 	}
-	err := previous.warm(ctx, g.running())
+	err := t.loader.trusts(previous.voucher)
+	if err == nil {
+		err = previous.warm(ctx, g.running())
+	}
 	if err == nil {
 		err = t.replace(previous, next)
 	}
@@ -458,9 +468,16 @@ type Reloaded struct {
 // keys and file are what is running is left alone; all others are loaded and
 // started first and then taken over together, between two requests. After an
 // error, one sentence, nothing has changed.
-func (h *Host) Reload(ctx context.Context, specs []Spec) (Reloaded, error) {
+//
+// keys are the trusted keys from then on; all plugins are held to them, also those
+// that have not changed.
+func (h *Host) Reload(ctx context.Context, specs []Spec, keys []string) (Reloaded, error) {
 	r := Reloaded{Added: []string{}, Changed: []string{}, Removed: []string{}, Unchanged: []string{}}
 	if err := validateAll(specs); err != nil {
+		return r, err
+	}
+	trusted, err := ParseKeys(keys)
+	if err != nil {
 		return r, err
 	}
 	t, err := h.turn(ctx)
@@ -468,6 +485,13 @@ func (h *Host) Reload(ctx context.Context, specs []Spec) (Reloaded, error) {
 		return r, err
 	}
 	defer t.done()
+	before := h.loader.keys
+	h.loader.keys = trusted
+	defer func() {
+		if !t.published {
+			h.loader.keys = before
+		}
+	}()
 	next, err := h.reload(ctx, specs, &r)
 	if err != nil {
 		h.discard(next...)
@@ -550,8 +574,12 @@ func (h *Host) same(g *generation, s Spec) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	voucher, err := h.loader.vouch(&s, wasm)
+	if err != nil {
+		return false, err
+	}
 	s.Wasm = nil
-	return !g.uploaded && sha256.Sum256(wasm) == g.hash && s.equal(g.spec) && secrets.equal(g.secrets), nil
+	return !g.uploaded && voucher == g.voucher && sha256.Sum256(wasm) == g.hash && s.equal(g.spec) && secrets.equal(g.secrets), nil
 }
 
 // equal compares what the operator wrote. An empty list is as good as none.

@@ -433,7 +433,7 @@ func TestReload(t *testing.T) {
 	c := newCrowd(h, 4)
 	reload := func(want string, specs ...plugin.Spec) {
 		t.Helper()
-		r, err := h.Reload(t.Context(), specs)
+		r, err := h.Reload(t.Context(), specs, nil)
 		if err != nil {
 			t.Fatalf("Reload: %v", err)
 		}
@@ -470,13 +470,13 @@ func TestReload(t *testing.T) {
 	before := fmt.Sprint(h.Plugins()[1].SHA256, h.Plugins()[2].SHA256)
 	write("a", marked("a3"))
 	write("b", []byte("nonsense"))
-	if _, err := h.Reload(t.Context(), []plugin.Spec{file("a"), limited}); err == nil || err.Error() != "plugin[1] b: the file is no WebAssembly module" {
+	if _, err := h.Reload(t.Context(), []plugin.Spec{file("a"), limited}, nil); err == nil || err.Error() != "plugin[1] b: the file is no WebAssembly module" {
 		t.Errorf("Reload of a bad file: %v", err)
 	}
 	if after := fmt.Sprint(h.Plugins()[1].SHA256, h.Plugins()[2].SHA256); after != before || len(h.Plugins()) != 3 {
 		t.Error("a reload that failed changed something")
 	}
-	if _, err := h.Reload(t.Context(), []plugin.Spec{file("a"), file("a")}); err == nil || !strings.HasPrefix(err.Error(), "plugin[1].name: ") {
+	if _, err := h.Reload(t.Context(), []plugin.Spec{file("a"), file("a")}, nil); err == nil || !strings.HasPrefix(err.Error(), "plugin[1].name: ") {
 		t.Errorf("Reload with a name twice: %v", err)
 	}
 	write("b", constant("entitle", decisions(allow)))
