@@ -5,7 +5,6 @@
 package toolchain
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -120,17 +119,26 @@ func (c *Toolchain) With(compiler string, pairs ...string) *Toolchain {
 // Check refuses a compiler that is missing, or another one: it would make other
 // bytes.
 func (c *Toolchain) Check(root string) error {
+	version, err := c.Version(root)
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(version, c.Answers) {
+		return fmt.Errorf("%s: the modules are built with %s, this is %s: see %s", c.Language, c.Answers, version, List)
+	}
+	return nil
+}
+
+// Version is the first line of what the compiler says of itself.
+func (c *Toolchain) Version(root string) (string, error) {
 	cmd := exec.Command(c.Asked[0], c.Asked[1:]...)
 	cmd.Dir = root
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s: %s: %w", c.Language, strings.Join(c.Asked, " "), err)
+		return "", fmt.Errorf("%s: %s: %w", c.Language, strings.Join(c.Asked, " "), err)
 	}
-	if !strings.HasPrefix(string(out), c.Answers) {
-		first, _, _ := bytes.Cut(out, []byte("\n"))
-		return fmt.Errorf("%s: the modules are built with %s, this is %s: see %s", c.Language, c.Answers, first, List)
-	}
-	return nil
+	first, _, _ := strings.Cut(string(out), "\n")
+	return strings.TrimSpace(first), nil
 }
 
 // Modules are those in the language in the folders of a tree below root.

@@ -32,10 +32,11 @@ func (p *Project) Make() (with string, err error) {
 	if err := chain.Build(p.Dir, path.Clean(filepath.ToSlash(p.Source)), p.Module()); err != nil {
 		return "", p.explain(err)
 	}
-	compiler := filepath.Base(chain.Compiler())
-	version, _ := exec.Command(chain.Asked[0], chain.Asked[1:]...).Output() // beside a module that is built it is only information
-	first, _, _ := strings.Cut(string(version), "\n")
-	return compiler + " (" + strings.TrimSpace(first) + ")", nil
+	version, err := chain.Version(p.Dir)
+	if compiler := filepath.Base(chain.Compiler()); err != nil || !strings.Contains(version, compiler) {
+		version = strings.TrimSpace(compiler + " " + version)
+	}
+	return version, nil
 }
 
 // chain is the toolchain of the project's copy of the SDK, with the compiler of
@@ -70,7 +71,7 @@ func (p *Project) explain(err error) error {
 	}
 	switch {
 	case strings.Contains(f.Output, "linker `") && strings.Contains(f.Output, "not found"):
-		return errors.New("rustc has no linker for WebAssembly: install one with \"apt install lld\"")
+		return &lacking{"rustc has no linker for WebAssembly: install one with \"apt install lld\""}
 	case strings.Contains(f.Output, "go.mod requires go >="):
 		return fmt.Errorf("this Go is too old for the SDK: %s", strings.TrimSpace(f.Output))
 	}

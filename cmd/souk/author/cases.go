@@ -69,9 +69,11 @@ expect = ["allow", "allow"]
 
 const signInCases = `
 # What {{.Name}} has to answer. Run them with: souk plugin test
+# The hash is of "wönderland", made as cheap as argon2id can be.
 
 [defaults]
 hook = "sign_in"
+kv = { "password/alice@example.com" = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$18E48LkK3JSSF7h7YiRz3Q" }
 
 [[case]]
 name = "the page asks for an address and a password"
@@ -83,15 +85,12 @@ fields = ["email", "password"]
 name = "the right password signs in"
 method = "submit"
 fields = { email = "alice@example.com", password = "wönderland" }
-[case.kv] # the hash is of wönderland, made as cheap as argon2id can be
-"password/alice@example.com" = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$18E48LkK3JSSF7h7YiRz3Q"
 [case.expect]
 outcome = "signed in"
 account = "alice@example.com"
 
 [[case]]
 name = "a wrong password and an unknown address lead to the same page"
-kv = { "password/alice@example.com" = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$18E48LkK3JSSF7h7YiRz3Q" }
 [[case.steps]]
 method = "submit"
 fields = { email = "alice@example.com", password = "guess" }
@@ -109,20 +108,26 @@ expect = "refused"
 
 const exchangeCases = `
 # What {{.Name}} has to answer. Run them with: souk plugin test
+# The hash is of "wönderland", made as cheap as argon2id can be.
 
 [defaults]
 hook = "exchange"
+subject_token = "t1.wönderland"
+kv = { "token/t1" = "alice@example.com $argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$18E48LkK3JSSF7h7YiRz3Q" }
 
 [[case]]
 name = "a known token is its account's"
-subject_token = "t0ken"
-kv = { "token/t0ken" = "alice@example.com" }
 [case.expect]
 outcome = "accepted"
 account = "alice@example.com"
 
 [[case]]
+name = "with another secret it is refused"
+subject_token = "t1.guess"
+expect = { outcome = "refused", account = "" }
+
+[[case]]
 name = "an unknown token is left to the next plugin"
-subject_token = "other"
+subject_token = "t2.wönderland"
 expect = "abstain"
 `

@@ -146,7 +146,7 @@ func quoted(words []string) []string {
 
 // allows are what the templates may import, as TOML.
 var allows = map[string]string{
-	"entitle": "[]", "select_version": "[]", "sign_in": `["kv", "password"]`, "exchange": `["kv"]`,
+	"entitle": "[]", "select_version": "[]", "sign_in": `["kv", "password"]`, "exchange": `["kv", "password"]`,
 }
 
 type file struct {

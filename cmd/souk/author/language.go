@@ -128,7 +128,7 @@ func findAssemblyScript(p *Project, list *toolchain.Toolchain) (string, error) {
 		return "", err
 	}
 	if _, err := os.Stat(filepath.Join(p.Dir, "node_modules", "assemblyscript", "bin", "asc.js")); err != nil {
-		return "", fmt.Errorf(needsAsc, p.Dir)
+		return "", &lacking{fmt.Sprintf(needsAsc, p.Dir)}
 	}
 	return node, nil
 }
@@ -180,5 +180,13 @@ func firstOf(names []string, missing string, wrong func(program string) string) 
 			sentence = objection
 		}
 	}
-	return "", errors.New(sentence)
+	return "", &lacking{sentence}
 }
+
+// ErrNoCompiler says that what builds a language is not on this machine.
+var ErrNoCompiler = errors.New("author: no compiler")
+
+type lacking struct{ sentence string }
+
+func (l *lacking) Error() string { return l.sentence }
+func (l *lacking) Unwrap() error { return ErrNoCompiler }

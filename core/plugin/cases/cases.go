@@ -92,7 +92,7 @@ func (d *document) suite(tree map[string]any) *Suite {
 	}
 	var defaults map[string]any
 	if v, ok := tree["defaults"]; ok {
-		defaults = d.table("defaults", v, requestKeys...).m
+		defaults = d.table("defaults", v, append([]string{"kv"}, requestKeys...)...).m
 	}
 	list := root.list("case")
 	if len(list) == 0 {
@@ -125,12 +125,12 @@ func (d *document) readCase(v any, defaults map[string]any) Case {
 	if strings.TrimSpace(c.Name) == "" {
 		d.fail("", "name", "is missing: say which rule the case is about")
 	}
-	c.kv, c.after = t.kv("kv"), t.kvAfter("kv_after")
 	asked := maps.Clone(defaults)
 	if asked == nil {
 		asked = map[string]any{}
 	}
 	maps.Copy(asked, t.m)
+	c.kv, c.after = table{d, "", asked}.kv("kv"), t.kvAfter("kv_after")
 	steps := t.list("steps")
 	if len(steps) == 0 {
 		c.steps = append(c.steps, d.readStep("", asked, t.m["expect"]))
