@@ -112,13 +112,13 @@ const (
 // DefaultConfig returns the configuration of an empty file.
 func DefaultConfig() Config {
 	return Config{
-		Server:  server.DefaultConfig(),
-		Admin:   admin.DefaultConfig(),
-		Market:  market.DefaultConfig(),
-		OAuth:   oauth.DefaultConfig(),
-		Token:   TokenConfig{Lives: oauth.DefaultLives()},
-		Store:   StoreConfig{Dir: "data", Durability: DurabilityPower, MinFree: 2 << 30, Accounts: 65536},
-		Limits:  server.DefaultLimits(),
+		Server: server.DefaultConfig(),
+		Admin:  admin.DefaultConfig(),
+		Market: market.DefaultConfig(),
+		OAuth:  oauth.DefaultConfig(),
+		Token:  TokenConfig{Lives: oauth.DefaultLives()},
+		Store:  StoreConfig{Dir: "data", Durability: DurabilityPower, MinFree: 2 << 30, Accounts: 65536},
+		Limits: server.DefaultLimits(),
 		Plugins: PluginsConfig{
 			MaxModule: 16 << 20, TrustedKeys: []string{}, KVBytes: 64 << 20, KVKeys: 1_000_000, ShadowShare: catalog.FullShare,
 		},

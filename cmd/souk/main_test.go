@@ -31,7 +31,8 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the binary as an operator does. Beside the usual commands a
-// script has the config.toml of the repository, as shipped.toml, and
+// script has the config.toml of the repository, as shipped.toml, modules of plugins,
+// and
 //
 //	ready FILE                          waits for a ready file, and sets PUBLIC and SOUK_ADMIN
 //	signin [!] URL EMAIL PASSWORD       signs in on the page, or is refused there
@@ -53,6 +54,9 @@ func TestScripts(t *testing.T) {
 				os.WriteFile(filepath.Join(env.WorkDir, "accounts.wasm"), plugins.Accounts, 0o600),
 				os.WriteFile(filepath.Join(env.WorkDir, "rollout.wasm"), plugins.Rollout, 0o600),
 				os.WriteFile(filepath.Join(env.WorkDir, "another.wasm"), another, 0o600),
+				copyFile("../../sdk/examples/c/guest.wasm", filepath.Join(env.WorkDir, "newest.wasm")),
+				copyFile("../../plugins/quota/quota.wasm", filepath.Join(env.WorkDir, "quota.wasm")),
+				copyFile("../../plugins/quota/cases.toml", filepath.Join(env.WorkDir, "quota.toml")),
 				os.Symlink(cache, filepath.Join(env.WorkDir, "cache")))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "signin": signIn, "setfrom": setFrom, "clash": clash},
@@ -85,6 +89,14 @@ func signed(t *testing.T, module []byte) (key string, signature []byte) {
 		t.Fatal(err)
 	}
 	return base64.StdEncoding.EncodeToString(slices.Concat(public.SignatureAlgorithm[:], public.KeyId[:], public.PublicKey[:])), s.Encode()
+}
+
+func copyFile(from, to string) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o600)
 }
 
 // compiled makes a cache of compiled plugins, which takes most of the time here.

@@ -110,7 +110,7 @@ func (c *pluginTest) run(ctx context.Context, t *author.Target, file string, was
 	}
 	results, err := suite.Try(ctx, plugin.Options{Specs: []plugin.Spec{s}, Dir: t.Dir, MaxModule: int64(len(wasm))})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", t.File, author.Load(err, s.Name))
+		return nil, author.Load(err, t.File, s.Name)
 	}
 	return results, nil
 }

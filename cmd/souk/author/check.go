@@ -107,7 +107,7 @@ func Check(ctx context.Context, t *Target, max int64) (*Report, error) {
 		Specs: []plugin.Spec{s}, Dir: t.Dir, Timeless: true, MaxModule: int64(len(wasm)), KV: func(string) (plugin.KV, error) { return kv, nil },
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %s", file, hint(Load(err, s.Name).Error(), o, s))
+		return nil, hint(Load(err, file, s.Name), o, s)
 	}
 	defer host.Close(context.WithoutCancel(ctx))
 	r.StartFuel = host.Plugins()[0].StartFuel
@@ -121,11 +121,11 @@ func Check(ctx context.Context, t *Target, max int64) (*Report, error) {
 }
 
 // hint says where a configuration comes from, if that is what a module lacks.
-func hint(cause string, o plugin.Outline, s plugin.Spec) string {
-	if strings.HasPrefix(cause, "config: ") && o.Configure && len(s.Config) == 0 {
-		return cause + ": it has no configuration here: write [config] in its " + File + " or cases.toml, or give --config and --name"
+func hint(err error, o plugin.Outline, s plugin.Spec) error {
+	if strings.Contains(err.Error(), ": config: ") && o.Configure && len(s.Config) == 0 {
+		return fmt.Errorf("%w: it has no configuration here: write [config] in its %s or cases.toml, or give --config and --name", err, File)
 	}
-	return cause
+	return err
 }
 
 func (r *Report) warn(format string, args ...any) {

@@ -2,6 +2,7 @@ package author
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,12 +68,13 @@ func (t *Target) Suite(file string) (*cases.Suite, error) {
 	return cases.Parse(file, text)
 }
 
-// Load takes the place of a plugin in a configuration out of the error of its load:
-// here is only one.
-func Load(err error, name string) error {
-	cause, ok := strings.CutPrefix(err.Error(), "plugin[0] "+name+": ")
-	if !ok {
-		cause = strings.TrimPrefix(err.Error(), "plugin[0].")
+// Load makes the error of the load of one plugin that of a file.
+func Load(err error, file, name string) error {
+	text := err.Error()
+	for _, place := range []string{"plugin[0] " + name + ": ", "plugin[0]."} {
+		if cause, ok := strings.CutPrefix(text, place); ok {
+			return fmt.Errorf("%s: %s", file, cause)
+		}
 	}
-	return errors.New(cause)
+	return err
 }

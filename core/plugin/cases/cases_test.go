@@ -385,7 +385,12 @@ func TestRunNeedsAKVOfItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := suite.Run(t.Context(), nil, nil); err == nil || !strings.Contains(err.Error(), `line 1: case "x" is about the kv`) {
+	kept, err := plugin.Open(t.Context(), plugin.Options{Specs: keeper(t).Specs, KV: func(string) (plugin.KV, error) { return &cases.KV{}, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Close(t.Context())
+	if _, err := suite.Run(t.Context(), kept, nil); err == nil || !strings.Contains(err.Error(), `line 1: case "x" is about the kv`) {
 		t.Errorf("Run without a kv: %v", err)
 	}
 	host, err := plugin.Open(t.Context(), newest(t))
@@ -393,6 +398,9 @@ func TestRunNeedsAKVOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer host.Close(t.Context())
+	if _, err := suite.Run(t.Context(), host, &cases.KV{}); err == nil || err.Error() != `cases.toml: line 1: case "x" asks entitle, which the plugin doesn't answer` {
+		t.Errorf("Run of what the plugin isn't asked: %v", err)
+	}
 	if suite, err = cases.Parse("cases.toml", []byte("[[case]]\nname = \"x\"\nhook = \"select_version\"\napps = [{ candidates = [] }]\nexpect = \"hold\"")); err != nil {
 		t.Fatal(err)
 	}

@@ -57,6 +57,9 @@ func Failed(results []Result) error {
 // looked at after it, and a suite that wants that is refused.
 func (s *Suite) Run(ctx context.Context, a Asker, kv *KV) ([]Result, error) {
 	results := make([]Result, len(s.Cases))
+	if err := s.answered(a); err != nil {
+		return nil, err
+	}
 	for i := range s.Cases {
 		c := &s.Cases[i]
 		if kv == nil && (c.kv != nil || c.after != nil) {
@@ -74,7 +77,8 @@ func (s *Suite) Run(ctx context.Context, a Asker, kv *KV) ([]Result, error) {
 
 // Try loads one plugin into a host of its own, with an empty kv in memory, runs
 // the suite there and closes it. There are no deadlines, only fuel, and no breaker:
-// the results are the same on every machine. The error is that of the load.
+// the results are the same on every machine. The error is that of the load, or names
+// a case that asks what the plugin doesn't answer.
 func (s *Suite) Try(ctx context.Context, o plugin.Options) ([]Result, error) {
 	kv, log := &KV{}, &lines{}
 	o.Timeless = true
@@ -88,6 +92,10 @@ func (s *Suite) Try(ctx context.Context, o plugin.Options) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer host.Close(context.WithoutCancel(ctx))
+	if err := s.answered(host); err != nil {
+		return nil, err
+	}
 	var results []Result
 	for i := range s.Cases {
 		log.take()
@@ -95,7 +103,21 @@ func (s *Suite) Try(ctx context.Context, o plugin.Options) ([]Result, error) {
 		r.Log = log.take()
 		results = append(results, r)
 	}
-	return results, errors.Join(ctx.Err(), host.Close(context.WithoutCancel(ctx)))
+	return results, ctx.Err()
+}
+
+// answered refuses cases of a hook that nobody is asked: all would be abstentions.
+func (s *Suite) answered(a Asker) error {
+	call := a.Acquire()
+	defer call.Release()
+	for i := range s.Cases {
+		for _, step := range s.Cases[i].steps {
+			if !call.Has(step.hook) {
+				return fmt.Errorf("%s: line %d: case %q asks %s, which the plugin doesn't answer", s.Name, s.Cases[i].Line, s.Cases[i].Name, step.hook)
+			}
+		}
+	}
+	return nil
 }
 
 func (c *Case) run(ctx context.Context, a Asker, kv *KV) Result {
