@@ -7,7 +7,40 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/core/plugin/cases"
 )
+
+// TestReadmeCases asks the examples what the page shows as cases.
+func TestReadmeCases(t *testing.T) {
+	page, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "```toml\n[defaults]")
+	text, _, ok := strings.Cut(text, "```")
+	if !ok {
+		t.Fatal("sdk/README.md shows no cases")
+	}
+	suite, err := cases.Parse("sdk/README.md", []byte("[defaults]"+text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, language := range append([]string{"wat"}, languages...) {
+		t.Run(language, func(t *testing.T) {
+			s := plugin.DefaultSpec()
+			s.Name, s.Wasm = "newest", module(t, "../examples/"+language)
+			results, err := suite.Try(t.Context(), plugin.Options{Specs: []plugin.Spec{s}, Cache: cache})
+			if err != nil || len(results) != 3 {
+				t.Fatalf("%d cases, %v", len(results), err)
+			}
+			if err := cases.Failed(results); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
 
 // TestReadme holds sdk/README.md to the examples, which are built and asked, and
 // to the commands that they are built with.
@@ -39,7 +72,7 @@ func TestReadme(t *testing.T) {
 		if key == "source" {
 			ending = value
 		}
-		places := strings.NewReplacer("./$DIR", ".", "$SRC", "guest"+ending, "$OUT", "plugin.wasm", "$TMP/", "", " sdk/", " souk/sdk/", "=sdk/", "=souk/sdk/")
+		places := strings.NewReplacer("./$DIR", ".", "$SRC", "guest"+ending, "$OUT", "plugin.wasm", "$TMP/", "", " sdk/assemblyscript/node_modules/", " node_modules/", " sdk/", " souk/sdk/", "=sdk/", "=souk/sdk/")
 		if key == "run" && !strings.Contains(page, places.Replace(value)+"\n") {
 			t.Errorf("sdk/README.md does not have the command\n%s", places.Replace(value))
 		}

@@ -1,6 +1,7 @@
 package cases_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -406,6 +407,32 @@ func TestRunNeedsAKVOfItsOwn(t *testing.T) {
 	}
 	if r, err := suite.Run(t.Context(), host, nil); err != nil || cases.Failed(r) != nil || len(r) != 1 {
 		t.Errorf("Run in a host that is there: %v, %v", r, err)
+	}
+}
+
+// TestReadmeHasEveryKey asks Parse which keys there are, and looks for them in
+// sdk/README.md.
+func TestReadmeHasEveryKey(t *testing.T) {
+	page, err := os.ReadFile("../../../sdk/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, place := range []string{
+		"zzz = 1", "hook = \"entitle\"\napps = [{ zzz = 1 }]", "hook = \"select_version\"\napps = [{ zzz = 1 }]",
+		"hook = \"select_version\"\napps = [{ candidates = [{ zzz = 1 }] }]", "hook = \"entitle\"\nexpect = { zzz = 1 }",
+		"hook = \"select_version\"\napps = [{ candidates = [] }]\nexpect = { zzz = 1 }", "hook = \"sign_in\"\nexpect = { zzz = 1 }",
+		"hook = \"exchange\"\nexpect = { zzz = 1 }",
+	} {
+		_, err := cases.Parse("", []byte("[[case]]\nname = \"x\"\n"+place))
+		_, keys, ok := strings.Cut(fmt.Sprint(err), "there is no such key: here are ")
+		if !ok {
+			t.Fatalf("%s: %v", place, err)
+		}
+		for key := range strings.FieldsFuncSeq(keys, func(r rune) bool { return r == ',' || r == ' ' }) {
+			if key != "and" && !strings.Contains(string(page), "`"+strings.TrimSuffix(key, "_contains")+"`") && key != "failure_contains" {
+				t.Errorf("sdk/README.md doesn't have the key %s", key)
+			}
+		}
 	}
 }
 
