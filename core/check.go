@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/souk-market/souk/core/catalog"
 	"github.com/souk-market/souk/core/plugin"
@@ -30,6 +31,11 @@ func Check(ctx context.Context, c Config) (Report, []error) {
 		}
 	}
 	errs = append(errs, c.checkSecrets()...)
+	if c.Plugins.Record != "" {
+		if info, err := os.Stat(filepath.Dir(c.path(c.Plugins.Record))); err != nil || !info.IsDir() {
+			errs = append(errs, fmt.Errorf("plugins.record: there is no directory for %s: make it, or name another file", c.Plugins.Record))
+		}
+	}
 	if c.Catalog.File != "" {
 		items, err := catalog.ReadFile(c.path(c.Catalog.File), c.catalogRules())
 		var invalid catalog.Invalid

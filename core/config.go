@@ -101,6 +101,15 @@ type PluginsConfig struct {
 	// ShadowShare is the share of devices, in basis points, that shadows are asked
 	// about. A device is among them wholly or not at all.
 	ShadowShare uint32 `toml:"shadow_share"`
+	// Record is the file that decisions are recorded in, for "souk plugin test
+	// --replay". Empty = none.
+	Record string `toml:"record"`
+	// RecordShare is the share of devices, in basis points, that are recorded. A
+	// device is among them wholly or not at all.
+	RecordShare uint32 `toml:"record_share"`
+	// RecordSize is the most bytes of the file. Then it becomes FILE.1, in the place
+	// of an older one.
+	RecordSize unit.Size `toml:"record_size"`
 }
 
 // The kinds of durability.
@@ -121,6 +130,7 @@ func DefaultConfig() Config {
 		Limits: server.DefaultLimits(),
 		Plugins: PluginsConfig{
 			MaxModule: 16 << 20, TrustedKeys: []string{}, KVBytes: 64 << 20, KVKeys: 1_000_000, ShadowShare: catalog.FullShare,
+			RecordShare: catalog.FullShare, RecordSize: 64 << 20,
 		},
 	}
 }
@@ -270,6 +280,10 @@ func (c *PluginsConfig) Validate() error {
 		return errors.New("plugins.kv_keys: is negative: use 0 or more")
 	case c.ShadowShare < 1 || c.ShadowShare > catalog.FullShare:
 		return fmt.Errorf("plugins.shadow_share: %d is out of range: use basis points from 1 to %d, or take shadow = true off the plugins", c.ShadowShare, catalog.FullShare)
+	case c.RecordShare < 1 || c.RecordShare > catalog.FullShare:
+		return fmt.Errorf("plugins.record_share: %d is out of range: use basis points from 1 to %d, or an empty plugins.record", c.RecordShare, catalog.FullShare)
+	case c.RecordSize < 1<<20:
+		return fmt.Errorf("plugins.record_size: %v is out of range: use 1MiB or more", c.RecordSize)
 	}
 	_, err := plugin.ParseKeys(c.TrustedKeys)
 	return err

@@ -106,6 +106,8 @@ func TestConfigRefused(t *testing.T) {
 		{"secrets that the plugin may not read", "[[plugin]]\nname = \"a\"\nfile = \"a.wasm\"\n[plugin.secrets]\nkey = { env = \"A\" }", "plugin[0].secrets: are there, but the plugin may not read them"},
 		{"a shadow of a sign-in", plugged + "shadow = true\nhooks = [\"sign_in\"]", "plugin[0].hooks: a shadow is never asked sign_in"},
 		{"in the place of another, and in earnest", plugged + "instead_of = \"b\"", "plugin[0].instead_of: is for shadows only"},
+		{"a recording of nobody", "[plugins]\nrecord_share = 0", "plugins.record_share: 0 is out of range"},
+		{"a recording without space", "[plugins]\nrecord_size = \"1KiB\"", "plugins.record_size: 1KiB is out of range"},
 		{"shadows for nobody", "[plugins]\nshadow_share = 0", "plugins.shadow_share: 0 is out of range"},
 		{"refresh shorter than access", "[token]\nrefresh_idle = \"1h\"", "token.refresh_idle: 1h is shorter than an access token's life"},
 	} {

@@ -18,6 +18,7 @@ import (
 	"github.com/souk-market/souk/core/market"
 	"github.com/souk-market/souk/core/oauth"
 	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/core/plugin/replay"
 	"github.com/souk-market/souk/core/server"
 	"github.com/souk-market/souk/core/store"
 	"github.com/souk-market/souk/core/store/badger"
@@ -139,7 +140,11 @@ func (h *Host) openCatalog(ctx context.Context) (err error) {
 }
 
 func (h *Host) openPlugins(ctx context.Context) (err error) {
-	h.Plugins, err = plugin.Open(ctx, h.config.pluginOptions(h.Store))
+	options := h.config.pluginOptions(h.Store)
+	if options.Record, err = h.openRecording(); err != nil {
+		return err
+	}
+	h.Plugins, err = plugin.Open(ctx, options)
 	if err != nil {
 		return err
 	}
@@ -149,6 +154,25 @@ func (h *Host) openPlugins(ctx context.Context) (err error) {
 		}
 	})
 	return nil
+}
+
+// openRecording opens what decisions are recorded in; nil = nothing.
+func (h *Host) openRecording() (plugin.Recorder, error) {
+	c := &h.config
+	if c.Plugins.Record == "" {
+		return nil, nil
+	}
+	w, err := replay.Create(c.path(c.Plugins.Record), int64(c.Plugins.RecordSize))
+	if err != nil {
+		return nil, fmt.Errorf("plugins.record: %w", err)
+	}
+	w.EntitleDefault, w.Now = c.Market.EntitleDefault, c.clock()
+	h.closing(func() {
+		if err := w.Close(); err != nil {
+			c.Log.Error("close the recording", "error", err)
+		}
+	})
+	return w, nil
 }
 
 func (h *Host) openRules(ctx context.Context) error {

@@ -33,6 +33,7 @@ var floors = map[string][]string{
 	"core/plugin":           {"core/plugin/meter", "core/unit", "sdk/abi"},
 	"core/plugin/cases":     {"core/plugin", "sdk/abi"},
 	"core/plugin/bench":     {"core/plugin", "core/plugin/meter", "sdk/abi"},
+	"core/plugin/replay":    {"core/plugin", "sdk/abi"},
 	"core/token":            {},
 	"core/store":            {},
 	"core/store/badger":     {"core/store"},
@@ -43,7 +44,7 @@ var floors = map[string][]string{
 	"core/server":           {"core/catalog", "core/market", "core/oauth", "core/token", "core/unit"},
 	"core/admin":            {"core/catalog", "core/market", "core/oauth", "core/plugin", "core/store", "core/token", "core/unit"},
 	"core": {
-		"core/admin", "core/catalog", "core/market", "core/oauth", "core/plugin", "core/server", "core/store",
+		"core/admin", "core/catalog", "core/market", "core/oauth", "core/plugin", "core/plugin/replay", "core/server", "core/store",
 		"core/store/badger", "core/token", "core/unit",
 	},
 	"sdk/conformance":           {},

@@ -19,7 +19,7 @@ func (c *Config) pluginOptions(s *store.Store) plugin.Options {
 	}
 	return plugin.Options{
 		Specs: c.Plugin, Dir: c.Dir, Cache: cache, Log: c.Log, Now: c.clock(), MaxModule: int64(c.Plugins.MaxModule),
-		Keys: c.Plugins.TrustedKeys, Rules: &c.Market, ShadowShare: c.Plugins.ShadowShare,
+		Keys: c.Plugins.TrustedKeys, Rules: &c.Market, ShadowShare: c.Plugins.ShadowShare, RecordShare: c.Plugins.RecordShare,
 		KV: func(name string) (plugin.KV, error) {
 			if s == nil {
 				return noKV{}, nil

@@ -21,7 +21,11 @@ type Reloaded struct {
 
 // listPlugins answers GET /api/plugins.
 func (s *Server) listPlugins(_ context.Context, r *request) error {
-	return r.write(200, map[string]any{"plugins": s.plugins.Plugins()})
+	body := map[string]any{"plugins": s.plugins.Plugins()}
+	if recording := s.plugins.Recording(); recording != nil {
+		body["recording"] = recording
+	}
+	return r.write(200, body)
 }
 
 // module answers GET /api/plugins/{name}/module: the module that runs.

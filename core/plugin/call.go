@@ -146,6 +146,11 @@ func (c *Call) ask(ctx context.Context, g *generation, q question, most uint32, 
 // askWatched notes what was answered.
 func (c *Call) askWatched(ctx context.Context, g *generation, q question, most uint32, v verdict) (answered bool, failure *Failure) {
 	a := asked{g: g, from: len(c.answers)}
+	if c.watching&watchRecords != 0 {
+		if q.aside = g.taping(); q.aside != nil {
+			a.tape = q.aside.tape
+		}
+	}
 	fuel := c.fuel
 	answered, a.failure = c.askLive(ctx, g, q, most, v)
 	a.fuel = c.fuel - fuel

@@ -154,9 +154,7 @@ func (g *generation) askDry(ctx context.Context, q *Inquiry, a *aside) Verdict {
 		v.Decisions, v.Choices = nil, nil
 	}
 	v.Lines = a.lines
-	if a.tape != nil {
-		v.Host = a.tape.answers
-	}
+	v.tape = a.tape
 	return v
 }
 

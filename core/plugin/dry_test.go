@@ -24,6 +24,7 @@ func restless() []byte {
 	verdict := g.put(1024, decisions(allow))
 	at := 1024 + 32 + 4 // the code of the first decision
 	return g.hook("entitle", fmt.Sprintf(`
+		i32.const 0 i64.const 0 i64.store
 		i32.const 16 i32.const 5 i32.const 16 i32.const 5 i32.const 0 call kv_put drop
 		i32.const 21 i32.const 7 i64.const 1 i32.const 0 call kv_add drop
 		i32.const 21 i32.const 7 i64.const 1 i32.const 0 call kv_add drop

@@ -41,7 +41,9 @@ type Options struct {
 	Keys      []string                        // of minisign: who has to have signed what is not the program's own; empty = nobody
 	Rules     Rules                           // what becomes of what policy leaves open; nil = nobody knows
 
-	ShadowShare uint32 // of the devices, in basis points: shadows are asked about these; 0 = all
+	Record      Recorder // nil = nothing is recorded
+	RecordShare uint32   // of the devices, in basis points: these are recorded; 0 = all
+	ShadowShare uint32   // of the devices, in basis points: shadows are asked about these; 0 = all
 
 	Timeless bool // no deadlines, only fuel: for replay and conformance, on no server
 }

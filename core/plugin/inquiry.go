@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -67,9 +68,17 @@ type Verdict struct {
 	Fuel      uint64
 	Took      time.Duration // of a dry question
 	Lines     []string      // what it would have logged, where that was wanted
-	Host      []HostAnswer  // what the host answered to it, where that was wanted
+	tape      *tape         // what the host answered to it; nil = nothing, or nobody wanted to know
 	Unknown   bool          // it asked the host for what a recording doesn't have: its items mean nothing
 	Dry       bool          // the request itself didn't ask it
+}
+
+// Host is what the host answered to the plugin.
+func (v *Verdict) Host() []HostAnswer {
+	if v.tape == nil {
+		return nil
+	}
+	return v.tape.answers
 }
 
 // verdict is where a guest's answer to the question is read to.
@@ -179,6 +188,12 @@ func (q *Inquiry) Resolve(verdicts []Verdict, asked bool, rules Rules) []Outcome
 		}
 	}
 	return r.outcomes(asked, rules)
+}
+
+// Settled says whether those that were not asked could change nothing any more.
+func (q *Inquiry) Settled(verdicts []Verdict) bool {
+	r := q.resolution()
+	return slices.ContainsFunc(verdicts, func(v Verdict) bool { return !r.meet(&v) })
 }
 
 // resolution is a chain on its way to its outcomes.

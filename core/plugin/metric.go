@@ -81,13 +81,19 @@ func hostMetricAdd(in *instance, stack []uint64) {
 		if a.metric != nil {
 			stack[0] = code(a.metric(name, value))
 		}
+		a.taped(name, value, stack[0])
 		return
 	}
 	if c := in.metrics.counter(name); c != nil {
 		addTo(c, uint64(value))
 		stack[0] = 0
 	}
+	a.taped(name, value, stack[0])
+}
+
+// taped keeps the answer to metric_add.
+func (a *aside) taped(name string, value int64, answer uint64) {
 	if a != nil && a.tape != nil {
-		a.tape.add(HostAnswer{Op: OpMetric, Key: []byte(name), Delta: value, Code: abi.Code(int32(uint32(stack[0])))})
+		a.tape.add(HostAnswer{Op: OpMetric, Key: []byte(name), Delta: value, Code: abi.Code(int32(uint32(answer)))})
 	}
 }

@@ -140,8 +140,11 @@ type Difference struct {
 const (
 	maxChanges     = 64
 	maxDifferences = 50
-	otherChanges   = "other reasons"
 )
+
+// OtherChanges is the reason of a Change that stands for all that there was no
+// room for.
+const OtherChanges = "other reasons"
 
 // compared counts what a shadow would have changed.
 type compared struct {
@@ -151,7 +154,8 @@ type compared struct {
 	last                        []Difference      // the oldest first
 }
 
-func newChange(hook abi.Hook, from, to Outcome) Change {
+// NewChange is the kind of a difference.
+func NewChange(hook abi.Hook, from, to Outcome) Change {
 	return Change{Hook: hook.String(), From: from.Result, To: to.Result, Reason: strings.TrimPrefix(to.Plugin+": "+shape(to.kept().Reason), ": ")}
 }
 
@@ -166,9 +170,9 @@ func (c *compared) add(l *looked, live, shadow []Outcome) {
 			continue
 		}
 		c.differed++
-		change := newChange(l.Hook, live[i], shadow[i])
+		change := NewChange(l.Hook, live[i], shadow[i])
 		if _, ok := c.changes[change]; !ok && len(c.changes) >= maxChanges {
-			change = Change{Hook: change.Hook, Reason: otherChanges}
+			change = Change{Hook: change.Hook, Reason: OtherChanges}
 		}
 		if c.changes == nil {
 			c.changes = map[Change]uint64{}
@@ -206,10 +210,15 @@ func (c *compared) info(g *generation) *ShadowInfo {
 		change.Count = n
 		i.Changes = append(i.Changes, change)
 	}
-	slices.SortFunc(i.Changes, func(a, b Change) int {
+	SortChanges(i.Changes)
+	slices.Reverse(i.Last)
+	return i
+}
+
+// SortChanges puts the most frequent first.
+func SortChanges(list []Change) {
+	slices.SortFunc(list, func(a, b Change) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Hook, b.Hook), cmp.Compare(a.Reason, b.Reason),
 			cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
 	})
-	slices.Reverse(i.Last)
-	return i
 }

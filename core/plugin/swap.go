@@ -42,6 +42,7 @@ const maxDraining = 8
 // to one from Acquire to Release, so a request sees one generation of each
 // plugin however many swaps happen meanwhile; see RATIONALE.md.
 type set struct {
+	number  uint64        // from 1
 	all     []*generation // in the order in which they are asked
 	chains  [hookCount][]*generation
 	shadows [hookCount][]shadowed
@@ -59,7 +60,7 @@ type pin struct {
 	_ [56]byte
 }
 
-func newSet(all []*generation) *set {
+func newSet(all []*generation, recorded bool) *set {
 	s := &set{all: all, left: make(chan struct{}, 1)}
 	for _, g := range all {
 		for _, hook := range g.hooks {
@@ -70,7 +71,7 @@ func newSet(all []*generation) *set {
 	}
 	for _, hook := range watchable {
 		s.shadows[hook] = shadowsOf(hook, all)
-		s.watched[hook] = len(s.shadows[hook]) > 0
+		s.watched[hook] = len(s.shadows[hook]) > 0 || recorded && len(s.chains[hook]) > 0
 	}
 	return s
 }
@@ -131,7 +132,9 @@ func (h *Host) publish(all []*generation) {
 		g.held++
 		g.current = g
 	}
-	next := newSet(all)
+	next := newSet(all, h.watch.recorder != nil)
+	h.sets++
+	next.number = h.sets
 	if slices.Contains(next.watched[:], true) {
 		h.watch.start()
 	}
@@ -614,7 +617,8 @@ type swaps struct {
 	draining chan struct{} // places
 	work     sync.WaitGroup
 	mu       sync.Mutex
-	closed   bool // under mu
+	closed   bool   // under mu
+	sets     uint64 // there were so far; under mu
 }
 
 func newSwaps(l *loader) swaps {

@@ -1,7 +1,10 @@
 package plugin
 
 import (
+	"bytes"
+	"context"
 	"slices"
+	"time"
 
 	"github.com/souk-market/souk/sdk/abi"
 )
@@ -32,6 +35,12 @@ const (
 	OpMetric HostOp = "metric"
 )
 
+// asks says whether both are the same question to the host.
+func (a *HostAnswer) asks(b *HostAnswer) bool {
+	written := a.Op == OpGet || bytes.Equal(a.Value, b.Value)
+	return a.Op == b.Op && written && bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Old, b.Old) && a.Delta == b.Delta && a.TTL == b.TTL
+}
+
 // What a tape takes of one call, in answers and bytes. Beyond it the call is not
 // recorded.
 const (
@@ -53,4 +62,60 @@ func (t *tape) add(a HostAnswer) {
 	if t.over = t.over || hides || t.size > maxTapeBytes || len(t.answers) == maxTape; !t.over {
 		t.answers = append(t.answers, a)
 	}
+}
+
+// taping is what a question to a plugin is recorded with; nil = there is nothing
+// that the host could answer to it.
+func (g *generation) taping() *aside {
+	if g.kv == nil && !slices.Contains(g.spec.Allow, "metric") {
+		return nil
+	}
+	a := &aside{tape: &tape{secrets: g.secrets}}
+	if g.kv != nil {
+		a.kv = taped{g.kv, a.tape}
+	}
+	return a
+}
+
+// taped is a KV that keeps its answers.
+type taped struct {
+	KV
+	tape *tape
+}
+
+func tapeCode(err error) abi.Code { return abi.Code(int32(uint32(kvCode(err)))) }
+
+// Get implements KV.
+func (t taped) Get(ctx context.Context, key []byte) ([]byte, error) {
+	val, err := t.KV.Get(ctx, key)
+	t.tape.add(HostAnswer{Op: OpGet, Key: key, Value: bytes.Clone(val), Code: tapeCode(err)})
+	return val, err
+}
+
+// Put implements KV.
+func (t taped) Put(ctx context.Context, key, val []byte, ttl time.Duration) error {
+	err := t.KV.Put(ctx, key, val, ttl)
+	t.tape.add(HostAnswer{Op: OpPut, Key: key, Value: val, TTL: int64(ttl / time.Second), Code: tapeCode(err)})
+	return err
+}
+
+// Delete implements KV.
+func (t taped) Delete(ctx context.Context, key []byte) error {
+	err := t.KV.Delete(ctx, key)
+	t.tape.add(HostAnswer{Op: OpDelete, Key: key, Code: tapeCode(err)})
+	return err
+}
+
+// Swap implements KV.
+func (t taped) Swap(ctx context.Context, key, old, val []byte) error {
+	err := t.KV.Swap(ctx, key, old, val)
+	t.tape.add(HostAnswer{Op: OpSwap, Key: key, Old: old, Value: val, Code: tapeCode(err)})
+	return err
+}
+
+// Add implements KV.
+func (t taped) Add(ctx context.Context, key []byte, delta int64) (int64, error) {
+	sum, err := t.KV.Add(ctx, key, delta)
+	t.tape.add(HostAnswer{Op: OpAdd, Key: key, Delta: delta, Sum: sum, Code: tapeCode(err)})
+	return sum, err
 }

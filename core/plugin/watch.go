@@ -13,15 +13,18 @@ import (
 )
 
 // watch looks at questions about apps beside the requests that ask them: it asks
-// the shadows. A request leaves a copy of its question and of what was answered,
+// the shadows, and hands decisions to who records them. A request leaves a copy of its question and of what was answered,
 // and goes on; one worker takes them one by one. What comes too fast is not
 // looked at, and counted.
 type watch struct {
 	host        *Host
 	shadowShare uint32
+	recorder    Recorder // nil = none
+	recordShare uint32
 	jobs        chan *job
 	size        atomic.Int64 // bytes of jobs
 	missed      atomic.Uint64
+	recording   recording
 
 	mu      sync.RWMutex // closed, against those that leave something
 	closed  bool
@@ -44,7 +47,10 @@ const watchSalt = "souk/watch"
 // watching is what a question is looked at for.
 type watching uint8
 
-const watchShadows watching = 1
+const (
+	watchShadows watching = 1 << iota
+	watchRecords
+)
 
 // asked is what one plugin said to a request.
 type asked struct {
@@ -52,6 +58,7 @@ type asked struct {
 	from, to int // the verdict among the answers; empty = none
 	failure  *Failure
 	fuel     uint64
+	tape     *tape
 }
 
 // job is one question that was asked.
@@ -69,8 +76,11 @@ func (j *job) bytes() int64 { return int64(len(j.request) + len(j.answers)) }
 
 func newWatch(h *Host, o Options) *watch {
 	w := &watch{host: h, shadowShare: o.ShadowShare, jobs: make(chan *job, maxJobs), done: make(chan struct{})}
-	if w.shadowShare == 0 {
-		w.shadowShare = abi.Buckets
+	w.recorder, w.recordShare = o.Record, o.RecordShare
+	for _, share := range []*uint32{&w.shadowShare, &w.recordShare} {
+		if *share == 0 {
+			*share = abi.Buckets
+		}
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
@@ -119,6 +129,9 @@ func (w *watch) wants(s *set, hook abi.Hook, head *abi.Head) (what watching) {
 	if len(s.shadows[hook]) > 0 && at < w.shadowShare {
 		what |= watchShadows
 	}
+	if w.recorder != nil && s.has(hook) && at < w.recordShare {
+		what |= watchRecords
+	}
 	return what
 }
 
@@ -130,7 +143,7 @@ func (w *watch) leave(c *Call) {
 		return
 	}
 	if w.size.Load() > maxJobBytes {
-		w.missed.Add(1)
+		w.miss(c.watching)
 		return
 	}
 	j := &job{set: c.set, stripe: c.stripe, what: c.watching, at: w.host.loader.now()}
@@ -149,8 +162,18 @@ func (w *watch) leave(c *Call) {
 	select {
 	case w.jobs <- j:
 	default:
-		w.missed.Add(1)
+		w.miss(j.what)
 		w.letGo(j)
+	}
+}
+
+// miss counts a question that is not looked at.
+func (w *watch) miss(what watching) {
+	if what&watchShadows != 0 {
+		w.missed.Add(1)
+	}
+	if what&watchRecords != 0 {
+		w.recording.missed.Add(1)
 	}
 }
 
@@ -176,10 +199,13 @@ func (w *watch) look(j *job) {
 	for i := range j.asks {
 		l.verdicts[j.asks[i].g] = l.verdict(&j.asks[i])
 	}
+	if j.what&watchRecords != 0 {
+		l.record()
+	}
 	switch {
 	case j.what&watchShadows == 0:
 	case !l.current():
-		w.missed.Add(1)
+		w.miss(watchShadows)
 	default:
 		live := q.Resolve(l.chain(j.set.chains[q.Hook]), len(j.set.chains[q.Hook]) > 0, w.host.rules)
 		for _, s := range j.set.shadows[q.Hook] {
@@ -202,7 +228,7 @@ func (l *looked) current() bool { return l.ctx.Err() == nil && l.host.set.Load()
 
 // verdict reads what a plugin said to the request.
 func (l *looked) verdict(a *asked) Verdict {
-	v := Verdict{Plugin: a.g.name, OnError: a.g.spec.OnError, Failure: a.failure, Fuel: a.fuel}
+	v := Verdict{Plugin: a.g.name, OnError: a.g.spec.OnError, Failure: a.failure, Fuel: a.fuel, tape: a.tape}
 	if a.to > a.from {
 		// It was read before, and found good.
 		v.read(l.Inquiry, l.answers[a.from:a.to], a.g)
@@ -228,7 +254,13 @@ func (l *looked) of(g *generation) Verdict {
 	v, ok := l.verdicts[g]
 	if !ok {
 		a := &aside{}
-		if g.kv != nil {
+		if l.what&watchRecords != 0 {
+			a.tape = &tape{secrets: g.secrets}
+		}
+		switch {
+		case g.kv != nil && a.tape != nil:
+			a.kv = taped{newView(g.kv), a.tape}
+		case g.kv != nil:
 			a.kv = newView(g.kv)
 		}
 		v = g.askDry(l.ctx, l.Inquiry, a)
