@@ -44,7 +44,8 @@ var floors = map[string][]string{
 	"core/server":           {"core/catalog", "core/market", "core/oauth", "core/token", "core/unit"},
 	"core/admin":            {"core/catalog", "core/market", "core/oauth", "core/plugin", "core/store", "core/token", "core/unit"},
 	"core": {
-		"core/admin", "core/catalog", "core/market", "core/oauth", "core/plugin", "core/plugin/replay", "core/server", "core/store",
+		"core/admin", "core/catalog", "core/market", "core/oauth", "core/plugin", "core/plugin/cases", "core/plugin/replay",
+		"core/server", "core/store",
 		"core/store/badger", "core/token", "core/unit",
 	},
 	"sdk/conformance":           {},

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/core/plugin/cases"
 	"github.com/souk-market/souk/core/store"
 )
 
@@ -19,7 +22,8 @@ func (c *Config) pluginOptions(s *store.Store) plugin.Options {
 	}
 	return plugin.Options{
 		Specs: c.Plugin, Dir: c.Dir, Cache: cache, Log: c.Log, Now: c.clock(), MaxModule: int64(c.Plugins.MaxModule),
-		Keys: c.Plugins.TrustedKeys, Rules: &c.Market, ShadowShare: c.Plugins.ShadowShare, RecordShare: c.Plugins.RecordShare,
+		Keys: c.Plugins.TrustedKeys, Try: c.runCases, Rules: &c.Market,
+		ShadowShare: c.Plugins.ShadowShare, RecordShare: c.Plugins.RecordShare,
 		KV: func(name string) (plugin.KV, error) {
 			if s == nil {
 				return noKV{}, nil
@@ -27,6 +31,39 @@ func (c *Config) pluginOptions(s *store.Store) plugin.Options {
 			kv, err := s.PluginKV(name, c.kvQuota())
 			return pluginKV{kv}, err
 		},
+	}
+}
+
+// runCases asks a plugin what the file of its entry says. Its kv there is its own,
+// in memory, and empty.
+func (c *Config) runCases(ctx context.Context, o plugin.Options) error {
+	file := o.Specs[0].Cases
+	text, err := os.ReadFile(c.path(file))
+	if err != nil {
+		return fmt.Errorf("cases can't be read: %w", err)
+	}
+	suite, err := cases.Parse(file, text)
+	if err != nil {
+		return fmt.Errorf("cases can't be read: %w", err)
+	}
+	results, err := suite.Try(ctx, o)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	var failed []string
+	for i := range results {
+		if !results[i].Passed() {
+			line, _, _ := strings.Cut(results[i].String(), "\n")
+			failed = append(failed, line)
+		}
+	}
+	switch n := len(failed); n {
+	case 0:
+		return nil
+	case 1:
+		return fmt.Errorf("%s: %s", file, failed[0])
+	default:
+		return fmt.Errorf("%s: %s (and %s)", file, failed[0], more(n-1))
 	}
 }
 
@@ -80,3 +117,10 @@ func (noKV) Put(context.Context, []byte, []byte, time.Duration) error { return p
 func (noKV) Delete(context.Context, []byte) error                     { return plugin.ErrKVRefused }
 func (noKV) Swap(context.Context, []byte, []byte, []byte) error       { return plugin.ErrKVRefused }
 func (noKV) Add(context.Context, []byte, int64) (int64, error)        { return 0, plugin.ErrKVRefused }
+
+func more(n int) string {
+	if n == 1 {
+		return "1 case more"
+	}
+	return fmt.Sprintf("%d cases more", n)
+}

@@ -102,7 +102,7 @@ func TestMetrics(t *testing.T) {
 	m.is(t, 0, "souk_plugin_returns_total", "plugin=policy", "by=server")
 	m.is(t, 1, "souk_plugin_module_info", "plugin=policy", "sha256="+sum(traps.wasm()), "uploaded=false")
 	m.is(t, checks+1, "souk_plugin_counter_total", "plugin=policy", "name=checks_seen")
-	if p := plugins(t, s)["policy"]; p.Instances == 0 || p.Memory == 0 {
+	if p := pluginsOf(t, s)["policy"]; p.Instances == 0 || p.Memory == 0 {
 		t.Errorf("the plugin is %+v, want it to have instances", p)
 	} else {
 		m.is(t, float64(p.Slots), "souk_plugin_slots", "plugin=policy")
@@ -155,7 +155,7 @@ func TestMetricsOfAPluginThatWorks(t *testing.T) {
 		updates(t, s, access, deviceOS, notesOld)
 	}
 	m := scrape(t, s)
-	for name, p := range plugins(t, s) {
+	for name, p := range pluginsOf(t, s) {
 		for _, h := range p.Hooks {
 			got := m.find("souk_plugin_fuel", "plugin="+name, "hook="+h.Hook).GetHistogram()
 			if got.GetSampleCount() != h.FuelUsed.Count || got.GetSampleSum() != float64(h.Fuel) {

@@ -45,6 +45,9 @@ type Options struct {
 	RecordShare uint32   // of the devices, in basis points: these are recorded; 0 = all
 	ShadowShare uint32   // of the devices, in basis points: shadows are asked about these; 0 = all
 
+	// Try tries a module out before it is asked in earnest: its error, one sentence,
+	// refuses it. The Options are those of a host with this plugin alone. nil = none is.
+	Try      func(ctx context.Context, alone Options) error
 	Timeless bool // no deadlines, only fuel: for replay and conformance, on no server
 }
 
@@ -149,7 +152,7 @@ func validateAll(specs []Spec) error {
 
 func (o Options) loader() *loader {
 	l := &loader{
-		dir: o.Dir, cache: o.Cache, max: o.MaxModule, kv: o.KV, log: o.Log, now: o.Now, timeless: o.Timeless,
+		dir: o.Dir, cache: o.Cache, max: o.MaxModule, kv: o.KV, log: o.Log, now: o.Now, try: o.Try, timeless: o.Timeless,
 		workers: max(1, runtime.GOMAXPROCS(0)/max(1, min(maxLoads, len(o.Specs)))),
 	}
 	if l.max == 0 {

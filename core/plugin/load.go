@@ -104,6 +104,7 @@ type loader struct {
 	kv       func(plugin string) (KV, error)
 	log      *slog.Logger
 	now      func() time.Time
+	try      func(context.Context, Options) error
 	timeless bool
 	keys     []TrustedKey // a Reload changes them, in its turn
 }
@@ -173,7 +174,20 @@ func (l *loader) load(ctx context.Context, p *plugin, s Spec) (*generation, erro
 		g.close(ctx)
 		return nil, err
 	}
+	// 7. Try it on what its operator expects of it, away from everything that is live.
+	if err := l.tryOut(ctx, s, wasm); err != nil {
+		g.close(ctx)
+		return nil, err
+	}
 	return g, nil
+}
+
+func (l *loader) tryOut(ctx context.Context, s Spec, wasm []byte) error {
+	if l.try == nil || s.Cases == "" {
+		return nil
+	}
+	s.Wasm, s.upload = wasm, nil
+	return l.try(ctx, Options{Specs: []Spec{s}, Dir: l.dir, Cache: l.cache, MaxModule: l.max})
 }
 
 func slotCount(instances int) int {

@@ -220,7 +220,7 @@ func TestShadowIsSwapped(t *testing.T) {
 	c := newCrowd(h, 4)
 	reload := func(specs ...plugin.Spec) {
 		t.Helper()
-		if _, err := h.Reload(t.Context(), specs); err != nil {
+		if _, err := h.Reload(t.Context(), specs, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -36,6 +36,7 @@ type Spec struct {
 	Allow         []string      `toml:"allow"`          // groups of host functions that it may import
 	Hosts         []string      `toml:"hosts"`          // that http_fetch may ask and a sign-in may redirect to: host or host:port
 	Config        Table         `toml:"config"`         // handed to the guest as JSON
+	Cases         string        `toml:"cases"`          // file of what it has to answer before it is asked in earnest; "" = none
 	Secrets       Secrets       `toml:"secrets"`        // by the names that the guest asks for
 
 	Wasm []byte `toml:"-"` // instead of File: a module that the program carries

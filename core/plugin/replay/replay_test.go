@@ -423,7 +423,7 @@ func TestSwapsAreRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, config := range []map[string]any{nil, {"while_held": "nothing"}, {"critical": "always"}} {
-		if _, err := h.Reload(t.Context(), []plugin.Spec{rollout(config), allowlist()}); err != nil {
+		if _, err := h.Reload(t.Context(), []plugin.Spec{rollout(config), allowlist()}, nil); err != nil {
 			t.Fatal(err)
 		}
 		for _, who := range people() {
