@@ -17,6 +17,8 @@ type pluginTest struct {
 	Cases   []string `placeholder:"FILE" help:"Files of cases. Default: those of souk-plugin.toml, or cases.toml beside the module."`
 	Config  string   `placeholder:"FILE" help:"Test it as a plugin of this config.toml."`
 	Name    string   `placeholder:"NAME" help:"… and as which. Default: the one that has this file."`
+	Replay  []string `placeholder:"FILE" help:"Instead of cases: a recording of a server, as [plugins] record makes it. Of several the oldest first."`
+	Limit   int      `default:"100" placeholder:"N" help:"Name so many devices of a replay at most; 0 = all. Default: 100."`
 	Verbose bool     `short:"v" help:"Show what the plugin writes to the log, also for cases that pass."`
 	JSON    bool     `name:"json" help:"Print JSON, for machines."`
 }
@@ -25,7 +27,12 @@ type pluginTest struct {
 func (c *pluginTest) Help() string {
 	return `Each case asks the module, in the server's own host and with a kv in memory, and
 compares the answer; sdk/README.md has all that a case can say. Fuel is that of
-the costliest question of a case. Exits with 1 if a case fails.`
+the costliest question of a case. Exits with 1 if a case fails.
+
+With --replay it asks what devices have asked a server, and says which of them
+would have got something else: with the host's answers of then, with fuel and
+without deadlines. --name says whose place the module takes in the recording, and
+--config with which configuration. Exits with 1 if a decision changes.`
 }
 
 // Run tests.
@@ -39,6 +46,9 @@ func (c *pluginTest) Run(std *streams) error {
 		if max, err = configured(t, c.Config, c.Name); err != nil {
 			return err
 		}
+	}
+	if len(c.Replay) > 0 {
+		return c.replay(context.Background(), std, t, max)
 	}
 	return c.cases(context.Background(), std, t, max)
 }

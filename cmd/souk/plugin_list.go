@@ -28,7 +28,11 @@ func (c *pluginList) Run(std *streams) error {
 		var hooks, open []string
 		var calls, failures uint64
 		for _, h := range p.Hooks {
-			hooks = append(hooks, h.Hook)
+			hook := h.Hook
+			if p.Shadow != nil {
+				hook += " (shadow)"
+			}
+			hooks = append(hooks, hook)
 			calls += h.Calls
 			failures += failed(h)
 			if h.Breaker.State != "closed" {
@@ -112,6 +116,11 @@ func (s *streams) printPlugin(p plugin.Info) error {
 	}
 	if err := s.table("HOOK\tCALLS\tABSTAINED\tFAILURES\tLATENCY P50 P99 MAX\tFUEL P50 P99 MAX\tWAITS\tBREAKER\tOPENED", rows); err != nil {
 		return err
+	}
+	if p.Shadow != nil {
+		if err := s.printShadow(p.Shadow); err != nil {
+			return err
+		}
 	}
 	if len(p.Metrics) == 0 {
 		return nil
