@@ -6,6 +6,7 @@ type pluginCommands struct {
 	New   pluginNew   `cmd:"" help:"Begin a plugin: a folder with a policy that works, its cases and the SDK."`
 	Build pluginBuild `cmd:"" help:"Build a plugin, and check it."`
 	Test  pluginTest  `cmd:"" help:"Ask a plugin what its cases say, and compare the answers."`
+	Serve pluginServe `cmd:"" help:"Try a plugin in a server of its own, with an example app."`
 	Check pluginCheck `cmd:"" help:"Look into a module: what it needs, what it costs, and what config.toml has to say."`
 	Bench pluginBench `cmd:"" help:"What a plugin costs: fuel and time of its questions, beside the engine's bare call."`
 

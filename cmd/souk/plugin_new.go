@@ -29,6 +29,6 @@ func (c *pluginNew) Run(std *streams) error {
 	if first := p.First(); first != "" {
 		fmt.Fprintf(std.out, "  %s\n", first)
 	}
-	fmt.Fprint(std.out, "  souk plugin build\n  souk plugin test\n")
+	fmt.Fprint(std.out, "  souk plugin build\n  souk plugin test\n  souk plugin serve\n")
 	return nil
 }

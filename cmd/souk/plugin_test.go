@@ -39,7 +39,7 @@ func TestNewcomersWalk(t *testing.T) {
 			t.Chdir(t.TempDir())
 			// 1. new
 			code, out, errs := souk(t, "plugin", "new", "--lang", lang, "mine")
-			if code != 0 || !strings.Contains(out, "cd mine\n") || !strings.Contains(out, "souk plugin build\n  souk plugin test\n") {
+			if code != 0 || !strings.Contains(out, "cd mine\n") || !strings.Contains(out, "souk plugin build\n  souk plugin test\n  souk plugin serve\n") {
 				t.Fatalf("new: %d\n%s%s", code, out, errs)
 			}
 			t.Chdir("mine")
@@ -130,8 +130,19 @@ min_os = { ios = "17.4" }
 			t.Error(err)
 		}
 	}()
+	got := updates(t, host.PublicURL(), &log)
+	if !strings.Contains(log.String(), "plugin=mine") {
+		t.Errorf("the log doesn't say that plugin mine decided:\n%s", log.String())
+	}
+	return got
+}
+
+// updates is the update check of a device that nobody is signed in on: the version
+// that it is offered.
+func updates(t *testing.T, public string, log *syncedBuffer) string {
+	t.Helper()
 	body := `{"apps": [{"appleItemId": "1000004", "appleVersionId": "1"}], "platform": "iOS", "osVersion": "26.1"}`
-	res, err := http.Post(host.PublicURL()+"/updates", "application/json", strings.NewReader(body))
+	res, err := http.Post(public+"/updates", "application/json", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,10 +159,63 @@ min_os = { ios = "17.4" }
 	if err := json.Unmarshal(text, &answer); err != nil || res.StatusCode != 200 || len(answer.Updates) != 1 {
 		t.Fatalf("the update check: %d %s, %v\n%s", res.StatusCode, text, err, log.String())
 	}
-	if !strings.Contains(log.String(), "plugin=mine") {
-		t.Errorf("the log doesn't say that plugin mine decided:\n%s", log.String())
-	}
 	return answer.Updates[0].Short
+}
+
+// TestServe tries a module out as its author does.
+func TestServe(t *testing.T) {
+	example, err := filepath.Abs("../../sdk/examples/c/guest.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("TMPDIR", t.TempDir())
+	for _, test := range []struct{ file, hook, says string }{
+		{example, "select_version", "plugin=guest"},
+		{"../../plugins/accounts/accounts.wasm", "sign_in", ""},
+	} {
+		var out, log syncedBuffer
+		ctx, stop := context.WithCancel(t.Context())
+		c := pluginServe{Path: test.file, Listen: "127.0.0.1:0", Admin: "127.0.0.1:0"}
+		ready, ended := make(chan string, 1), make(chan error, 1)
+		go func() { ended <- c.serve(ctx, &streams{nil, &out, &log}, func(public string) { ready <- public }) }()
+		select {
+		case err := <-ended:
+			t.Fatal(err)
+		case public := <-ready:
+			if !strings.Contains(out.String(), "which asks the plugin ("+test.hook+")") || !strings.Contains(out.String(), public) {
+				t.Errorf("serve doesn't say how to ask:\n%s", out.String())
+			}
+			if test.hook == "sign_in" {
+				_, at, _ := strings.Cut(out.String(), "open\n\n  ")
+				res, err := http.Get(strings.TrimSpace(at))
+				if err != nil {
+					t.Fatal(err)
+				}
+				page, err := io.ReadAll(res.Body)
+				res.Body.Close()
+				if err != nil || res.StatusCode != 200 || !bytes.Contains(page, []byte("field_password")) {
+					t.Errorf("the page that serve names: %d %.300s", res.StatusCode, page)
+				}
+			} else if got := updates(t, public, &log); got != "3.0.0" {
+				t.Errorf("the update check offers %q, want the version that is open to everyone", got)
+			}
+			if !strings.Contains(log.String(), test.says) || strings.Contains(log.String(), "WARN") {
+				t.Errorf("the log is\n%s\nwant a decision of the plugin, and no warnings", log.String())
+			}
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
+		t.Errorf("serve leaves %v, %v", left, err)
+	}
+	c := pluginServe{Path: t.TempDir()}
+	if err := c.Run(&streams{}); err == nil || !strings.Contains(err.Error(), "souk plugin new") {
+		t.Errorf("serve of an empty folder: %v", err)
+	}
 }
 
 type syncedBuffer struct {

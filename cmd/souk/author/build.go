@@ -32,11 +32,15 @@ func (p *Project) Make() (with string, err error) {
 	if err := chain.Build(p.Dir, path.Clean(filepath.ToSlash(p.Source)), p.Module()); err != nil {
 		return "", p.explain(err)
 	}
+	compiler := filepath.Base(chain.Compiler())
 	version, err := chain.Version(p.Dir)
-	if compiler := filepath.Base(chain.Compiler()); err != nil || !strings.Contains(version, compiler) {
-		version = strings.TrimSpace(compiler + " " + version)
+	switch {
+	case err != nil:
+		return compiler, nil
+	case strings.HasPrefix(version, compiler):
+		return version, nil
 	}
-	return version, nil
+	return compiler + " (" + version + ")", nil
 }
 
 // chain is the toolchain of the project's copy of the SDK, with the compiler of

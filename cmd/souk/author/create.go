@@ -191,6 +191,7 @@ A plugin of Souk in {{.Lang}}. It answers ` + "`{{.Hook}}`" + `.
 {{if .First}}    {{.First}}    # once
 {{end}}    souk plugin build
     souk plugin test
+    souk plugin serve   # a server that asks it, to try it out
 
 - ` + "`{{.Source}}`" + ` is the policy, ` + "`cases.toml`" + ` says what it has to answer, and
   ` + "`souk-plugin.toml`" + ` what it may do and how it is configured.
