@@ -13,10 +13,9 @@ import (
 )
 
 type pluginTest struct {
-	Path    string   `arg:"" optional:"" default:"." help:"The folder of a plugin, or a module (.wasm). Default: this folder."`
-	Cases   []string `placeholder:"FILE" help:"Files of cases. Default: those of souk-plugin.toml, or cases.toml beside the module."`
-	Config  string   `placeholder:"FILE" help:"Test it as a plugin of this config.toml."`
-	Name    string   `placeholder:"NAME" help:"… and as which. Default: the one that has this file."`
+	Path  string   `arg:"" optional:"" default:"." help:"The folder of a plugin, or a module (.wasm). Default: this folder."`
+	Cases []string `placeholder:"FILE" help:"Files of cases. Default: those of souk-plugin.toml, or cases.toml beside the module."`
+	asPlugin
 	Replay  []string `placeholder:"FILE" help:"Instead of cases: a recording of a server, as [plugins] record makes it. Of several the oldest first."`
 	Limit   int      `default:"100" placeholder:"N" help:"Name so many devices of a replay at most; 0 = all. Default: 100."`
 	Verbose bool     `short:"v" help:"Show what the plugin writes to the log, also for cases that pass."`
@@ -37,15 +36,9 @@ without deadlines. --name says whose place the module takes in the recording, an
 
 // Run tests.
 func (c *pluginTest) Run(std *streams) error {
-	t, err := author.TargetOf(c.Path)
+	t, max, err := c.target(c.Path)
 	if err != nil {
 		return err
-	}
-	max := maxModule
-	if c.Config != "" {
-		if max, err = configured(t, c.Config, c.Name); err != nil {
-			return err
-		}
 	}
 	if len(c.Replay) > 0 {
 		return c.replay(context.Background(), std, t, max)

@@ -13,12 +13,17 @@ import (
 // maxModule is the size of a module where no configuration says another.
 var maxModule = int64(core.DefaultConfig().Plugins.MaxModule)
 
+// asPlugin says as which plugin of a server a module is looked at.
+type asPlugin struct {
+	Config string `placeholder:"FILE" help:"Take it as a plugin of this config.toml, with its limits and [plugin.config]."`
+	Name   string `placeholder:"NAME" help:"… and as which. Default: the one that has this file."`
+}
+
 type pluginCheck struct {
-	File   string   `arg:"" help:"The module (.wasm), or the folder of a plugin."`
-	Config string   `placeholder:"FILE" help:"Check it as a plugin of this config.toml, with its limits and [plugin.config]."`
-	Name   string   `placeholder:"NAME" help:"… and as which. Default: the one that has this file."`
-	Allow  []string `placeholder:"GROUP" help:"The groups of host functions that it may import. Default: what it imports, or what souk-plugin.toml says."`
-	JSON   bool     `name:"json" help:"Print JSON, for machines."`
+	File string `arg:"" help:"The module (.wasm), or the folder of a plugin."`
+	asPlugin
+	Allow []string `placeholder:"GROUP" help:"The groups of host functions that it may import. Default: what it imports, or what souk-plugin.toml says."`
+	JSON  bool     `name:"json" help:"Print JSON, for machines."`
 }
 
 // Help says more than one line does.
@@ -32,22 +37,29 @@ Exits with 1 and one sentence if a server would refuse the module.`
 
 // Run checks.
 func (c *pluginCheck) Run(std *streams) error {
-	t, err := author.TargetOf(c.File)
+	t, max, err := c.target(c.File)
 	if err != nil {
 		return err
-	}
-	max := maxModule
-	if c.Config != "" {
-		if max, err = configured(t, c.Config, c.Name); err != nil {
-			return err
-		}
-	} else if c.Name != "" {
-		return errors.New("--name: is of no use without --config")
 	}
 	if len(c.Allow) > 0 {
 		t.Spec.Allow, t.AllowAll = c.Allow, false
 	}
 	return std.report(context.Background(), t, max, c.JSON)
+}
+
+// target finds out what a path means, and how large the module may be.
+func (p *asPlugin) target(path string) (t *author.Target, max int64, err error) {
+	if t, err = author.TargetOf(path); err != nil {
+		return nil, 0, err
+	}
+	switch {
+	case p.Config != "":
+		max, err = configured(t, p.Config, p.Name)
+		return t, max, err
+	case p.Name != "":
+		return nil, 0, errors.New("--name: is of no use without --config")
+	}
+	return t, maxModule, nil
 }
 
 // configured makes a target one of the plugins of a config.toml.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -77,14 +76,14 @@ func recorded(t *testing.T, s *coretest.Server, n uint64) {
 	}
 }
 
-// souk runs a command line in this process.
-func souk(t *testing.T, code int, args ...string) (out string) {
+// exits runs a command line in this process.
+func exits(t *testing.T, code int, args ...string) (out string) {
 	t.Helper()
-	var stdout, stderr bytes.Buffer
-	if got := run(args, &streams{strings.NewReader(""), &stdout, &stderr}); got != code {
-		t.Fatalf("souk %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), got, code, &stdout, &stderr)
+	got, stdout, stderr := souk(t, args...)
+	if got != code {
+		t.Fatalf("souk %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), got, code, stdout, stderr)
 	}
-	return stdout.String() + stderr.String()
+	return stdout + stderr
 }
 
 // A server records what devices ask, and a policy that is to be changed is tried
@@ -129,14 +128,14 @@ func TestReplayNamesTheDevices(t *testing.T) {
 	if err := os.WriteFile(module, plugins.Rollout, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out := souk(t, 0, "plugin", "test", module, "--replay", file, "--config", config("same.toml", ""), "--name", "rollout")
+	out := exits(t, 0, "plugin", "test", module, "--replay", file, "--config", config("same.toml", ""), "--name", "rollout")
 	for _, words := range []string{"20 decisions of 20 devices", "the module is the one that was recorded as rollout", "0 change, for 0 devices; 20 stay"} {
 		if !strings.Contains(out, words) {
 			t.Errorf("the same policy: %s\nwant %q", out, words)
 		}
 	}
 	other := config("other.toml", `while_held = "nothing"`)
-	out = souk(t, exitFailed, "plugin", "test", module, "--replay", file, "--config", other, "--name", "rollout")
+	out = exits(t, exitFailed, "plugin", "test", module, "--replay", file, "--config", other, "--name", "rollout")
 	for _, words := range []string{
 		fmt.Sprintf("%d change, for %d devices; %d stay", len(losers), len(losers), len(others)), "rollout: bucket # is not below #", "offer " + coretest.NotesOld,
 	} {
@@ -155,7 +154,7 @@ func TestReplayNamesTheDevices(t *testing.T) {
 		}
 	}
 	var report struct{ Replay replay.Report }
-	if err := json.Unmarshal([]byte(souk(t, exitFailed, "plugin", "test", module, "--replay", file, "--config", other, "--name", "rollout", "--json")), &report); err != nil {
+	if err := json.Unmarshal([]byte(exits(t, exitFailed, "plugin", "test", module, "--replay", file, "--config", other, "--name", "rollout", "--json")), &report); err != nil {
 		t.Fatal(err)
 	}
 	var named []string
@@ -168,21 +167,21 @@ func TestReplayNamesTheDevices(t *testing.T) {
 	if !slices.Equal(named, losers) {
 		t.Errorf("named are %v, want %v", named, losers)
 	}
-	if out := souk(t, exitFailed, "plugin", "test", module, "--replay", file, "--config", other, "--name", "rollout", "--limit", "1"); !strings.Contains(out, fmt.Sprintf("and %d more", len(losers)-1)) {
+	if out := exits(t, exitFailed, "plugin", "test", module, "--replay", file, "--config", other, "--name", "rollout", "--limit", "1"); !strings.Contains(out, fmt.Sprintf("and %d more", len(losers)-1)) {
 		t.Errorf("with a limit of 1: %s", out)
 	}
 
 	// Without a configuration the module has none, and --name says whose place it takes.
-	if out := souk(t, 0, "plugin", "test", module, "--replay", file, "--name", "rollout"); !strings.Contains(out, "0 change") {
+	if out := exits(t, 0, "plugin", "test", module, "--replay", file, "--name", "rollout"); !strings.Contains(out, "0 change") {
 		t.Errorf("without a configuration: %s", out)
 	}
-	if out := souk(t, exitFailed, "plugin", "test", module, "--replay", file, "--name", "quota"); !strings.Contains(out, `the recording has no plugin "quota": it has ["accounts" "allowlist" "rollout"]`) {
+	if out := exits(t, exitFailed, "plugin", "test", module, "--replay", file, "--name", "quota"); !strings.Contains(out, `the recording has no plugin "quota": it has ["accounts" "allowlist" "rollout"]`) {
 		t.Errorf("as a plugin that was not recorded: %s", out)
 	}
-	if out := souk(t, exitFailed, "plugin", "test", module, "--replay", module); !strings.Contains(out, "is no recording") {
+	if out := exits(t, exitFailed, "plugin", "test", module, "--replay", module); !strings.Contains(out, "is no recording") {
 		t.Errorf("a replay of a module: %s", out)
 	}
-	if out := souk(t, exitFailed, "plugin", "test", module, "--replay", filepath.Join(dir, "missing")); !strings.Contains(out, "--replay: open") {
+	if out := exits(t, exitFailed, "plugin", "test", module, "--replay", filepath.Join(dir, "missing")); !strings.Contains(out, "--replay: open") {
 		t.Errorf("a replay of nothing: %s", out)
 	}
 }
@@ -201,7 +200,7 @@ func TestShadowIsShown(t *testing.T) {
 	checkUpdates(t, s, coretest.Alice)
 	var out string
 	for end := time.Now().Add(bound); !strings.Contains(out, coretest.Alice); time.Sleep(5 * time.Millisecond) { // between looks
-		out = souk(t, 0, "plugin", "show", "next", "--admin", s.AdminURL())
+		out = exits(t, 0, "plugin", "show", "next", "--admin", s.AdminURL())
 		if time.Now().After(end) {
 			t.Fatalf("the shadow shows %s", out)
 		}
@@ -214,10 +213,10 @@ func TestShadowIsShown(t *testing.T) {
 			t.Errorf("the shadow shows %s\nwant %q", out, words)
 		}
 	}
-	if out := souk(t, 0, "plugin", "list", "--admin", s.AdminURL()); !strings.Contains(out, "select_version (shadow)") {
+	if out := exits(t, 0, "plugin", "list", "--admin", s.AdminURL()); !strings.Contains(out, "select_version (shadow)") {
 		t.Errorf("the list shows %s", out)
 	}
-	out = souk(t, 0, "explain", "--admin", s.AdminURL(), "--account", coretest.Alice, "--item", coretest.NotesItem+":1", "--os", "26.1")
+	out = exits(t, 0, "explain", "--admin", s.AdminURL(), "--account", coretest.Alice, "--item", coretest.NotesItem+":1", "--os", "26.1")
 	for _, words := range []string{"offered version 3.1 (" + coretest.NotesOld + ") by rollout: open; newer: bucket", "next (shadow)", "would change it to hold"} {
 		if !strings.Contains(out, words) {
 			t.Errorf("the explanation is %s\nwant %q", out, words)

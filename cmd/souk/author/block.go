@@ -55,8 +55,11 @@ func (r *Report) Block() string {
 		}
 	}
 	key("allow", texts(s.Allow))
-	if len(s.Hosts) > 0 {
+	switch {
+	case len(s.Hosts) > 0:
 		key("hosts", texts(s.Hosts))
+	case slices.Contains(s.Allow, "http"):
+		key("hosts", `[]  # name the servers that it asks, like "id.example.com"`)
 	}
 	if len(s.Config) > 0 {
 		var config bytes.Buffer

@@ -99,7 +99,10 @@ func Check(ctx context.Context, t *Target, max int64) (*Report, error) {
 		r.spec.Allow = o.Groups
 		if slices.Contains(s.Allow, "http") && len(s.Hosts) == 0 {
 			s.Hosts = []string{"localhost"} // it has to load; nothing is fetched
-			r.warn("it asks other servers: list their names below hosts")
+			r.warn("it asks other servers: name them in hosts")
+		}
+		if slices.Contains(s.Allow, "secret") && len(s.Secrets) == 0 {
+			r.warn("it reads secrets: say below [plugin.secrets] where they are")
 		}
 	}
 	kv := &reads{}
