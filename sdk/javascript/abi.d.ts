@@ -420,6 +420,17 @@ export interface ExchangeAnswer {
   reason?: string;
 }
 
+/** FetchRequest is what a guest asks of another server with http_fetch. It has
+ * the head of a verdict: a guest writes it. All strings are UTF-8, the body too. */
+export interface FetchRequest {
+  /** GET, HEAD, POST, PUT, PATCH or DELETE */
+  method?: string;
+  /** https, and its host on the plugin's list; http only to a listed host of this machine */
+  url?: string;
+  headers?: FetchHeader[];
+  body?: string;
+}
+
 /** FetchHeader is one header of a request or a response. */
 export interface FetchHeader {
   name: string;

@@ -148,9 +148,9 @@ function native(name, layout) {
         `(local.set $message (call $malloc (i32.const ${abi.MAX_FETCH_REQUEST})))`,
         "(br_if $failed (i32.eqz (local.get $message)))",
         `(br_if $failed (call $write_message (i32.const ${layout.record("FetchRequest")}) ${value} (local.get $message) (i32.const ${abi.MAX_FETCH_REQUEST})))`,
-        `(if (global.get $full) (then (local.set $n (i32.const ${abi.Code.DoesNotFit})) (br $answered)))`,
+        `(if (i32.eqz (global.get $written)) (then (local.set $n (i32.const ${abi.Code.DoesNotFit})) (br $answered)))`,
       );
-      given.push("(local.get $message)", "(global.get $out_size)");
+      given.push("(local.get $message)", "(global.get $written)");
       after.push("(call $free (local.get $message))");
     } else if (kind === "bytes") {
       params.push("i32", "i32");

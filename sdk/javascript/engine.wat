@@ -490,30 +490,50 @@
     (call $JS_FreePropertyEnum (global.get $context) (local.get $tab) (local.get $n))
     (local.get $bad))
 
-  ;; Writes a message that is no verdict; 1 = an exception. $out_size is its length.
+  ;; Writes a message that is no verdict; 1 = an exception. $written is its length, 0
+  ;; = it has no space. It may be called while a verdict is written, by a getter.
+  (global $written (mut i32) (i32.const 0))
   (func $write_message (param $of i32) (param $object i64) (param $to i32) (param $space i32) (result i32)
-    (global.set $out (local.get $to))
-    (global.set $out_space (local.get $space))
-    (global.set $out_size (i32.const 0))
-    (global.set $full (i32.const 0))
+    (local $out i32) (local $size i32) (local $out_space i32) (local $full i32) (local $bad i32)
+    (local.set $out (global.get $out))
+    (local.set $size (global.get $out_size))
+    (local.set $out_space (global.get $out_space))
+    (local.set $full (global.get $full))
+    (call $begin (local.get $to) (local.get $space))
     (local.set $of (i32.add (global.get $schema) (local.get $of)))
     (drop (call $reserve (i64.extend_i32_u (i32.load (local.get $of)))))
     (i32.store16 offset=4 (local.get $to) (i32.const @minor))
-    (if (call $put_record (global.get $answers) (local.get $of) (local.get $object) (i32.const 0)) (then (return (i32.const 1))))
+    (local.set $bad (call $put_record (global.get $answers) (local.get $of) (local.get $object) (i32.const 0)))
     (i32.store (local.get $to) (global.get $out_size))
-    (i32.const 0))
+    (global.set $written (select (i32.const 0) (global.get $out_size) (global.get $full)))
+    (global.set $out (local.get $out))
+    (global.set $out_size (local.get $size))
+    (global.set $out_space (local.get $out_space))
+    (global.set $full (local.get $full))
+    (local.get $bad))
+
+  (func $begin (param $to i32) (param $space i32)
+    (global.set $out (local.get $to))
+    (global.set $out_space (local.get $space))
+    (global.set $out_size (i32.const 0))
+    (global.set $full (i32.const 0)))
 
   ;; ---- JavaScript
 
   ;; Calls a function with one argument, which it takes over, and runs the jobs that
   ;; this has left.
   (func $run (param $f i64) (param $v i64) (result i64)
-    (local $r i64)
+    (local $r i64) (local $jobs i32)
     (i64.store (global.get $arguments) (local.get $v))
     (local.set $r (call $JS_Call (global.get $context) (local.get $f) (global.get $undefined) (i32.const 1) (global.get $arguments)))
     (call $JS_FreeValue (global.get $context) (local.get $v))
     (loop $jobs
-      (br_if $jobs (i32.gt_s (call $JS_ExecutePendingJob (global.get $runtime) (global.get $scratch)) (i32.const 0))))
+      (local.set $jobs (call $JS_ExecutePendingJob (global.get $runtime) (global.get $scratch)))
+      (br_if $jobs (i32.gt_s (local.get $jobs) (i32.const 0))))
+    (if (i32.lt_s (local.get $jobs) (i32.const 0))
+      (then
+        (call $JS_FreeValue (global.get $context) (local.get $r))
+        (return (global.get $exception))))
     (local.get $r))
 
   ;; What a hook returns when JavaScript has thrown: guest.js logs it and says which code.
@@ -537,10 +557,7 @@
     (local.set $v (call $run (local.get $handler) (local.get $v)))
     (if (call $is_exception (local.get $v)) (then (return (call $fail))))
     (if (i64.eq (local.get $v) (global.get $undefined)) (then (return (i64.const 0))))
-    (global.set $out (global.get $verdict))
-    (global.set $out_space (local.get $space))
-    (global.set $out_size (i32.const 0))
-    (global.set $full (i32.const 0))
+    (call $begin (global.get $verdict) (local.get $space))
     (drop (call $reserve (i64.const 32)))
     (i32.store16 offset=4 (global.get $out) (i32.const @minor))
     (local.set $bad (call $put_array (global.get $answers) (i32.const 16) (i32.add (global.get $schema) (local.get $item)) (local.get $v)))
@@ -558,11 +575,11 @@
   (func $configured (param $handler i64) (param $length i32) (result i64)
     (local $v i64) (local $n i32)
     (local.set $v (call $run (local.get $handler) (call $JS_NewStringLen (global.get $context) (global.get $buffer) (local.get $length))))
-    (if (i32.eqz (call $is_text (local.get $v))) (then (return (call $fail))))
-    (local.set $n (call $copy_text (local.get $v) (global.get $verdict) (i32.const @maxVerdict)))
+    (local.set $n (i32.const -2))
+    (if (call $is_text (local.get $v))
+      (then (local.set $n (call $copy_text (local.get $v) (global.get $verdict) (i32.const @maxVerdict)))))
+    (if (i32.lt_s (local.get $n) (i32.const 0)) (then (unreachable))) ;; no memory is left
     (call $JS_FreeValue (global.get $context) (local.get $v))
-    (if (i32.eq (local.get $n) (i32.const -2)) (then (return (call $fail))))
-    (if (i32.eq (local.get $n) (i32.const -1)) (then (return (i64.const @noSpace))))
     (if (result i64) (local.get $n)
       (then (call $at (global.get $verdict) (local.get $n)))
       (else (i64.const 0))))

@@ -1,5 +1,5 @@
-// The part of a plugin's module that engine.wat calls. build.js puts it in front of
-// the plugin.
+// What stands between engine.wat and a plugin's functions. build.js puts it in front
+// of the plugin.
 
 const kinds = [
   "a number from 0 to 65535",
@@ -18,13 +18,25 @@ function show(value) {
 }
 
 // complain says what is wrong with a value of an answer, or with its name.
-function complain(name, kind, value) {
+export function complain(name, kind, value) {
   if (kind === 7) throw new TypeError(`an answer has no ${name}`);
   throw new TypeError(`${name} is ${show(value)}, not ${kinds[kind]}`);
 }
 
 function message(e) {
   return e instanceof Error ? `${e.name}: ${e.message}` : `thrown: ${show(e)}`;
+}
+
+// answers asks a plugin's function: all its answers, or undefined.
+export function answers(name, handler, apps, request) {
+  const n = apps ? request.apps.length : 1;
+  const v = handler(request);
+  if (v === undefined) return undefined;
+  if (!apps) return [v];
+  if (!Array.isArray(v) || v.length !== n) {
+    throw new TypeError(`${name} returns ${show(v)}${Array.isArray(v) ? ` of ${v.length}` : ""}, not an array of ${n} answers`);
+  }
+  return v;
 }
 
 // start puts the determined in place of what isn't, and gives engine.wat its
@@ -46,13 +58,6 @@ export function start(host, configure, hooks) {
     }
     return wrong === undefined ? "" : `configure returns ${show(wrong)}, not undefined`;
   };
-  const handlers = hooks.map(([name, handler, apps]) => (request) => {
-    const n = apps ? request.apps.length : 1;
-    const v = handler(request);
-    if (v === undefined) return undefined;
-    if (!apps) return [v];
-    if (!Array.isArray(v) || v.length !== n) throw new TypeError(`${name} returns ${show(v)}, not an array of ${n} answers`);
-    return v;
-  });
+  const handlers = hooks.map(([name, handler, apps]) => (request) => answers(name, handler, apps, request));
   return [failed, complain, ...(configure ? [configured] : []), ...handlers];
 }

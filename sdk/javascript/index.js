@@ -55,6 +55,7 @@ function text(name, value) {
 
 // whole is a number of 64 bits with a sign.
 function whole(name, value) {
+  if (typeof value !== "bigint" && !Number.isSafeInteger(value)) throw new RangeError(`${name}: ${value} is no whole number`);
   const n = BigInt(value);
   if (n !== BigInt.asIntN(64, n)) throw new RangeError(`${name}: ${n} has more than 64 bits`);
   return n;
@@ -140,9 +141,12 @@ export function secretGet(name) {
   return v === Code.NotFound ? undefined : text("secretGet", v);
 }
 
-// httpFetch sends a request to another server and returns its answer.
+// httpFetch sends a request to another server, GET unless it says otherwise, and
+// returns its answer.
 export function httpFetch(request) {
-  return answer("httpFetch", host.http_fetch(request));
+  const response = answer("httpFetch", host.http_fetch({ method: "GET", ...request }));
+  if (response === undefined) throw new HostError("httpFetch", Code.Failed); // it is no record
+  return response;
 }
 
 // metricAdd adds to a counter that the operator sees.
