@@ -65,11 +65,11 @@ export declare function equalCt(a: string | Uint8Array, b: string | Uint8Array):
 
 /** A secret of the plugin's configuration, undefined if there is none; in signIn and
  * exchange only. */
-export declare function secretGet(name: string): string | undefined;
+export declare function secret(name: string): string | undefined;
 
 /** Sends a request to another server, GET unless it says otherwise, and returns its
  * answer; in signIn and exchange only. */
-export declare function httpFetch(request: FetchRequest): FetchResponse;
+export declare function fetch(request: FetchRequest): FetchResponse;
 
 /** Adds to a counter that the operator sees. */
 export declare function metricAdd(name: string, value?: number | bigint): void;

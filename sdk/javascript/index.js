@@ -135,17 +135,17 @@ export function equalCt(a, b) {
   return answer("equalCt", host.equal_ct(bytes("equalCt", a), bytes("equalCt", b))) === 1;
 }
 
-// secretGet returns a secret of the plugin's configuration, undefined if there is none.
-export function secretGet(name) {
-  const v = host.secret_get(bytes("secretGet", name));
-  return v === Code.NotFound ? undefined : text("secretGet", v);
+// secret returns a secret of the plugin's configuration, undefined if there is none.
+export function secret(name) {
+  const v = host.secret_get(bytes("secret", name));
+  return v === Code.NotFound ? undefined : text("secret", v);
 }
 
-// httpFetch sends a request to another server, GET unless it says otherwise, and
+// fetch sends a request to another server, GET unless it says otherwise, and
 // returns its answer.
-export function httpFetch(request) {
-  const response = answer("httpFetch", host.http_fetch({ method: "GET", ...request }));
-  if (response === undefined) throw new HostError("httpFetch", Code.Failed); // it is no record
+export function fetch(request) {
+  const response = answer("fetch", host.http_fetch({ method: "GET", ...request }));
+  if (response === undefined) throw new HostError("fetch", Code.Failed); // it is no record
   return response;
 }
 

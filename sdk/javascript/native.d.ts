@@ -9,7 +9,7 @@ export declare const metrics: Map<string, bigint>;
 /** The plugin's secrets. */
 export declare const secrets: Map<string, string>;
 
-/** Sets the function that answers httpFetch, with a response or a Code. */
+/** Sets the function that answers fetch, with a response or a Code. */
 export declare function serve(answer: (request: Required<FetchRequest>) => Partial<FetchResponse> | number): void;
 
 /** Empties everything, between two tests. */

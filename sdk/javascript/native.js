@@ -16,7 +16,7 @@ export const secrets = new Map(); // names to texts
 
 let server;
 
-// serve sets the function that answers httpFetch: it takes a request and returns a
+// serve sets the function that answers fetch: it takes a request and returns a
 // response, or a Code.
 export function serve(answer) {
   server = answer;

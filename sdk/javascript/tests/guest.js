@@ -39,7 +39,7 @@ const bad = {
 const good = {
   fine: (r) => r.apps.map(() => ({ decision: souk.Decision.Deny, code: 0xffffffff, reason: "größe \ud83d\udeab" })),
   halves: (r) => r.apps.map(() => ({ decision: 1.0, code: undefined, reason: "a\ud83db\udeabc\ud83d" })),
-  getter: (r) => r.apps.map(() => ({ decision: 1, get reason() { return souk.httpFetch({ url: "https://a/", body: "x".repeat(500) }).body; } })),
+  getter: (r) => r.apps.map(() => ({ decision: 1, get reason() { return souk.fetch({ url: "https://a/", body: "x".repeat(500) }).body; } })),
   abstain: () => undefined,
   random: (r) => r.apps.map(() => ({ decision: 1, reason: `${Math.random()} ${Math.random()}` })),
   clock: (r) => r.apps.map(() => ({ decision: 1, reason: `${Date.now()} ${new Date(0).getTimezoneOffset()} ${new Date(Date.now())}` })),
@@ -66,7 +66,7 @@ export function signIn(r) {
 
 export function exchange(r) {
   if (r.subjectToken === "told") return told()[0];
-  if (r.subjectToken === "fetch") seen(souk.httpFetch(JSON.parse(souk.kvGet("request"))));
+  if (r.subjectToken === "fetch") seen(souk.fetch(JSON.parse(souk.kvGet("request"))));
   else seen(r);
 }
 
@@ -132,12 +132,12 @@ function hostFunctions() {
   tries(() => souk.hmacSha256("key", "data"));
   tries(() => souk.equalCt("a", new Uint8Array([97])));
   tries(() => souk.equalCt("a", "b"));
-  tries(() => souk.secretGet("none"));
-  tries(() => souk.secretGet("one"));
+  tries(() => souk.secret("none"));
+  tries(() => souk.secret("one"));
   tries(() => souk.metricAdd("seen"));
   tries(() => souk.metricAdd("Seen", 2));
   tries(() => souk.log(souk.Level.Warn, "größe"));
-  tries(() => souk.httpFetch({ url: 5 }));
-  tries(() => souk.httpFetch({ uri: "" }));
+  tries(() => souk.fetch({ url: 5 }));
+  tries(() => souk.fetch({ uri: "" }));
   return all.join("\n");
 }
