@@ -9,8 +9,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -49,7 +52,7 @@ func open(t testing.TB, wasm []byte, log *journal, set func(*plugin.Spec)) *plug
 	souk.Reset()
 	s := plugin.DefaultSpec()
 	s.Name, s.Wasm, s.Instances = "guest", wasm, 1
-	s.Allow, s.Hosts = []string{"kv", "log", "password"}, []string{"id.example.com"}
+	s.Allow, s.Hosts = everything, []string{"id.example.com"}
 	if set != nil {
 		set(&s)
 	}
@@ -64,6 +67,9 @@ func open(t testing.TB, wasm []byte, log *journal, set func(*plugin.Spec)) *plug
 	t.Cleanup(func() { h.Close(context.Background()) })
 	return h
 }
+
+// everything is each group of host functions.
+var everything = []string{"log", "kv", "password", "crypto", "secret", "http", "metric"}
 
 var cache string // of compiled code, for all tests
 
@@ -108,7 +114,10 @@ func TestHostFunctions(t *testing.T) {
 	each(t, func(t *testing.T, wasm []byte) {
 		var log journal
 		h := open(t, wasm, &log, nil)
-		for i, step := range []struct{ do, key, old, value, reason string }{
+		for i, step := range []struct {
+			do, key, old, value, reason string
+			devices                     uint32
+		}{
 			{do: "bucket"},
 			{do: "kv_get", reason: "-1 "},
 			{do: "kv_put", value: "a value: größe", reason: "0"},
@@ -127,8 +136,15 @@ func TestHostFunctions(t *testing.T) {
 			{do: "kv_add", key: "counter", reason: "0 -14"},
 			{do: "kv_get", key: strings.Repeat("k", 257), reason: "-3 "},
 			{do: "kv_put", key: strings.Repeat("k", 257), reason: "-3"},
+			{do: "hmac", key: "Jefe", value: "what do ya want for nothing?", reason: "0 5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"}, // RFC 4231
+			{do: "equal", key: "größe", value: "größe", reason: "1"},
+			{do: "equal", key: "größe", value: "größer", reason: "0"},
+			{do: "metric", key: "asked", devices: 3, reason: "0"},
+			{do: "metric", key: "asked", devices: 4, reason: "0"},
+			{do: "metric", key: "asked", devices: 1 << 31, reason: "-3"}, // it only grows
+			{do: "metric", key: "Asked", devices: 1, reason: "-3"},
 		} {
-			r := abi.EntitleRequest{Head: head(), Apps: make([]abi.EntitleApp, 1)}
+			r := abi.EntitleRequest{Head: head(), Apps: []abi.EntitleApp{{Devices: step.devices}}}
 			r.Account, r.Territory, r.Organization = step.do, step.old, step.value
 			if step.key != "" {
 				r.Client = step.key
@@ -138,9 +154,12 @@ func TestHostFunctions(t *testing.T) {
 				t.Errorf("step %d, %s: %+v, the policy says %+v, want %q", i, step.do, got, want, step.reason)
 			}
 		}
+		if have := h.Plugins()[0].Metrics; len(have) != 1 || have["asked"] != 7 {
+			t.Errorf("the counters are %v, want 7 asked", have)
+		}
 		r := abi.EntitleRequest{Head: head(), Apps: make([]abi.EntitleApp, 1)}
-		// Passwords are for sign-ins: see TestSignIn.
-		for do, want := range map[string]string{"hash": "-3 ", "verify": "-3"} {
+		// Passwords, secrets and servers are for sign-ins and exchanges: see below.
+		for do, want := range map[string]string{"hash": "-3 ", "verify": "-3", "secret": "-3 ", "fetch": "-3 "} {
 			r.Account = do
 			if got, _ := entitle(t, h, r); got.Reason != want {
 				t.Errorf("%s in entitle: %+v, want it refused", do, got)
@@ -155,6 +174,119 @@ func TestHostFunctions(t *testing.T) {
 		r.Account, r.Purpose = "kv_put", abi.PurposeUpdate
 		if got, _ := entitle(t, h, r); got.Reason != "-3" {
 			t.Errorf("kv_put for an update: %+v, want it refused", got)
+		}
+	})
+}
+
+// TestEveryHostFunction gives all commands of the guests to each, and looks which
+// host functions they call: none of the contract may be missing.
+func TestEveryHostFunction(t *testing.T) {
+	each(t, func(t *testing.T, wasm []byte) {
+		g := start(t, wasm)
+		for _, do := range []string{
+			"bucket", "config", "log", "kv_put", "kv_get", "kv_swap", "kv_add", "kv_delete", "hash", "verify",
+			"hmac", "equal", "metric", "secret", "fetch",
+		} {
+			r := abi.EntitleRequest{Head: head(), Apps: make([]abi.EntitleApp, 2)}
+			r.Account = do
+			g.compare(t, do, "Entitle", r.Append(nil))
+		}
+		for _, f := range abi.Imports {
+			if !g.called[f.Name] {
+				t.Errorf("no command of the guest calls %s: every guest has to have one, and this suite to give it", f.Name)
+			}
+		}
+	})
+}
+
+// reply is what the server of TestSecretsAndServers says, and what the policy is
+// told natively.
+func reply(method, accept, souk, body string) (status int, headers [][2]string, text string) {
+	return 202, [][2]string{{"X-Accept", accept}, {"X-Method", method}, {"X-Souk", souk}}, "you said: " + body
+}
+
+// TestSecretsAndServers calls the host functions that are for sign-ins and
+// exchanges only, with a secret in a file and a server on this machine.
+func TestSecretsAndServers(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/none":
+			w.WriteHeader(http.StatusNoContent)
+			return
+		case "/binary":
+			w.Write([]byte{0xff})
+			return
+		}
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Errorf("the server reads the body: %v", err)
+		}
+		status, headers, text := reply(r.Method, r.Header.Get("Accept"), r.Header.Get("X-Souk"), string(b))
+		for _, h := range headers {
+			w.Header().Set(h[0], h[1])
+		}
+		w.WriteHeader(status)
+		io.WriteString(w, text)
+	}))
+	defer server.Close()
+	native := func(q *abi.FetchRequest, a *abi.FetchResponse) error {
+		switch q.URL {
+		case server.URL + "/none":
+			a.Status = http.StatusNoContent
+		case server.URL + "/binary":
+			return souk.ErrFailed
+		case server.URL + "/":
+			var accept, sent string
+			for _, h := range q.Headers {
+				switch h.Name {
+				case "accept":
+					accept = h.Value
+				case "x-souk":
+					sent = h.Value
+				}
+			}
+			status, headers, text := reply(q.Method, accept, sent, q.Body)
+			a.Status, a.Body = uint32(status), text
+			for _, h := range headers {
+				a.Headers = append(a.Headers, abi.FetchHeader{Name: strings.ToLower(h[0]), Value: h[1]})
+			}
+		default:
+			return souk.ErrRefused
+		}
+		return nil
+	}
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("wonderland, größer\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	each(t, func(t *testing.T, wasm []byte) {
+		h := open(t, wasm, nil, func(s *plugin.Spec) {
+			s.Hosts = append(s.Hosts, strings.TrimPrefix(server.URL, "http://"))
+			s.Secrets = plugin.Secrets{"key": {File: file}}
+		})
+		souk.SetSecret("key", "wonderland, größer")
+		souk.HandleFetch(native)
+		for _, step := range []struct{ token, of, reason string }{
+			{"secret", "key", "0 "},
+			{"secret", "other", "-1 "},
+			{"fetch", server.URL + "/", "0 202 x-accept text/plain x-method POST x-souk ß you said: key"},
+			{"fetch", server.URL + "/none", "0 204 "},
+			{"fetch", server.URL + "/binary", "-5 "},
+			{"fetch", "https://elsewhere.example.com/", "-3 "},
+			{"fetch", "http://id.example.com/", "-3 "},
+		} {
+			r := abi.ExchangeRequest{Head: head(), SubjectToken: step.token, SubjectTokenType: step.of}
+			var want abi.ExchangeVerdict
+			if err := policy.Exchange(&r, &want); err != nil {
+				t.Fatal(err)
+			}
+			c := h.Acquire()
+			c.Exchange = r
+			got, _, err := c.AskExchange(t.Context())
+			if err != nil || *got != want.Items[0] || !strings.HasPrefix(got.Reason, step.reason) {
+				t.Errorf("%s %s: %+v, %v, want %+v and %q", step.token, step.of, got, err, want.Items[0], step.reason)
+			}
+			c.Release()
 		}
 	})
 }
@@ -278,7 +410,8 @@ func TestConfigure(t *testing.T) {
 			}
 		}
 		s := plugin.DefaultSpec()
-		s.Name, s.Wasm, s.Allow, s.Config = "guest", wasm, []string{"kv", "log", "password"}, map[string]any{"refuse": true}
+		s.Name, s.Wasm, s.Allow, s.Hosts = "guest", wasm, everything, []string{"id.example.com"}
+		s.Config = map[string]any{"refuse": true}
 		_, err := plugin.Open(t.Context(), plugin.Options{Specs: []plugin.Spec{s}, Cache: cache, KV: func(string) (plugin.KV, error) { return &store{}, nil }})
 		if err == nil || !strings.HasSuffix(err.Error(), "config: told to refuse") {
 			t.Errorf("a configuration that is refused: %v", err)
@@ -341,7 +474,7 @@ func TestLargeQuestions(t *testing.T) {
 	})
 }
 
-// vectors are the golden vectors of the requests.
+// vectors are the golden vectors of the requests, and of what is fetched.
 func vectors(t *testing.T) (list []struct{ Name, Record, Wrong, Hex string }) {
 	t.Helper()
 	b, err := os.ReadFile("../abi/testdata/vectors.json")
@@ -355,7 +488,8 @@ func vectors(t *testing.T) (list []struct{ Name, Record, Wrong, Hex string }) {
 		t.Fatal(err)
 	}
 	for _, v := range file.Vectors {
-		if hook, ok := strings.CutSuffix(v.Record, "Request"); ok && hook != "Fetch" { // that is the guest's question
+		hook, ok := strings.CutSuffix(v.Record, "Request")
+		if ok && hook != "Fetch" || v.Record == "FetchResponse" { // a FetchRequest is the guest's question
 			list = append(list, v)
 		}
 	}
@@ -373,9 +507,30 @@ func TestVectors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			g.compare(t, v.Name, strings.TrimSuffix(v.Record, "Request"), msg)
+			if hook, ok := strings.CutSuffix(v.Record, "Request"); ok {
+				g.compare(t, v.Name, hook, msg)
+				continue
+			}
+			g.fetches(t, v.Name, msg)
+			for n := range len(msg) { // damaged: of another size than it says
+				g.fetches(t, fmt.Sprintf("%s, %d bytes", v.Name, n), msg[:n])
+			}
 		}
 	})
+}
+
+// fetches has the guest ask a server whose answer comes in these bytes.
+func (g *guest) fetches(t *testing.T, name string, msg []byte) {
+	t.Helper()
+	souk.HandleFetch(func(_ *abi.FetchRequest, a *abi.FetchResponse) error {
+		if a.Read(msg) != nil {
+			return souk.ErrFailed
+		}
+		return nil
+	})
+	g.answer = append([]byte{}, msg...)
+	r := abi.ExchangeRequest{Head: head(), SubjectToken: "fetch", SubjectTokenType: "https://id.example.com/"}
+	g.compare(t, name, "Exchange", r.Append(nil))
 }
 
 // TestRandomQuestions asks questions with values, flags and steps that no version
@@ -395,6 +550,7 @@ func TestRandomQuestions(t *testing.T) {
 				if grown := grow(msg); i%2 == 0 {
 					g.compare(t, fmt.Sprintf("question %d of %s with a longer fixed part", i, hook), hook, grown)
 				}
+				g.compare(t, fmt.Sprintf("question %d of %s with a shorter fixed part", i, hook), hook, shrink(r, msg))
 				binary.LittleEndian.PutUint32(msg[r.IntN(len(msg)/4)*4:], r.Uint32()) // damaged, perhaps
 				g.compare(t, fmt.Sprintf("question %d of %s, damaged", i, hook), hook, msg)
 			}
@@ -407,6 +563,15 @@ func TestRandomQuestions(t *testing.T) {
 func grow(msg []byte) []byte {
 	b := bytes.Clone(msg)
 	binary.LittleEndian.PutUint32(b[16:], uint32(len(b)))
+	return b
+}
+
+// shrink says of the last fields of the fixed part that they are none: the message
+// of a host that doesn't know them yet.
+func shrink(r *rand.Rand, msg []byte) []byte {
+	b := bytes.Clone(msg)
+	fixed := binary.LittleEndian.Uint32(b[16:])
+	binary.LittleEndian.PutUint32(b[16:], fixed-4*r.Uint32N((fixed-24)/4+1))
 	return b
 }
 

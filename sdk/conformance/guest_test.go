@@ -23,7 +23,11 @@ import (
 // guest is a module in the bare engine, which is how a test can ask what the host
 // never would: the bytes of another version, or no question at all. Its host
 // functions are those of the Go SDK outside of a plugin.
-type guest struct{ mod api.Module }
+type guest struct {
+	mod    api.Module
+	called map[string]bool // host functions
+	answer []byte          // of http_fetch, as they are; nil = the SDK's
+}
 
 func start(t *testing.T, wasm []byte) *guest {
 	t.Helper()
@@ -32,6 +36,7 @@ func start(t *testing.T, wasm []byte) *guest {
 	rt := wazero.NewRuntime(ctx)
 	t.Cleanup(func() { rt.Close(context.Background()) })
 	wasi_snapshot_preview1.MustInstantiate(ctx, rt)
+	g := &guest{called: map[string]bool{}}
 	env := rt.NewHostModuleBuilder(abi.ImportModule)
 	for _, f := range abi.Imports {
 		types := func(letters string) (list []api.ValueType) {
@@ -41,7 +46,13 @@ func start(t *testing.T, wasm []byte) *guest {
 			return list
 		}
 		env.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(_ context.Context, mod api.Module, stack []uint64) {
-			n := answer(f.Name, mod.Memory(), stack)
+			g.called[f.Name] = true
+			n := int32(len(g.answer))
+			if f.Name != "http_fetch" || g.answer == nil {
+				n = answer(f.Name, mod.Memory(), stack)
+			} else if !mod.Memory().Write(uint32(stack[2]), g.answer) {
+				panic("outside of the memory")
+			}
 			if f.Results != "" {
 				stack[0] = uint64(uint32(n))
 			}
@@ -54,7 +65,8 @@ func start(t *testing.T, wasm []byte) *guest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &guest{mod}
+	g.mod = mod
+	return g
 }
 
 // answer is a host function, by its name.
@@ -84,6 +96,40 @@ func answer(name string, mem api.Memory, stack []uint64) int32 {
 		return fill(2, b, err)
 	case "kv_put":
 		return code(souk.KVPut(string(get(0)), get(2), 0))
+	case "kv_delete":
+		return code(souk.KVDelete(string(get(0))))
+	case "kv_swap":
+		return code(souk.KVSwap(string(get(0)), get(2), get(4)))
+	case "kv_add":
+		sum, err := souk.KVAdd(string(get(0)), int64(stack[2]))
+		if err == nil && !mem.WriteUint64Le(uint32(stack[3]), uint64(sum)) {
+			panic("outside of the memory")
+		}
+		return code(err)
+	case "log":
+		souk.Log(abi.Level(stack[0]), string(get(1)))
+		return 0
+	case "hmac_sha256":
+		sum, err := souk.HMACSHA256(get(0), get(2))
+		return fill(4, sum, err)
+	case "equal_ct":
+		if souk.EqualCT(get(0), get(2)) {
+			return 1
+		}
+		return 0
+	case "secret_get":
+		s, err := souk.Secret(string(get(0)))
+		return fill(2, []byte(s), err)
+	case "http_fetch":
+		var q abi.FetchRequest
+		var a abi.FetchResponse
+		err := q.Read(get(0))
+		if err == nil {
+			err = souk.Fetch(&q, &a)
+		}
+		return fill(2, a.Append(nil), err)
+	case "metric_add":
+		return code(souk.MetricAdd(string(get(0)), int64(stack[2])))
 	case "password_hash":
 		hash, err := souk.PasswordHash(string(get(0)))
 		return fill(2, []byte(hash), err)
@@ -94,7 +140,7 @@ func answer(name string, mem api.Memory, stack []uint64) int32 {
 		}
 		return code(err)
 	}
-	return int32(abi.CodeRefused)
+	panic("there is no answer for " + name)
 }
 
 func code(err error) int32 {
@@ -103,6 +149,10 @@ func code(err error) int32 {
 		return 0
 	case errors.Is(err, souk.ErrNotFound):
 		return int32(abi.CodeNotFound)
+	case errors.Is(err, souk.ErrConflict):
+		return int32(abi.CodeConflict)
+	case errors.Is(err, souk.ErrFailed):
+		return int32(abi.CodeFailed)
 	}
 	return int32(abi.CodeRefused)
 }

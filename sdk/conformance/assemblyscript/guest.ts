@@ -51,6 +51,46 @@ function bytes(s: string): ArrayBuffer {
   return String.UTF8.encode(s);
 }
 
+// prove says the HMAC of a text, or a code.
+function prove(key: ArrayBuffer, data: string): string {
+  const sum = souk.hmacSha256(key, bytes(data));
+  let hex = "";
+  const list = Uint8Array.wrap(sum.value);
+  for (let i = 0; i < list.length; i++) hex += (list[i] < 16 ? "0" : "") + list[i].toString(16);
+  return code(sum.code) + " " + hex;
+}
+
+// secret proves that it knows a secret without telling it.
+function secret(name: string, data: string): string {
+  const got = souk.secret(name);
+  return got.good ? prove(got.value, data) : code(got.code) + " ";
+}
+
+function header(name: string, value: string): souk.FetchHeader {
+  const h = new souk.FetchHeader();
+  h.name = name;
+  h.value = value;
+  return h;
+}
+
+// fetch asks another server and says what it answered.
+function fetch(url: string, body: string): string {
+  const q = new souk.FetchRequest();
+  q.method = "POST";
+  q.url = url;
+  q.headers = [header("accept", "text/plain"), header("x-souk", "ß")];
+  q.body = body;
+  const got = souk.fetch(q);
+  const a = got.response;
+  let all = code(got.code) + " ";
+  if (a == null) return all;
+  all += join([number(a.status)]);
+  for (let i = 0; i < a.headers.length; i++) {
+    if (a.headers[i].name.startsWith("x-")) all += join([a.headers[i].name, a.headers[i].value]);
+  }
+  return all + a.body;
+}
+
 export function entitle(length: u32): u64 {
   return souk.entitle(length, (r, out) => {
     const account = r.head.account;
@@ -86,6 +126,16 @@ export function entitle(length: u32): u64 {
         d.reason = code(hash.code) + " " + hash.text;
       } else if (account == "verify") {
         d.reason = souk.passwordVerify(client, bytes(organization)).toString();
+      } else if (account == "hmac") {
+        d.reason = prove(bytes(client), organization);
+      } else if (account == "equal") {
+        d.reason = souk.equalCt(bytes(client), bytes(organization)) ? "1" : "0";
+      } else if (account == "metric") {
+        d.reason = code(souk.metricAdd(client, <i32>a.devices));
+      } else if (account == "secret") {
+        d.reason = secret(client, organization);
+      } else if (account == "fetch") {
+        d.reason = fetch(client, organization);
       } else {
         d.reason = head(r.head) + join([number(a.item), number(a.version), number(a.devicesItem), a.bundleId]);
       }
@@ -198,6 +248,14 @@ export function exchange(length: u32): u64 {
     } else if (r.subjectToken == "bad") {
       answer.outcome = souk.ExchangeOutcome.Refused;
       answer.reason = head(r.head);
+      out.push(answer);
+    } else if (r.subjectToken == "secret") {
+      answer.outcome = souk.ExchangeOutcome.Refused;
+      answer.reason = secret(r.subjectTokenType, r.head.client);
+      out.push(answer);
+    } else if (r.subjectToken == "fetch") {
+      answer.outcome = souk.ExchangeOutcome.Refused;
+      answer.reason = fetch(r.subjectTokenType, r.head.client);
       out.push(answer);
     }
   });

@@ -53,6 +53,43 @@ static void value(souk_line *line, int32_t n, const char *at) {
   if (n > 0) souk_add(line, (souk_text){at, (uint32_t)n});
 }
 
+// prove says the HMAC of a text, or a code.
+static void prove(souk_line *line, souk_text key, souk_text data) {
+  uint8_t sum[32];
+  char hex[64];
+  int32_t n = souk_hmac_sha256(key, data, sum);
+  for (uint32_t i = 0; i < 64; i++) hex[i] = "0123456789abcdef"[sum[i / 2] >> (4 - 4 * (i % 2)) & 15];
+  value(line, n < 0 ? n : 64, hex);
+}
+
+// secret proves that it knows a secret without telling it.
+static void secret(souk_line *line, souk_text name, souk_text data) {
+  char space[512];
+  int32_t n = souk_secret_get(name, space, sizeof space);
+  if (n < 0) value(line, n, space);
+  else prove(line, (souk_text){space, (uint32_t)n}, data);
+}
+
+// fetch asks another server and says what it answered.
+static void fetch(souk_line *line, souk_text url, souk_text body) {
+  static uint8_t space[4096];
+  static const souk_fetch_header headers[] = {{{"accept", 6}, {"text/plain", 10}}, {{"x-souk", 6}, {"\xC3\x9F", 2}}};
+  souk_fetch_request q = {.method = SOUK_TEXT("POST"), .url = url, .headers = {.items = headers, .count = 2}, .body = body};
+  souk_fetch_response a;
+  souk_text rest;
+  int32_t n = souk_http_fetch(&q, space, sizeof space, &a);
+  value(line, n, "");
+  if (n < 0) return;
+  number(line, a.status);
+  for (uint32_t i = 0; i < a.headers.count; i++) {
+    souk_fetch_header h = souk_fetch_header_at(a.headers, i);
+    if (!souk_after(h.name, SOUK_TEXT("x-"), &rest)) continue;
+    part(line, h.name);
+    part(line, h.value);
+  }
+  souk_add(line, a.body);
+}
+
 static int entitle(const souk_entitle_request *r, souk_answers *out) {
   souk_text account = r->head.account, client = r->head.client, organization = r->head.organization;
   if (IS(account, "error")) return 1;
@@ -86,6 +123,16 @@ static int entitle(const souk_entitle_request *r, souk_answers *out) {
       value(&line, souk_password_hash(client, space, sizeof space), space);
     } else if (IS(account, "verify")) {
       souk_add_number(&line, souk_password_verify(client, organization));
+    } else if (IS(account, "hmac")) {
+      prove(&line, client, organization);
+    } else if (IS(account, "equal")) {
+      souk_add_number(&line, souk_equal_ct(client, organization));
+    } else if (IS(account, "metric")) {
+      souk_add_number(&line, souk_metric_add(client, (int32_t)a.devices));
+    } else if (IS(account, "secret")) {
+      secret(&line, client, organization);
+    } else if (IS(account, "fetch")) {
+      fetch(&line, client, organization);
     } else {
       head(&line, &r->head);
       number(&line, a.item);
@@ -196,6 +243,12 @@ static int exchange(const souk_exchange_request *r, souk_answers *out) {
     souk_answer_exchange(out, (souk_exchange_answer){.outcome = SOUK_EXCHANGE_ACCEPTED, .account = SOUK_TEXT("person-1"), .reason = r->subject_token_type});
   } else if (IS(r->subject_token, "bad")) {
     head(&line, &r->head);
+    souk_answer_exchange(out, (souk_exchange_answer){.outcome = SOUK_EXCHANGE_REFUSED, .reason = souk_line_text(&line)});
+  } else if (IS(r->subject_token, "secret")) {
+    secret(&line, r->subject_token_type, r->head.client);
+    souk_answer_exchange(out, (souk_exchange_answer){.outcome = SOUK_EXCHANGE_REFUSED, .reason = souk_line_text(&line)});
+  } else if (IS(r->subject_token, "fetch")) {
+    fetch(&line, r->subject_token_type, r->head.client);
     souk_answer_exchange(out, (souk_exchange_answer){.outcome = SOUK_EXCHANGE_REFUSED, .reason = souk_line_text(&line)});
   }
   return 0;

@@ -55,6 +55,45 @@ fn text<'a>(b: &'a [u8]) -> &'a str {
     core::str::from_utf8(b).unwrap_or("")
 }
 
+/// Says the HMAC of a text, or a code.
+fn prove(line: &mut Line, key: &[u8], data: &str) {
+    let sum = souk::hmac_sha256(key, data.as_bytes());
+    line.number(code(&sum)).text(" ");
+    for b in sum.unwrap_or_default() {
+        for digit in [b >> 4, b & 15] {
+            line.text(text(&[b"0123456789abcdef"[digit as usize]]));
+        }
+    }
+}
+
+/// Proves that it knows a secret without telling it.
+fn secret(line: &mut Line, name: &str, data: &str) {
+    let mut space = [0; 512];
+    match souk::secret(name, &mut space) {
+        Ok(s) => prove(line, s.as_bytes(), data),
+        Err(code) => {
+            line.number(code.0.into()).text(" ");
+        }
+    }
+}
+
+/// Asks another server and says what it answered.
+fn fetch(line: &mut Line, url: &str, body: &str) {
+    let mut space = [0; 4096];
+    let headers = [FetchHeader { name: "accept", value: "text/plain" }, FetchHeader { name: "x-souk", value: "ß" }];
+    let q = FetchRequest { method: "POST", url, headers: List::from(&headers), body, ..Default::default() };
+    let a = souk::fetch(&q, &mut space);
+    line.number(code(&a)).text(" ");
+    if let Ok(a) = a {
+        number(line, a.status.into());
+        for h in a.headers.iter().filter(|h| h.name.starts_with("x-")) {
+            part(line, h.name);
+            part(line, h.value);
+        }
+        line.text(a.body);
+    }
+}
+
 fn entitle(r: &EntitleRequest, out: &mut EntitleAnswers) -> Result<(), Error> {
     let Head { account, client, organization, territory, .. } = r.head;
     if account == "error" {
@@ -101,6 +140,15 @@ fn entitle(r: &EntitleRequest, out: &mut EntitleAnswers) -> Result<(), Error> {
                 let same = souk::password_verify(client, organization.as_bytes());
                 line.number(if same == Ok(true) { 1 } else { code(&same) });
             }
+            "hmac" => prove(&mut line, client.as_bytes(), organization),
+            "equal" => {
+                line.number(souk::equal_ct(client.as_bytes(), organization.as_bytes()).into());
+            }
+            "metric" => {
+                line.number(code(&souk::metric_add(client, (a.devices as i32).into())));
+            }
+            "secret" => secret(&mut line, client, organization),
+            "fetch" => fetch(&mut line, client, organization),
             _ => {
                 head(&mut line, &r.head);
                 number(&mut line, a.item);
@@ -227,6 +275,14 @@ fn exchange(r: &ExchangeRequest, out: &mut ExchangeAnswers) -> Result<(), Error>
         "bad" => {
             let mut line = Line::new();
             head(&mut line, &r.head);
+            out.push(&ExchangeAnswer { outcome: ExchangeOutcome::REFUSED, reason: line.as_str(), ..Default::default() });
+        }
+        "secret" | "fetch" => {
+            let mut line = Line::new();
+            match r.subject_token {
+                "secret" => secret(&mut line, r.subject_token_type, r.head.client),
+                _ => fetch(&mut line, r.subject_token_type, r.head.client),
+            }
             out.push(&ExchangeAnswer { outcome: ExchangeOutcome::REFUSED, reason: line.as_str(), ..Default::default() });
         }
         _ => {}

@@ -5,6 +5,7 @@
 package policy
 
 import (
+	"encoding/hex"
 	"errors"
 	"strconv"
 	"strings"
@@ -70,6 +71,20 @@ func Entitle(r *abi.EntitleRequest, v *abi.EntitleVerdict) error {
 			if d.Reason = code(err); ok {
 				d.Reason = "1"
 			}
+		case "hmac":
+			sum, err := souk.HMACSHA256([]byte(r.Client), []byte(r.Organization))
+			d.Reason = code(err) + " " + hex.EncodeToString(sum)
+		case "equal":
+			d.Reason = "0"
+			if souk.EqualCT([]byte(r.Client), []byte(r.Organization)) {
+				d.Reason = "1"
+			}
+		case "metric":
+			d.Reason = code(souk.MetricAdd(r.Client, int64(int32(a.Devices))))
+		case "secret":
+			d.Reason = secret(r.Client, r.Organization)
+		case "fetch":
+			d.Reason = fetch(r.Client, r.Organization)
 		default:
 			d.Reason = head(&r.Head) + join(number(int64(a.Item)), number(int64(a.Version)), number(int64(a.DevicesItem)), a.BundleID)
 		}
@@ -158,8 +173,38 @@ func Exchange(r *abi.ExchangeRequest, v *abi.ExchangeVerdict) error {
 		v.Items = append(v.Items, abi.ExchangeAnswer{Outcome: abi.ExchangeAccepted, Account: "person-1", Reason: r.SubjectTokenType})
 	case "bad":
 		v.Items = append(v.Items, abi.ExchangeAnswer{Outcome: abi.ExchangeRefused, Reason: head(&r.Head)})
+	case "secret":
+		v.Items = append(v.Items, abi.ExchangeAnswer{Outcome: abi.ExchangeRefused, Reason: secret(r.SubjectTokenType, r.Client)})
+	case "fetch":
+		v.Items = append(v.Items, abi.ExchangeAnswer{Outcome: abi.ExchangeRefused, Reason: fetch(r.SubjectTokenType, r.Client)})
 	}
 	return nil
+}
+
+// secret proves that it knows a secret without telling it.
+func secret(name, data string) string {
+	s, err := souk.Secret(name)
+	if err != nil {
+		return code(err) + " "
+	}
+	sum, err := souk.HMACSHA256([]byte(s), []byte(data))
+	return code(err) + " " + hex.EncodeToString(sum)
+}
+
+// fetch asks another server and says what it answered.
+func fetch(url, body string) string {
+	q := abi.FetchRequest{Method: "POST", URL: url, Headers: []abi.FetchHeader{{Name: "accept", Value: "text/plain"}, {Name: "x-souk", Value: "ß"}}, Body: body}
+	var a abi.FetchResponse
+	if err := souk.Fetch(&q, &a); err != nil {
+		return code(err) + " "
+	}
+	s := code(nil) + " " + join(number(int64(a.Status)))
+	for i := range a.Headers {
+		if strings.HasPrefix(a.Headers[i].Name, "x-") {
+			s += join(a.Headers[i].Name, a.Headers[i].Value)
+		}
+	}
+	return s + a.Body
 }
 
 // head says what is in the head of a request, but for the account.
