@@ -55,6 +55,27 @@ function value(call) {
   return typeof v === "number" ? v + " " : "0 " + v;
 }
 
+// prove says the HMAC of a text, or a code.
+function prove(key, data) {
+  return value(() => Array.from(souk.hmacSha256(key, data), (b) => b.toString(16).padStart(2, "0")).join(""));
+}
+
+// secret proves that it knows a secret without telling it.
+function secret(name, data) {
+  const s = code(() => souk.secret(name));
+  return typeof s === "string" ? prove(s, data) : value(() => s);
+}
+
+// fetch asks another server and says what it answered.
+function fetch(url, body) {
+  const headers = [{ name: "accept", value: "text/plain" }, { name: "x-souk", value: "ß" }];
+  return value(() => {
+    const a = souk.fetch({ method: "POST", url, headers, body });
+    const own = a.headers.filter((h) => h.name.startsWith("x-")).flatMap((h) => [h.name, h.value]);
+    return join(number(a.status), ...own) + a.body;
+  });
+}
+
 export function entitle(r) {
   if (r.account === "error") throw new Error("told to fail");
   if (r.account === "abstain") return undefined;
@@ -92,6 +113,21 @@ export function entitle(r) {
         break;
       case "verify":
         d.reason = String(Number(code(() => souk.passwordVerify(r.client, r.organization))));
+        break;
+      case "hmac":
+        d.reason = prove(r.client, r.organization);
+        break;
+      case "equal":
+        d.reason = souk.equalCt(r.client, r.organization) ? "1" : "0";
+        break;
+      case "metric":
+        d.reason = String(code(() => souk.metricAdd(r.client, a.devices | 0)) ?? 0);
+        break;
+      case "secret":
+        d.reason = secret(r.client, r.organization);
+        break;
+      case "fetch":
+        d.reason = fetch(r.client, r.organization);
         break;
       default:
         d.reason = head(r) + join(number(a.item), number(a.version), number(a.devicesItem), a.bundleId);
@@ -174,6 +210,10 @@ export function exchange(r) {
       return { outcome: souk.ExchangeOutcome.Accepted, account: "person-1", reason: r.subjectTokenType };
     case "bad":
       return { outcome: souk.ExchangeOutcome.Refused, reason: head(r) };
+    case "secret":
+      return { outcome: souk.ExchangeOutcome.Refused, reason: secret(r.subjectTokenType, r.client) };
+    case "fetch":
+      return { outcome: souk.ExchangeOutcome.Refused, reason: fetch(r.subjectTokenType, r.client) };
   }
   return undefined;
 }

@@ -1,4 +1,4 @@
-// Package policy is what the four conformance guests do: they say the same in
+// Package policy is what the five conformance guests do: they say the same in
 // the same order, so that one suite runs over all of them. It uses every hook,
 // every field of every request and every host function; what to do is the
 // account of a question, or the login hint of a sign-in.
