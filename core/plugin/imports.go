@@ -109,12 +109,12 @@ func code(c abi.Code) uint64 { return uint64(uint32(c)) }
 func hostBucket(in *instance, stack []uint64) {
 	key, ok1 := in.text(stack[0], stack[1])
 	salt, ok2 := in.text(stack[2], stack[3])
-	in.charge(priceCall)
 	if !ok1 || !ok2 || len(key)+len(salt) > bucketBytes {
+		in.charge(priceCall)
 		stack[0] = code(abi.CodeRefused)
 		return
 	}
-	in.charge(uint64(len(key)+len(salt)) / priceByte)
+	in.charge(priceCall + uint64(len(key)+len(salt))/priceByte) // at once: a look at the counter takes longer than the sum
 	stack[0] = uint64(abi.Bucket(key, salt))
 }
 

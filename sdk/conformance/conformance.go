@@ -3,4 +3,4 @@
 // change five: what they say is in go/policy.
 package conformance
 
-//go:generate go run ../toolchain/build sdk/conformance sdk/examples
+//go:generate go run ../toolchain/build sdk/conformance

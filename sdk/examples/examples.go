@@ -5,6 +5,8 @@ package examples
 
 import _ "embed"
 
+//go:generate go run ../toolchain/build sdk/examples examples/extism
+
 var (
 	//go:embed go/guest.wasm
 	goModule []byte
