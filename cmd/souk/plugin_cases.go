@@ -43,6 +43,9 @@ func (c *pluginTest) Run(std *streams) error {
 	if len(c.Replay) > 0 {
 		return c.replay(context.Background(), std, t, max)
 	}
+	if err := c.idle(); err != nil {
+		return err
+	}
 	return c.cases(context.Background(), std, t, max)
 }
 

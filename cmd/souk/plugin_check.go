@@ -37,6 +37,9 @@ Exits with 1 and one sentence if a server would refuse the module.`
 
 // Run checks.
 func (c *pluginCheck) Run(std *streams) error {
+	if err := c.idle(); err != nil {
+		return err
+	}
 	t, max, err := c.target(c.File)
 	if err != nil {
 		return err
@@ -52,14 +55,19 @@ func (p *asPlugin) target(path string) (t *author.Target, max int64, err error) 
 	if t, err = author.TargetOf(path); err != nil {
 		return nil, 0, err
 	}
-	switch {
-	case p.Config != "":
-		max, err = configured(t, p.Config, p.Name)
-		return t, max, err
-	case p.Name != "":
-		return nil, 0, errors.New("--name: is of no use without --config")
+	if p.Config == "" {
+		return t, maxModule, nil
 	}
-	return t, maxModule, nil
+	max, err = configured(t, p.Config, p.Name)
+	return t, max, err
+}
+
+// idle refuses a name that names nothing.
+func (p *asPlugin) idle() error {
+	if p.Name != "" && p.Config == "" {
+		return errors.New("--name: is of no use without --config")
+	}
+	return nil
 }
 
 // configured makes a target one of the plugins of a config.toml.
