@@ -208,3 +208,30 @@ func BenchmarkStart(b *testing.B) {
 		entitle(b, h, 1, abi.Head{Account: "exit"})
 	}
 }
+
+// BenchmarkWatched is what a question costs the request that asks it when somebody
+// looks at it besides: the worker has the other cores.
+func BenchmarkWatched(b *testing.B) {
+	live := spec("live", handMade())
+	beside := live
+	beside.Name, beside.Shadow, beside.InsteadOf = "next", true, "live"
+	for _, c := range []struct {
+		name string
+		o    plugin.Options
+	}{
+		{"by nobody", plugin.Options{Specs: []plugin.Spec{live}}},
+		{"by a shadow", plugin.Options{Specs: []plugin.Spec{live, beside}}},
+		{"by a shadow of other devices", plugin.Options{Specs: []plugin.Spec{live, beside}, ShadowShare: 1}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			h := open(b, c.o)
+			b.ReportAllocs()
+			for b.Loop() {
+				c := h.Acquire()
+				fillCall(c)
+				c.AskSelectVersion(context.Background())
+				c.Release()
+			}
+		})
+	}
+}

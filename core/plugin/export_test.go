@@ -133,3 +133,6 @@ func Held(h *Host) (n int64) {
 	}
 	return n
 }
+
+// MaxJobs is how many questions wait to be looked at.
+const MaxJobs = maxJobs

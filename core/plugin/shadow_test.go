@@ -7,8 +7,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/core/unit"
 	"github.com/souk-market/souk/sdk/abi"
 )
 
@@ -332,5 +334,61 @@ func TestDryAsksShadows(t *testing.T) {
 	}
 	if i := info(t, h, "next"); i.Shadow.Questions != 0 || i.Hooks[0].Calls != 0 {
 		t.Errorf("a dry question was counted: %+v", i)
+	}
+}
+
+// reader is a shadow that waits for its kv as long as the store wants.
+func reader(kv *store) plugin.Spec {
+	g := newGuest()
+	g.imported("souk", "kv_get", "iiii", "i")
+	g.data = append(g.data, segment{16, []byte("key")})
+	s := shadow("next", "", g.hook("entitle", "i32.const 16 i32.const 3 i32.const 32 i32.const 8 call kv_get drop "+g.put(1024, decisions(deny))).wasm())
+	s.Allow, s.HostDeadline = []string{"kv"}, unit.Duration(time.Minute)
+	kv.waiting, kv.release = make(chan struct{}, 1000), make(chan struct{})
+	return s
+}
+
+// A shadow that is slow holds nobody up: what comes too fast isn't looked at, and
+// is counted.
+func TestShadowIsLate(t *testing.T) {
+	kv := &store{}
+	h := open(t, plugin.Options{Specs: []plugin.Spec{spec("live", decisive(allow, "yes")), reader(kv)}, KV: kv.open})
+	ask := func(n int) {
+		for range n {
+			if e := entitle(t, h, 1, abi.Head{})[0]; e.Decision != allow {
+				t.Fatalf("answered %+v while the shadow is late", e)
+			}
+		}
+	}
+	ask(1)
+	<-kv.waiting // the worker has it
+	const more = 44
+	ask(plugin.MaxJobs + more)
+	close(kv.release)
+	if s := info(t, h, "next").Shadow; s.Missed != more || s.Questions != 1+plugin.MaxJobs || s.Differed != s.Questions {
+		t.Errorf("the shadow is %+v, want %d questions and %d missed", s, 1+plugin.MaxJobs, more)
+	}
+	if n := plugin.Held(h); n != 0 {
+		t.Errorf("%d still hold on to the set", n)
+	}
+}
+
+// Nor does it hold up a swap of what it is beside, or the end.
+func TestShadowEndsInTheMiddle(t *testing.T) {
+	kv := &store{}
+	h, err := plugin.Open(t.Context(), plugin.Options{Specs: []plugin.Spec{spec("live", decisive(allow, "yes")), reader(kv)}, KV: kv.open})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		entitle(t, h, 1, abi.Head{})
+	}
+	<-kv.waiting
+	swap(t, h, "live", decisive(deny, "no"))
+	if e := entitle(t, h, 1, abi.Head{})[0]; e.Decision != deny {
+		t.Errorf("after a swap: %+v", e)
+	}
+	if err := h.Close(context.Background()); err != nil {
+		t.Errorf("Close: %v", err)
 	}
 }
