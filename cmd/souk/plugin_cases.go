@@ -18,7 +18,7 @@ type pluginTest struct {
 	asPlugin
 	Replay  []string `placeholder:"FILE" help:"Instead of cases: a recording of a server, as [plugins] record makes it. Of several the oldest first."`
 	Limit   int      `default:"100" placeholder:"N" help:"Name so many devices of a replay at most; 0 = all. Default: 100."`
-	Verbose bool     `short:"v" help:"Show what the plugin writes to the log, also for cases that pass."`
+	Verbose bool     `short:"v" help:"Show what the plugin answers, and what it writes to the log, also for cases that pass."`
 	JSON    bool     `name:"json" help:"Print JSON, for machines."`
 }
 
@@ -116,7 +116,7 @@ func (c *pluginTest) run(ctx context.Context, t *author.Target, file string, was
 	}
 	results, err := suite.Try(ctx, plugin.Options{Specs: []plugin.Spec{s}, Dir: t.Dir, MaxModule: int64(len(wasm))})
 	if err != nil {
-		return nil, author.Load(err, t.File, s.Name)
+		return nil, t.Refused(err)
 	}
 	return results, nil
 }
@@ -131,6 +131,11 @@ func (c *pluginTest) print(std *streams, results []cases.Result) {
 		fmt.Fprintf(std.out, "%s  %s  (%d fuel)\n", word, r.Case, r.Fuel)
 		for _, d := range r.Differences {
 			fmt.Fprintf(std.out, "      %s\n", printable(d))
+		}
+		if c.Verbose {
+			for _, answer := range r.Answers {
+				fmt.Fprintf(std.out, "      %s\n", printable(answer))
+			}
 		}
 		if c.Verbose || !r.Passed() {
 			for _, line := range r.Log {

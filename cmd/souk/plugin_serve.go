@@ -89,7 +89,7 @@ func (c *pluginServe) serve(ctx context.Context, std *streams, ready func(public
 	}
 	host, err := core.Open(ctx, c.config(std, t, o, wasm, dir))
 	if err != nil {
-		return author.Load(err, t.File, t.Spec.Name)
+		return t.Refused(err)
 	}
 	fmt.Fprintf(std.out, "public   %s\nadmin    %s\n", host.PublicURL(), host.AdminURL())
 	for _, h := range o.Hooks {

@@ -110,7 +110,7 @@ func Check(ctx context.Context, t *Target, max int64) (*Report, error) {
 		Specs: []plugin.Spec{s}, Dir: t.Dir, Timeless: true, MaxModule: int64(len(wasm)), KV: func(string) (plugin.KV, error) { return kv, nil },
 	})
 	if err != nil {
-		return nil, hint(Load(err, file, s.Name), o, s)
+		return nil, hint(t.Refused(err), o, s)
 	}
 	defer host.Close(context.WithoutCancel(ctx))
 	r.StartFuel = host.Plugins()[0].StartFuel

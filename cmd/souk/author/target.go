@@ -68,13 +68,19 @@ func (t *Target) Suite(file string) (*cases.Suite, error) {
 	return cases.Parse(file, text)
 }
 
-// Load makes the error of the load of one plugin that of a file.
-func Load(err error, file, name string) error {
+// Refused makes the error of the module's load that of a file, and says where an
+// author changes what it may.
+func (t *Target) Refused(err error) error {
 	text := err.Error()
-	for _, place := range []string{"plugin[0] " + name + ": ", "plugin[0]."} {
-		if cause, ok := strings.CutPrefix(text, place); ok {
-			return fmt.Errorf("%s: %s", file, cause)
+	for _, place := range []string{"plugin[0] " + t.Spec.Name + ": ", "plugin[0]."} {
+		cause, ok := strings.CutPrefix(text, place)
+		if !ok {
+			continue
 		}
+		if t.Project != nil && strings.Contains(cause, "allow list") {
+			cause += ", allow in " + t.Project.Path(File)
+		}
+		return fmt.Errorf("%s: %s", t.File, cause)
 	}
 	return err
 }

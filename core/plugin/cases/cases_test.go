@@ -101,6 +101,9 @@ expect = `+test.expect)
 		if r[0].String() != test.want {
 			t.Errorf("%s:\n got %s\nwant %s", test.name, r[0].String(), test.want)
 		}
+		if a := r[0].Answers; len(a) != 1 || a[0] != `choice 3.1.0, index 0, version 3, code 0, reason "open"` {
+			t.Errorf("%s: the answers are %q", test.name, a)
+		}
 		if err := cases.Failed(r); err == nil || err.Error() != test.want {
 			t.Errorf("%s: Failed = %v", test.name, err)
 		}
@@ -362,6 +365,7 @@ expect = "abstain"
 		{"account = \"error\"\nexpect = \"allow\"", `case "x": failed (error code: the guest answered code 1), want allow`},
 		{"account = \"error\"\nexpect = { failure = \"trap\" }", `case "x": failed (error code: the guest answered code 1), want trap`},
 		{"account = \"error\"\nexpect = { failure_contains = \"unreachable\" }", `case "x": failed (error code: the guest answered code 1), want "unreachable" in the reason`},
+		{"apps = [{}, {}]\naccount = \"error\"\nexpect = [\"allow\", \"deny\"]", `case "x": app 1: failed (error code: the guest answered code 1), want allow`},
 		{"account = \"kv_add\"\nclient = \"n\"\nkv_after = { n = 7 }\nexpect = \"deny\"", `case "x": kv "n" is the counter -7, want the counter 7`},
 		{"kv_after = { n = \"7\" }\nexpect = \"deny\"", `case "x": kv "n" is not there, want "7"; there is nothing`},
 		{"kv = { n = { a = 1, b = 2 } }\nkv_after = { n = false }\nexpect = \"deny\"", `case "x": kv "n" is "{\"a\":1,\"b\":2}", want none`},

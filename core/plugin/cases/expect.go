@@ -19,6 +19,24 @@ type answer struct {
 	fuel    uint64
 }
 
+// String writes the fields that aren't empty.
+func (a *answer) String(f form) string {
+	if a.failure != nil {
+		return fmt.Sprintf("failed (%v: %s)", a.failure.Kind, a.failure.Reason)
+	}
+	var parts []string
+	for _, field := range f.fields {
+		switch text := a.fields[field]; {
+		case text == "":
+		case field == f.head || field == "index" || field == "version" || field == "code":
+			parts = append(parts, field+" "+text)
+		default:
+			parts = append(parts, fmt.Sprintf("%s %q", field, text))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
 // form says how the answers of a hook are written and expected.
 type form struct {
 	head   string   // the field that `expect = "…"` is about
@@ -163,7 +181,7 @@ func (d *document) checkHead(path string, f form, q *question, app int, e expect
 // compare says how an answer differs from what is expected; nothing = it doesn't.
 func (e *expectation) compare(f form, a *answer) []string {
 	if a.failure != nil {
-		failed := fmt.Sprintf("failed (%v: %s)", a.failure.Kind, a.failure.Reason)
+		failed := a.String(f)
 		switch {
 		case e.failure == "":
 			return []string{failed + e.wanted(f)}

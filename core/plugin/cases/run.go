@@ -23,6 +23,7 @@ type Result struct {
 	Line        int      `json:"line"`
 	Fuel        uint64   `json:"fuel"`        // of the question that took most
 	Differences []string `json:"differences"` // none = passed; each begins with the step and the app where there are several
+	Answers     []string `json:"answers"`     // what the plugin said, in one line each
 	Log         []string `json:"log"`         // what the plugin wrote to the log; Try alone notes it
 }
 
@@ -121,13 +122,13 @@ func (s *Suite) answered(a Asker) error {
 }
 
 func (c *Case) run(ctx context.Context, a Asker, kv *KV) Result {
-	r := Result{Case: c.Name, Line: c.Line, Differences: []string{}, Log: []string{}}
+	r := Result{Case: c.Name, Line: c.Line, Differences: []string{}, Answers: []string{}, Log: []string{}}
 	if kv != nil {
 		kv.reset(c.kv)
 	}
 	state, owner := "", ""
 	for i := range c.steps {
-		s := &c.steps[i]
+		s := c.steps[i] // a copy: a suite may be run by several at a time
 		if kv != nil {
 			kv.at(time.UnixMilli(int64(s.head.NowMS)))
 		}
@@ -141,8 +142,12 @@ func (c *Case) run(ctx context.Context, a Asker, kv *KV) Result {
 		for app := range answers {
 			r.Fuel = max(r.Fuel, answers[app].fuel)
 			state = answers[app].fields["state"]
+			r.Answers = append(r.Answers, c.place(i, app)+answers[app].String(forms[s.hook]))
 			for _, d := range s.expect[app].compare(forms[s.hook], &answers[app]) {
 				r.Differences = append(r.Differences, c.place(i, app)+d)
+			}
+			if answers[app].failure != nil {
+				break // the answers about all apps failed, and for the same reason
 			}
 		}
 		if len(r.Differences) > 0 {
