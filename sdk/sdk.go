@@ -14,5 +14,5 @@ import "embed"
 //go:embed assemblyscript/assembly assemblyscript/native.js assemblyscript/package.json
 //go:embed c/*.h
 //go:embed examples/*/guest.go examples/*/guest.rs examples/*/guest.ts examples/*/guest.c examples/*/guest.wat
-//go:embed templates/*/guest.go templates/*/guest.rs templates/*/guest.ts templates/*/guest.c
+//go:embed templates/*/guest.go templates/*/guest.rs templates/*/guest.ts templates/*/guest.c templates/*/guest.wat
 var Files embed.FS

@@ -102,17 +102,13 @@ func (c *pluginTest) run(ctx context.Context, t *author.Target, file string, was
 	} else if err != nil {
 		return nil, err
 	}
-	s := t.Spec
-	s.Wasm = wasm
+	o, err := plugin.OutlineOf(wasm)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", t.File, err)
+	}
+	s := t.Loadable(wasm, o)
 	if suite.Config != nil && c.Config == "" {
 		s.Config = suite.Config
-	}
-	if t.AllowAll {
-		o, err := plugin.OutlineOf(wasm)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", t.File, err)
-		}
-		s.Allow = o.Groups
 	}
 	results, err := suite.Try(ctx, plugin.Options{Specs: []plugin.Spec{s}, Dir: t.Dir, MaxModule: int64(len(wasm))})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/souk-market/souk/cmd/souk/author"
@@ -89,7 +90,7 @@ func (c *pluginServe) serve(ctx context.Context, std *streams, ready func(public
 	}
 	host, err := core.Open(ctx, c.config(std, t, o, wasm, dir))
 	if err != nil {
-		return t.Refused(err)
+		return errors.New(strings.NewReplacer("server.listen:", "--listen:", "admin.listen:", "--admin:").Replace(t.Refused(err).Error()))
 	}
 	fmt.Fprintf(std.out, "public   %s\nadmin    %s\n", host.PublicURL(), host.AdminURL())
 	for _, h := range o.Hooks {
@@ -109,11 +110,7 @@ func (c *pluginServe) config(std *streams, t *author.Target, o plugin.Outline, w
 		config.Plugins.Cache = filepath.Join(cache, "souk", "plugins")
 	}
 	config.Log = slog.New(&decisions{slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelDebug})})
-	s := t.Spec
-	s.Wasm = wasm
-	if t.AllowAll {
-		s.Allow = o.Groups
-	}
+	s := t.Loadable(wasm, o)
 	config.Plugin = []plugin.Spec{s}
 	if !slices.Contains(o.Hooks, abi.HookSignIn) && s.Name != "accounts" { // somebody has to show a page
 		accounts := plugin.DefaultSpec()

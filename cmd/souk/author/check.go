@@ -92,19 +92,18 @@ func Check(ctx context.Context, t *Target, max int64) (*Report, error) {
 	for _, h := range o.Hooks {
 		r.Hooks = append(r.Hooks, h.String())
 	}
-	s.Wasm, s.Breaker, s.Instances = wasm, 0, 1
 	r.spec = s
 	if t.AllowAll {
-		s.Allow = o.Groups
 		r.spec.Allow = o.Groups
-		if slices.Contains(s.Allow, "http") && len(s.Hosts) == 0 {
-			s.Hosts = []string{"localhost"} // it has to load; nothing is fetched
-			r.warn("it asks other servers: name them in hosts")
-		}
-		if slices.Contains(s.Allow, "secret") && len(s.Secrets) == 0 {
-			r.warn("it reads secrets: say below [plugin.secrets] where they are")
-		}
 	}
+	if slices.Contains(r.spec.Allow, "http") && len(s.Hosts) == 0 {
+		r.warn("it asks other servers: name them in hosts")
+	}
+	if slices.Contains(r.spec.Allow, "secret") && len(s.Secrets) == 0 {
+		r.warn("it reads secrets: say below [plugin.secrets] where they are")
+	}
+	s = t.Loadable(wasm, o)
+	s.Breaker, s.Instances = 0, 1
 	kv := &reads{}
 	host, err := plugin.Open(ctx, plugin.Options{
 		Specs: []plugin.Spec{s}, Dir: t.Dir, Timeless: true, MaxModule: int64(len(wasm)), KV: func(string) (plugin.KV, error) { return kv, nil },

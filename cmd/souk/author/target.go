@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/souk-market/souk/core/plugin"
@@ -57,6 +58,20 @@ func (p *Project) target() *Target {
 		t.Cases = append(t.Cases, p.Path(name))
 	}
 	return t
+}
+
+// Loadable is the Spec with the module. Where nobody has said what it may, it may
+// import what it imports, and reaches no other server.
+func (t *Target) Loadable(wasm []byte, o plugin.Outline) plugin.Spec {
+	s := t.Spec
+	s.Wasm = wasm
+	if t.AllowAll {
+		s.Allow = o.Groups
+		if slices.Contains(s.Allow, "http") && len(s.Hosts) == 0 {
+			s.Hosts = []string{"plugin.invalid"} // RFC 2606 §2
+		}
+	}
+	return s
 }
 
 // Suite reads a file of cases.
