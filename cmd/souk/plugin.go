@@ -7,6 +7,7 @@ type pluginCommands struct {
 	Build pluginBuild `cmd:"" help:"Build a plugin, and check it."`
 	Test  pluginTest  `cmd:"" help:"Ask a plugin what its cases say, and compare the answers."`
 	Serve pluginServe `cmd:"" help:"Try a plugin in a server of its own, with an example app."`
+	SDK   pluginSDK   `cmd:"" name:"sdk" help:"Replace the SDK in a plugin's folder by that of this program."`
 	Check pluginCheck `cmd:"" help:"Look into a module: what it needs, what it costs, and what config.toml has to say."`
 	Bench pluginBench `cmd:"" help:"What a plugin costs: fuel and time of its questions, beside the engine's bare call."`
 

@@ -7,9 +7,9 @@ import (
 )
 
 type pluginNew struct {
-	Dir  string `arg:"" name:"name" help:"The folder to make; its name is the plugin's."`
-	Lang string `required:"" enum:"go,rust,assemblyscript,c,wat" placeholder:"LANGUAGE" help:"go, rust, assemblyscript, c or wat."`
-	Hook string `default:"select_version" placeholder:"HOOK" help:"The question that it answers: entitle, select_version, sign_in or exchange. Default: select_version."`
+	Dir  string   `arg:"" name:"name" help:"The folder to make; its name is the plugin's."`
+	Lang string   `required:"" enum:"go,rust,assemblyscript,c,wat" placeholder:"LANGUAGE" help:"go, rust, assemblyscript, c or wat."`
+	Hook []string `default:"select_version" placeholder:"HOOK" help:"The question that it answers: entitle, select_version, sign_in or exchange. Default: select_version."`
 }
 
 // Help says more than one line does.
@@ -21,7 +21,10 @@ once). The policy works as it is; change it and its cases together.`
 
 // Run makes the folder and says how to go on.
 func (c *pluginNew) Run(std *streams) error {
-	p, err := author.Create(c.Dir, c.Lang, c.Hook)
+	if len(c.Hook) != 1 {
+		return fmt.Errorf("--hook: a new plugin answers one question: begin with %s, and add the others to the source and to hooks in %s", c.Hook[0], author.File)
+	}
+	p, err := author.Create(c.Dir, c.Lang, c.Hook[0])
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package author_test
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -200,6 +201,49 @@ func TestMakeSaysWhatTheCompilerSays(t *testing.T) {
 	if _, err = p.Make(); err == nil || !strings.Contains(err.Error(), "guest.c doesn't exist: name what is built with source =") {
 		t.Errorf("without a source: %v", err)
 	}
+}
+
+func TestReplaceSDK(t *testing.T) {
+	for _, lang := range []string{"go", "c"} {
+		p := create(t, lang, "select_version")
+		before := tree(t, p.SDK())
+		if len(before) < 5 {
+			t.Fatalf("the SDK in %s has the files %v", lang, before)
+		}
+		if err := os.RemoveAll(p.SDK()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Make(); err == nil || !strings.Contains(err.Error(), `has no copy of the SDK: run "souk plugin sdk" there`) {
+			t.Errorf("a build without the SDK: %v", err)
+		}
+		if err := os.MkdirAll(filepath.Join(p.SDK(), "old"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.ReplaceSDK(); err != nil {
+			t.Fatal(err)
+		}
+		if after := tree(t, p.SDK()); !slices.Equal(before, after) {
+			t.Errorf("the SDK in %s has the files %v, had %v", lang, after, before)
+		}
+		if entries, err := filepath.Glob(filepath.Join(p.Dir, ".souk-*")); err != nil || len(entries) > 0 {
+			t.Errorf("ReplaceSDK leaves %v, %v", entries, err)
+		}
+	}
+}
+
+// tree are the files below a folder.
+func tree(t *testing.T, dir string) (files []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			files = append(files, file)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }
 
 func TestOpenRefuses(t *testing.T) {

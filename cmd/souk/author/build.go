@@ -46,9 +46,9 @@ func (p *Project) Make() (with string, err error) {
 // chain is the toolchain of the project's copy of the SDK, with the compiler of
 // this machine.
 func (p *Project) chain(l *language) (*toolchain.Toolchain, error) {
-	chains, err := toolchain.Read(p.Path(sdkDir))
+	chains, err := toolchain.Read(p.SDK())
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s has no copy of the SDK in %s: make a new project with \"souk plugin new\" and copy its %s here", p.Dir, sdkDir, sdkDir)
+		return nil, fmt.Errorf("%s has no copy of the SDK: run \"souk plugin sdk\" there", p.Dir)
 	} else if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (p *Project) chain(l *language) (*toolchain.Toolchain, error) {
 		}
 		return c.With(compiler, "sdk/assemblyscript/node_modules/", "node_modules/", "sdk/", sdkDir+"/sdk/"), nil
 	}
-	return nil, fmt.Errorf("%s/%s names no toolchain for %s: copy a newer %s here", sdkDir, toolchain.List, l.name, sdkDir)
+	return nil, fmt.Errorf("%s names no toolchain for %s: run \"souk plugin sdk\" to have the SDK of this program", filepath.Join(p.SDK(), toolchain.List), l.name)
 }
 
 // explain makes one sentence of the failures that a newcomer meets.

@@ -1,32 +1,18 @@
 package author
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"text/template"
 
 	"github.com/souk-market/souk/core/plugin"
-	"github.com/souk-market/souk/sdk"
 	"github.com/souk-market/souk/sdk/abi"
-	"github.com/souk-market/souk/sdk/toolchain"
 )
 
 const defaultHook = "select_version"
-
-// layout is what the files of a new project are written from.
-type layout struct {
-	Name, Lang, Source, Hook string
-	Allow                    string // as TOML
-	First                    string
-	Go                       string // version of go.mod
-	Asc                      string // version of the compiler
-	Command                  string // what builds it without souk
-}
 
 // Create makes a project in a folder that must not be there, or is empty. Its name
 // is the folder's.
@@ -62,17 +48,11 @@ func Create(dir, lang, hook string) (*Project, error) {
 	if err := write(filepath.Join(dir, l.source), source); err != nil {
 		return nil, err
 	}
-	for _, f := range files {
-		if f.lang != "" && f.lang != l.name || f.hook != "" && f.hook != hook {
-			continue
-		}
-		var text bytes.Buffer
-		if err := f.text.Execute(&text, v); err != nil {
-			return nil, err
-		}
-		if err := write(filepath.Join(dir, filepath.FromSlash(f.name)), text.Bytes()); err != nil {
-			return nil, err
-		}
+	if err := v.write(dir, l, files); err != nil {
+		return nil, err
+	}
+	if err := v.write(dir, l, sdkFiles); err != nil {
+		return nil, err
 	}
 	if err := l.copySDK(dir); err != nil {
 		return nil, err
@@ -100,161 +80,4 @@ func vacant(dir string) error {
 		return fmt.Errorf("%s is there and no folder: choose another name", dir)
 	}
 	return nil
-}
-
-// versions takes what is pinned from where the SDK has it.
-func (v *layout) versions(l *language) error {
-	text, err := fs.ReadFile(sdk.Files, "TOOLCHAINS")
-	if err != nil {
-		return err
-	}
-	chains, err := toolchain.Parse(text)
-	if err != nil {
-		return err
-	}
-	for _, c := range chains {
-		switch c.Language {
-		case "go": // go1.26.8: its modules work with every 1.26
-			major, rest, _ := strings.Cut(strings.TrimPrefix(c.Answers, "go"), ".")
-			minor, _, _ := strings.Cut(rest, ".")
-			v.Go = major + "." + minor
-		case "assemblyscript":
-			v.Asc = strings.TrimPrefix(c.Answers, "Version ")
-		}
-		if c.Language == l.name {
-			c = c.With("", "sdk/assemblyscript/node_modules/", "node_modules/", "sdk/", sdkDir+"/sdk/", "./$DIR", ".", "$SRC", l.source, "$OUT", "plugin.wasm", "$TMP/", "")
-			var lines []string
-			for _, run := range c.Runs {
-				lines = append(lines, strings.Join(append(append([]string{}, c.Env...), quoted(run)...), " "))
-			}
-			v.Command = strings.Join(lines, "\n")
-		}
-	}
-	return nil
-}
-
-// quoted puts words with spaces into quotes.
-func quoted(words []string) []string {
-	all := append([]string{}, words...)
-	for i, w := range all {
-		if strings.Contains(w, " ") {
-			all[i] = `"` + w + `"`
-		}
-	}
-	return all
-}
-
-// allows are what the templates may import, as TOML.
-var allows = map[string]string{
-	"entitle": "[]", "select_version": "[]", "sign_in": `["kv", "password"]`, "exchange": `["kv", "password"]`,
-}
-
-type file struct {
-	name, lang, hook string // "" = every
-	text             *template.Template
-}
-
-func text(s string) *template.Template {
-	return template.Must(template.New("").Parse(strings.TrimPrefix(s, "\n")))
-}
-
-// files are those of a project beside its source and the SDK.
-var files = []file{
-	{File, "", "", text(`
-# What ` + "`souk plugin`" + ` knows of this plugin.
-lang = "{{.Lang}}"
-source = "{{.Source}}"
-cases = ["cases.toml"]
-# build = ["make plugin.wasm"]  # commands of your own instead of the language's
-
-# Below are the keys of a [[plugin]] in the server's config.toml.
-name = "{{.Name}}"
-file = "plugin.wasm"
-hooks = ["{{.Hook}}"]
-allow = {{.Allow}}
-# [config]  # handed to the plugin
-`)},
-	{"cases.toml", "", "select_version", text(selectCases)},
-	{"cases.toml", "", "entitle", text(entitleCases)},
-	{"cases.toml", "", "sign_in", text(signInCases)},
-	{"cases.toml", "", "exchange", text(exchangeCases)},
-	{".gitignore", "", "", text(`
-plugin.wasm
-{{if eq .Lang "assemblyscript"}}node_modules/
-{{end}}{{if eq .Lang "rust"}}target/
-{{end}}`)},
-	{"README.md", "", "", text(`
-# {{.Name}}
-
-A plugin of Souk in {{.Lang}}. It answers ` + "`{{.Hook}}`" + `.
-
-{{if .First}}    {{.First}}    # once
-{{end}}    souk plugin build
-    souk plugin test
-    souk plugin serve   # a server that asks it, to try it out
-
-- ` + "`{{.Source}}`" + ` is the policy, ` + "`cases.toml`" + ` says what it has to answer, and
-  ` + "`souk-plugin.toml`" + ` what it may do and how it is configured.
-- ` + "`souk plugin build`" + ` makes ` + "`plugin.wasm`" + ` and prints the ` + "`[[plugin]]`" + ` block for the
-  server's ` + "`config.toml`" + `.
-- ` + "`souk/`" + ` is a copy of the SDK: ` + "`souk/sdk/ABI.md`" + ` has every record and host function.
-
-Without souk it is built with
-
-` + "```sh" + `
-{{.Command}}
-` + "```" + `
-`)},
-	{"go.mod", "go", "", text(`
-module example.com/{{.Name}}
-
-go {{.Go}}
-
-require github.com/souk-market/souk v0.0.0
-
-replace github.com/souk-market/souk => ./souk
-`)},
-	{"souk/go.mod", "go", "", text(`
-module github.com/souk-market/souk
-
-go {{.Go}}
-`)},
-	{"Cargo.toml", "rust", "", text(`
-# For editors, and for cargo: cargo build --release --target wasm32-unknown-unknown
-[package]
-name = "{{.Name}}"
-version = "0.1.0"
-edition = "2021"
-
-[lib]
-crate-type = ["cdylib"]
-path = "{{.Source}}"
-
-[dependencies]
-souk = { path = "souk/sdk/rust" }
-
-[profile.release]
-panic = "abort"
-lto = true
-strip = true
-codegen-units = 1
-
-[profile.dev]
-panic = "abort"
-`)},
-	{"package.json", "assemblyscript", "", text(`
-{
-  "name": "{{.Name}}",
-  "private": true,
-  "type": "module",
-  "scripts": { "build": "souk plugin build", "test": "souk plugin test" },
-  "devDependencies": { "assemblyscript": "{{.Asc}}" }
-}
-`)},
-	{"tsconfig.json", "assemblyscript", "", text(`
-{
-  "extends": "assemblyscript/std/assembly.json",
-  "include": ["*.ts"]
-}
-`)},
 }

@@ -19,10 +19,6 @@ import (
 	"github.com/souk-market/souk/sdk/toolchain"
 )
 
-// sdkDir is where a project has its copy of the SDK: like this repository, named
-// souk.
-const sdkDir = "souk"
-
 // language is one that a project can be written in.
 type language struct {
 	name   string
@@ -56,26 +52,6 @@ func languageOf(name string) (*language, error) {
 		}
 	}
 	return nil, fmt.Errorf("lang: %q is none of %s", name, strings.Join(Languages(), ", "))
-}
-
-// copySDK writes the SDK of the language below dir.
-func (l *language) copySDK(dir string) error {
-	for _, name := range append([]string{"TOOLCHAINS", "ABI.md"}, l.files...) {
-		err := fs.WalkDir(sdk.Files, name, func(file string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || strings.HasSuffix(file, "_test.go") || strings.Contains(file, "testdata/") {
-				return err
-			}
-			text, err := fs.ReadFile(sdk.Files, file)
-			if err != nil {
-				return err
-			}
-			return write(filepath.Join(dir, sdkDir, "sdk", filepath.FromSlash(file)), text)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // template is the source of a project that answers a hook.
