@@ -15,7 +15,7 @@ import (
 const root = "../.."
 
 // trees are where the repository has modules.
-var trees = []string{"sdk/conformance", "sdk/examples", "plugins", "core/plugin/bench", "examples/extism"}
+var trees = []string{"sdk/conformance", "sdk/examples", "plugins", "core/plugin/bench", "core/coretest/guests", "examples/extism"}
 
 func chains(t *testing.T) []*toolchain.Toolchain {
 	t.Helper()
@@ -83,7 +83,7 @@ func TestModulesAreReproducible(t *testing.T) {
 			for _, m := range modules(t, c) {
 				want, err := os.ReadFile(filepath.Join(root, m.Wasm))
 				if err != nil {
-					t.Errorf("%v: run go generate ./sdk/... ./plugins ./core/plugin/bench", err)
+					t.Errorf("%v: run go generate ./sdk/... ./plugins ./core/...", err)
 					continue
 				}
 				for _, where := range []string{root, elsewhere} {
@@ -92,7 +92,7 @@ func TestModulesAreReproducible(t *testing.T) {
 						t.Fatal(err)
 					}
 					if got, err := os.ReadFile(out); err != nil || !bytes.Equal(got, want) {
-						t.Errorf("%s built in %s has other bytes than the committed module: run go generate ./sdk/... ./plugins ./core/plugin/bench and commit (%v)", m.Source, where, err)
+						t.Errorf("%s built in %s has other bytes than the committed module: run go generate ./sdk/... ./plugins ./core/... and commit (%v)", m.Source, where, err)
 					}
 				}
 			}
@@ -103,7 +103,7 @@ func TestModulesAreReproducible(t *testing.T) {
 // copySource copies what the modules are built from.
 func copySource(t *testing.T, to string) {
 	t.Helper()
-	for _, part := range []string{"go.mod", "go.sum", "sdk", "plugins", "core/plugin/bench", "examples/extism"} {
+	for _, part := range []string{"go.mod", "go.sum", "sdk", "plugins", "core/plugin/bench", "core/coretest/guests", "examples/extism"} {
 		err := filepath.WalkDir(filepath.Join(root, part), func(path string, d fs.DirEntry, err error) error {
 			if err == nil && d.IsDir() && d.Name() == "node_modules" {
 				return filepath.SkipDir
