@@ -3,14 +3,52 @@
 package conformance_test
 
 import (
+	"math"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/core/plugin/bench"
 	"github.com/souk-market/souk/core/plugin/cases"
+	"github.com/souk-market/souk/sdk/examples"
 )
+
+// TestReadmeFuel holds the table of sdk/README.md to what a question takes.
+func TestReadmeFuel(t *testing.T) {
+	page, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var written []float64
+	for _, row := range regexp.MustCompile(`(?m)^\|.*B \| ([0-9 ]+) \| [0-9.]+ \|$`).FindAllSubmatch(page, -1) {
+		n, err := strconv.ParseFloat(strings.ReplaceAll(string(row[1]), " ", ""), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		written = append(written, n)
+	}
+	all := examples.All()
+	if len(written) != len(all) {
+		t.Fatalf("the table says %v, want one number for each of %d languages", written, len(all))
+	}
+	for i, e := range all {
+		s := plugin.DefaultSpec()
+		s.Name, s.Wasm = "guest", e.Wasm
+		p, err := bench.MeasurePlugin(t.Context(), bench.Options{Rounds: 1, Batch: time.Microsecond}, e.Language, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := p.Questions[len(p.Questions)-1]
+		if fuel := float64(last.Fuel); last.Question != "5 apps" || math.Abs(fuel-written[i]) > fuel/20 {
+			t.Errorf("%s: %s takes %.0f fuel, the table says %.0f", e.Language, last.Question, fuel, written[i])
+		}
+	}
+}
 
 // TestReadmeCases asks the examples what the page shows as cases.
 func TestReadmeCases(t *testing.T) {

@@ -16,6 +16,8 @@ var (
 	assemblyScriptModule []byte
 	//go:embed c/guest.wasm
 	cModule []byte
+	//go:embed javascript/guest.wasm
+	javaScriptModule []byte
 	//go:embed wat/guest.wasm
 	watModule []byte
 )
@@ -29,6 +31,7 @@ type Example struct {
 // All are those of sdk/README.md, in its order.
 func All() []Example {
 	return []Example{
-		{"go", goModule}, {"rust", rustModule}, {"assemblyscript", assemblyScriptModule}, {"c", cModule}, {"wat", watModule},
+		{"go", goModule}, {"rust", rustModule}, {"assemblyscript", assemblyScriptModule}, {"c", cModule},
+		{"javascript", javaScriptModule}, {"wat", watModule},
 	}
 }
