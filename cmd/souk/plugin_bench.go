@@ -58,7 +58,7 @@ func (c *pluginBench) Validate() error {
 // Run measures.
 func (c *pluginBench) Run(std *streams) error {
 	ctx := context.Background()
-	o := bench.Options{Rounds: c.Rounds}
+	o := bench.Options{Rounds: c.Rounds, Fuel: c.Against != ""}
 	if len(c.Files) == 0 {
 		return c.languages(ctx, o, std)
 	}

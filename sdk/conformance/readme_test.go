@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/plugin/bench"
@@ -39,7 +38,7 @@ func TestReadmeFuel(t *testing.T) {
 	for i, e := range all {
 		s := plugin.DefaultSpec()
 		s.Name, s.Wasm = "guest", e.Wasm
-		p, err := bench.MeasurePlugin(t.Context(), bench.Options{Rounds: 1, Batch: time.Microsecond}, e.Language, s)
+		p, err := bench.MeasurePlugin(t.Context(), bench.Options{Fuel: true}, e.Language, s)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,7 +25,7 @@ type Cost struct {
 	Question string  `json:"question"`
 	Fuel     uint64  `json:"fuel"`  // the most of all devices that asked
 	Limit    uint64  `json:"limit"` // what it may use
-	Time     Time    `json:"ns"`
+	Time     Time    `json:"ns"`    // 0 when only fuel was asked for
 	Ratio    float64 `json:"ratio"` // Time to a bare call of the module, the least of each; 0 = it needs the host, or a configuration
 	Native   float64 `json:"native"`
 	Failure  string  `json:"failure,omitempty"` // the first
@@ -58,7 +58,7 @@ func MeasurePlugin(ctx context.Context, o Options, name string, s plugin.Spec) (
 		if err := p.ask(ctx, hosted, &q, &cost); err != nil {
 			return nil, err
 		}
-		if cost.Failure == "" {
+		if cost.Failure == "" && !o.Fuel {
 			if err := p.time(ctx, o, hosted, &q, &cost, &s); err != nil {
 				return nil, err
 			}

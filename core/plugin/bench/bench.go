@@ -33,6 +33,7 @@ type Time struct {
 type Options struct {
 	Rounds int           // 0 = 20
 	Batch  time.Duration // of one subject in one round, about; 0 = 4ms
+	Fuel   bool          // of a plugin: fuel and memory only, no times
 }
 
 func (o Options) rounds() int {
