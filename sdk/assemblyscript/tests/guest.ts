@@ -1,13 +1,15 @@
 // The guest of the SDK's own tests.
 import * as souk from "../assembly/index";
+import { Kind, Value, parse, whole } from "../assembly/value";
 import { copy, dump } from "./dump_gen";
+import { quote } from "./quote";
 export { souk_abi_1, souk_buffer } from "../assembly/index";
 
 const space = heap.alloc(1 << 20);
 
 function place(s: string): u64 {
   const n = String.UTF8.byteLength(s);
-  String.UTF8.encodeUnsafe(changetype<usize>(s), s.length, space);
+  String.UTF8.encodeUnsafe(changetype<usize>(s), s.length, space, false, String.UTF8.ErrorMode.REPLACE);
   return ((<u64>space) << 32) | n;
 }
 
@@ -36,6 +38,33 @@ export function test_copy(length: u32): u64 {
 export function test_bucket(length: u32): u32 {
   const parts = String.UTF8.decodeUnsafe(souk.souk_buffer(0), length).split("|");
   return souk.bucket(parts[0], parts[1]);
+}
+
+// spell writes a value as JSON again; a number that is not whole as a list.
+function spell(v: Value): string {
+  if (v.kind == Kind.Text) return quote(v.text);
+  if (v.kind == Kind.Number) return v.whole >= 0 ? v.whole.toString() : "[" + quote(v.text) + "]";
+  if (v.kind == Kind.Bool) return v.isTrue ? "true" : "false";
+  if (v.kind == Kind.Null) return v.text;
+  const all: string[] = [];
+  for (let i = 0; i < v.values.length; i++) {
+    all.push((v.kind == Kind.Table ? quote(v.keys[i]) + ":" : "") + spell(v.values[i]));
+  }
+  return v.kind == Kind.Table ? "{" + all.join(",") + "}" : "[" + all.join(",") + "]";
+}
+
+export function test_value(length: u32): u64 {
+  const v = parse(String.UTF8.decodeUnsafe(souk.souk_buffer(0), length));
+  return place(v.wrong == "" ? spell(v) : v.wrong);
+}
+
+// parse alone, of what is too large to be spelled here: 1 = good.
+export function test_parses(length: u32): u32 {
+  return parse(String.UTF8.decodeUnsafe(souk.souk_buffer(0), length)).wrong == "" ? 1 : 0;
+}
+
+export function test_whole(length: u32): u64 {
+  return place(whole(String.UTF8.decodeUnsafe(souk.souk_buffer(0), length)).toString());
 }
 
 export function configure(length: u32): u64 {

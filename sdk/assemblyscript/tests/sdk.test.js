@@ -49,6 +49,88 @@ test("buckets", () => {
   }
 });
 
+const value = (json) => call("test_value", Buffer.from(json)).toString();
+
+test("values", () => {
+  const json = ' {"a": [1, 20 , 3.5e1,true,null,-1,9223372036854775808], "\\u0062\\n": {"c" : "\\ud83d\\udE80 \\u00df\\/"}, "d":{}, "e":[ ],"f":false} ';
+  const want = { a: [1, 20, ["3.5e1"], true, null, ["-1"], ["9223372036854775808"]], "b\n": { c: "🚀 ß/" }, d: {}, e: [], f: false };
+  assert.deepEqual(JSON.parse(value(json)), want);
+  assert.equal(value("9223372036854775807"), "9223372036854775807");
+  assert.equal(value('{"a":1,"a":2}'), '{"a":1,"a":2}');
+  assert.equal(value('"\\ud800"'), '"\ufffd"'); // half a character
+  for (const [digits, n] of [["0", "0"], ["7", "7"], ["07", "-1"], ["", "-1"], ["-1", "-1"], ["7x", "-1"], ["9223372036854775807", "9223372036854775807"], ["9223372036854775808", "-1"]]) {
+    assert.equal(call("test_whole", Buffer.from(digits)).toString(), n, digits);
+  }
+});
+
+test("what is no configuration", () => {
+  for (const [json, at, why] of [
+    ["", 0, "want a value"], [" ", 1, "want a value"], ["{", 1, 'want "'], ["[1,]", 3, "want a value"], ['{"a":1,}', 7, 'want "'],
+    ['{"a" 1}', 5, "want :"], ["{a:1}", 1, 'want "'], ["01", 1, "want the end"], ["1.", 2, "want a digit"], ["-", 1, "want a digit"],
+    ["+1", 0, "want a value"], ["1e", 2, "want a digit"], ["tru", 3, "want true"], ["nul1", 3, "want null"], ['"a', 2, 'want "'], ['"', 1, 'want "'],
+    ['"\\x"', 2, "there is no such escape"], ['"\\', 2, "there is no such escape"], ['"\\u12g4"', 5, "want four hexadecimal digits"], ['"\\n\\u12', 7, "want four hexadecimal digits"],
+    ['"\n"', 1, "a control character has to be escaped"], ['"\\t\u0001"', 3, "a control character has to be escaped"], ["\0", 0, "want a value"],
+    ["1 1", 2, "want the end"], ["[1}", 2, "want , or ]"], ['{"a":1]', 6, "want , or }"], ["ß", 0, "want a value"], ["\ufeff{}", 0, "want a value"], ["'a'", 0, "want a value"],
+  ]) {
+    assert.equal(value(json), `character ${at} of the JSON text: ${why}`, json);
+  }
+});
+
+// Bad input is an answer and no trap, however large it is.
+test("the bounds of a configuration", () => {
+  const deep = (n) => "[".repeat(n) + "]".repeat(n);
+  const list = (n) => "[" + "0,".repeat(n - 2) + "0]";
+  assert.equal(value(deep(65)), deep(65));
+  assert.equal(value(deep(66)), "character 65 of the JSON text: more than 64 lists and tables are within each other");
+  assert.match(value("[".repeat(60000)), /^character 65 of/);
+  assert.equal(value(list(16384)), list(16384));
+  assert.equal(value(list(16385)), "character 32767 of the JSON text: there are more than 16384 values");
+  const fits = (1 << 20) - 64;
+  const parses = (json) => {
+    const b = Buffer.from(json);
+    const at = plugin.exports.souk_buffer(b.length) >>> 0;
+    b.copy(Buffer.from(plugin.exports.memory.buffer, at, b.length));
+    return plugin.exports.test_parses(b.length);
+  };
+  assert.equal(parses('"' + "\\n".repeat(fits / 2 - 1) + '"'), 1);
+  assert.equal(parses('"' + "ß".repeat(fits / 2 - 1) + '"'), 1);
+  assert.equal(parses("[" + '{"a":[]},'.repeat(fits / 9 - 1) + "0]"), 0);
+  assert.equal(parses('"' + "\\".repeat(fits / 2)), 0);
+});
+
+// Whatever JSON.parse takes is taken, and nothing else.
+test("values, against JSON.parse", () => {
+  let state = 7;
+  const random = (n) => ((state = (Math.imul(state, 1103515245) + 12345) >>> 0) >>> 16) % n;
+  const seeds = ['{"a":[1,-2.5e+3,true,null],"b":{"c":"d\\u00e4\\n"}}', '[{"items":["1000001"],"n":0},"\\ud83d\\ude80",[[]]]', ' "x" ', "-0.1E2"];
+  const alphabet = '{}[]",:\\/bfnrtu0123456789+-.eEatlsxß \n\t\0';
+  // Numbers are compared as such: what is not whole comes back as a list of its text.
+  const like = (v) => {
+    if (typeof v === "number" || (Array.isArray(v) && v.length === 1 && /^-?\d[\d.eE+-]*$/.test(v[0]))) return 0;
+    if (typeof v === "string") return v.toWellFormed();
+    if (Array.isArray(v)) return v.map(like);
+    return v === null || typeof v !== "object" ? v : Object.fromEntries(Object.entries(v).map(([k, x]) => [k.toWellFormed(), like(x)]));
+  };
+  let good = 0;
+  for (let i = 0; i < 20000; i++) {
+    let json = seeds[random(seeds.length)];
+    for (let n = random(4); n > 0; n--) {
+      const at = random(json.length + 1);
+      json = json.slice(0, at) + alphabet[random(alphabet.length)].repeat(random(2)) + json.slice(at + random(3));
+    }
+    let want;
+    try {
+      want = JSON.parse(json);
+    } catch {}
+    const got = value(json);
+    assert.equal(got.startsWith("character "), want === undefined, JSON.stringify(json) + " " + got);
+    if (want === undefined) continue;
+    assert.deepEqual(like(JSON.parse(got)), like(want), json);
+    good++;
+  }
+  assert.ok(good > 1000 && good < 19000, `${good} of 20000 are JSON`);
+});
+
 const candidates = [{ version: "4" }, { version: "3" }];
 const ask = (account) => plugin.ask("select_version", { account, apps: [{ item: "1", candidates }, { candidates: [candidates[0]] }] });
 
