@@ -29,6 +29,10 @@ var (
 	//go:embed quota/quota.wasm
 	Quota []byte
 
+	// Region is the module of plugin region (hooks entitle and select_version).
+	//go:embed region/region.wasm
+	Region []byte
+
 	// Rollout is the module of plugin rollout (hook select_version).
 	//go:embed rollout/rollout.wasm
 	Rollout []byte
@@ -39,6 +43,7 @@ var modules = map[string][]byte{
 	"accounts":  Accounts,
 	"allowlist": Allowlist,
 	"quota":     Quota,
+	"region":    Region,
 	"rollout":   Rollout,
 }
 

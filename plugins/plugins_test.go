@@ -24,6 +24,7 @@ var shipped = map[string][]string{
 	"accounts":  {"kv", "password", "log"},
 	"allowlist": nil,
 	"quota":     nil,
+	"region":    nil,
 	"rollout":   nil,
 }
 
