@@ -32,7 +32,7 @@ func (m *Market) decide(ctx context.Context, q *Request, w *work, purpose abi.Pu
 
 // consult asks both questions.
 func (m *Market) consult(ctx context.Context, call *plugin.Call, w *work, head abi.Head) error {
-	if head.Purpose == abi.PurposeInstallToken && (call.Has(abi.HookEntitle) || w.account.Crowded()) {
+	if head.Purpose == abi.PurposeInstallToken && (call.Asks(abi.HookEntitle) || w.account.Crowded()) {
 		if err := m.leaveOut(ctx, w); err != nil {
 			return err
 		}
