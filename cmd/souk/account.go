@@ -134,6 +134,11 @@ func (f *adminFlags) askAccount(std *streams, q call) error {
 	if f.JSON {
 		return std.printJSON(a)
 	}
+	return std.table(cells("account", a.Account), a.rows())
+}
+
+// rows are an account as it is printed.
+func (a *account) rows() []string {
 	rows := []string{
 		cells("name", a.Name), cells("territory", a.Territory), cells("grants", strings.Join(a.Grants, " ")), cells("apps", fmt.Sprint(a.Items)),
 	}
@@ -143,7 +148,7 @@ func (f *adminFlags) askAccount(std *streams, q call) error {
 	for _, d := range a.Devices {
 		rows = append(rows, cells("device", d.Device+"  "+strings.Join(d.Items, " ")))
 	}
-	return std.table(cells("account", a.Account), rows)
+	return rows
 }
 
 type accountShow struct {
