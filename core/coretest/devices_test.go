@@ -48,6 +48,14 @@ func signedIn(t testing.TB, s *coretest.Server, account, client string) tokens {
 	return token(t, s, exchangeForm(s.SubjectToken(t, account), client)).granted(t, "exchange for "+account)
 }
 
+// devicesOf are so many devices that are signed in to an account.
+func devicesOf(t testing.TB, s *coretest.Server, account string, n int) []tokens {
+	t.Helper()
+	devices := make([]tokens, n)
+	atOnce(n, func(i int) { devices[i] = deviceOf(t, s, account) })
+	return devices
+}
+
 // install asks for install tokens.
 func install(t testing.TB, s *coretest.Server, access string, apps ...app) given {
 	t.Helper()
@@ -231,15 +239,12 @@ func TestRaceForTheLastPlace(t *testing.T) {
 	for _, config := range []map[string]any{{"per_item": 3}, {"per_account": 3}} {
 		t.Run(fmt.Sprint(config), func(t *testing.T) {
 			s := slow(t, config)
-			for round := range 3 {
+			for round := range 2 {
 				account := fmt.Sprintf("race-%d@example.com", round)
 				for range 2 {
 					install(t, s, deviceOf(t, s, account).access, notesNew).gives(t, "one before the race", []app{notesNew})
 				}
-				devices := make([]tokens, n)
-				for i := range devices {
-					devices[i] = deviceOf(t, s, account)
-				}
+				devices := devicesOf(t, s, account, n)
 				var won atomic.Int64
 				atOnce(n, func(i int) {
 					g := install(t, s, devices[i].access, notesNew)
@@ -260,10 +265,7 @@ func TestRaceWithoutALimit(t *testing.T) {
 	t.Parallel()
 	const n, account = 64, "crowd@example.com"
 	s := slow(t, map[string]any{"per_account": 200})
-	devices := make([]tokens, n)
-	for i := range devices {
-		devices[i] = deviceOf(t, s, account)
-	}
+	devices := devicesOf(t, s, account, n)
 	atOnce(n, func(i int) {
 		install(t, s, devices[i].access, notesNew, marketApp).gives(t, "one of many", []app{notesNew, marketApp})
 	})
@@ -277,13 +279,10 @@ func TestRaceInstallAgainstSigningOut(t *testing.T) {
 	t.Parallel()
 	s := slow(t, map[string]any{"per_account": 200})
 	for _, way := range []string{"/clients/", "/sessions"} {
-		for round := range 10 {
+		for round := range 5 {
 			account := fmt.Sprintf("leaving-%d-%d@example.com", len(way), round)
 			const n = 8
-			devices := make([]tokens, n)
-			for i := range devices {
-				devices[i] = deviceOf(t, s, account)
-			}
+			devices := devicesOf(t, s, account, n)
 			gone, end := clientOf(t, s, devices[0]), way
 			if way == "/clients/" {
 				end += gone
