@@ -169,7 +169,9 @@ func (c *Call) AskSignIn(ctx context.Context, owner string) (answer *abi.SignInA
 	c.request = c.SignIn.Append(c.request[:0])
 	defer c.forget()
 	for i := range c.SignIn.Fields {
-		c.secrets = append(c.secrets, c.SignIn.Fields[i].Value)
+		if f := &c.SignIn.Fields[i]; c.SignIn.Method != abi.SignInCallback || !told(f.Name) {
+			c.secrets = append(c.secrets, f.Value)
+		}
 	}
 	q := ask(abi.HookSignIn, &c.SignIn.Head)
 	q.random = c.Random
@@ -193,6 +195,11 @@ func (c *Call) AskSignIn(ctx context.Context, owner string) (answer *abi.SignInA
 	}
 	return nil, "", ErrAbstained
 }
+
+// told says whether a parameter of a callback is no secret: an operator has to
+// read in the log why another provider refused somebody (RFC 6749 §4.1.2.1, RFC
+// 9207).
+func told(name string) bool { return name == "error" || name == "error_description" || name == "iss" }
 
 // AskExchange asks whose subject token c.Exchange holds: the first plugin that
 // doesn't abstain says it. The error wraps ErrFailed or ErrAbstained.

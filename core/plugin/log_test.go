@@ -91,6 +91,14 @@ func TestWhatPeopleTypeIsNotLogged(t *testing.T) {
 	if strings.Contains(log, "correct") || strings.Contains(log, "horse") {
 		t.Errorf("the password is in the log:\n%s", log)
 	}
+	c := h.Acquire()
+	c.SignIn.LoginHint, c.SignIn.Method = "leak", abi.SignInCallback
+	c.SignIn.Fields = []abi.SubmittedField{{Name: "error", Value: "somebody"}, {Name: "password", Value: "battery"}}
+	c.AskSignIn(t.Context(), "full")
+	c.Release()
+	if log := j.String(); strings.Count(log, "somebody typed […]") != 2 || strings.Contains(log, "battery") {
+		t.Errorf("log:\n%swant the error of another provider, and nothing else that it sent", log)
+	}
 	if !strings.Contains(log, "somebody typed […]") || !strings.Contains(log, "panic: bad password […]") {
 		t.Errorf("log:\n%swant the rest of the lines", log)
 	}
