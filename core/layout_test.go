@@ -76,6 +76,7 @@ var only = map[string][]string{
 	"github.com/BurntSushi/toml":         {"core", "core/catalog", "core/plugin/cases", "cmd/souk"},
 	"github.com/alecthomas/kong":         {"cmd/souk"},
 	"golang.org/x/crypto":                {"core/plugin"},
+	"github.com/go-jose/go-jose/v4":      {"plugins/oidc"},
 	"github.com/microcosm-cc/bluemonday": {"core/server"},
 	"golang.org/x/term":                  {"cmd/souk"},
 	"github.com/prometheus":              {"core/admin"},

@@ -25,6 +25,10 @@ var (
 	//go:embed allowlist/allowlist.wasm
 	Allowlist []byte
 
+	// OIDC is the module of plugin oidc (hook sign_in).
+	//go:embed oidc/oidc.wasm
+	OIDC []byte
+
 	// Quota is the module of plugin quota (hook entitle).
 	//go:embed quota/quota.wasm
 	Quota []byte
@@ -42,6 +46,7 @@ var (
 var modules = map[string][]byte{
 	"accounts":  Accounts,
 	"allowlist": Allowlist,
+	"oidc":      OIDC,
 	"quota":     Quota,
 	"region":    Region,
 	"rollout":   Rollout,

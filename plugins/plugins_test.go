@@ -23,6 +23,7 @@ import (
 var shipped = map[string][]string{
 	"accounts":  {"kv", "password", "log"},
 	"allowlist": nil,
+	"oidc":      {"http", "kv", "log", "secret"},
 	"quota":     nil,
 	"region":    nil,
 	"rollout":   nil,
@@ -47,6 +48,9 @@ func configure(t *testing.T, name string, config map[string]any) error {
 	t.Helper()
 	s := plugin.DefaultSpec()
 	s.Name, s.Allow, s.Config = name, shipped[name], config
+	if slices.Contains(s.Allow, "http") {
+		s.Hosts = []string{"id.example.com"}
+	}
 	s.Wasm, _ = plugins.ByName(name)
 	s.StartDeadline = unit.Duration(time.Minute) // -race, and a busy machine
 	h, err := plugin.Open(t.Context(), plugin.Options{Specs: []plugin.Spec{s}, Cache: cache, KV: func(string) (plugin.KV, error) { return nil, nil }})
