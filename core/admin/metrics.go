@@ -169,8 +169,8 @@ func (c pluginCollector) Collect(out chan<- prometheus.Metric) {
 func collectHook(out chan<- prometheus.Metric, name string, h plugin.HookInfo) {
 	counter(out, descCalls, float64(h.Calls), name, h.Hook)
 	counter(out, descAbstained, float64(h.Abstained), name, h.Hook)
-	for kind, n := range h.Failures {
-		counter(out, descFailures, float64(n), name, h.Hook, kind)
+	for _, kind := range plugin.KindNames() { // also those that never happened: a rate needs a beginning
+		counter(out, descFailures, float64(h.Failures[kind]), name, h.Hook, kind)
 	}
 	counter(out, descWaits, float64(h.Waits), name, h.Hook)
 	counter(out, descWaited, float64(h.WaitedNS)/1e9, name, h.Hook)

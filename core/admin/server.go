@@ -140,16 +140,18 @@ func (s *Server) Close(ctx context.Context) error {
 // bodyLimit lets a request with the token send as much as its route takes. What
 // has no token is still refused by the guard; this keeps its body from being read.
 func (s *Server) bodyLimit(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	return fasthttp.RequestConfig{MaxRequestBodySize: s.taken(h)}
+	most, within := s.taken(h)
+	return fasthttp.RequestConfig{MaxRequestBodySize: most, ReadTimeout: within}
 }
 
-// taken is the most bytes of the body of a request.
-func (s *Server) taken(h *fasthttp.RequestHeader) int {
+// taken is the most bytes of the body of a request, and how long it may take to
+// arrive; 0 = as long as all others.
+func (s *Server) taken(h *fasthttp.RequestHeader) (most int, within time.Duration) {
 	m, missing := match(string(h.Method()), string(h.RequestURI()))
 	if missing == nil && s.authorized(string(h.Peek("Authorization"))) {
-		return s.largest(m.route)
+		return s.largest(m.route), m.route.within
 	}
-	return maxIgnored
+	return maxIgnored, 0
 }
 
 // largest is the most bytes of a body of a route, with the token.
@@ -164,7 +166,7 @@ func (s *Server) largest(rt *route) int {
 // before it sends it.
 func (s *Server) expected(r *fasthttp.RequestCtx) int {
 	mayWrite(r)
-	if r.Request.Header.ContentLength() > s.taken(&r.Request.Header) {
+	if most, _ := s.taken(&r.Request.Header); r.Request.Header.ContentLength() > most {
 		p := s.tooLarge(r)
 		p.write(r)
 		linger(r.Conn()) // it may have begun to send all the same

@@ -92,6 +92,7 @@ func TestMetrics(t *testing.T) {
 	m.is(t, checks, "souk_plugin_calls_total", "plugin=policy", "hook=select_version")
 	m.is(t, 0, "souk_plugin_abstained_total", "plugin=policy", "hook=entitle")
 	m.is(t, 1, "souk_plugin_failures_total", "plugin=policy", "hook=entitle", "kind=nonsense")
+	m.is(t, 0, "souk_plugin_failures_total", "plugin=policy", "hook=entitle", "kind=trap")
 	m.is(t, 0, "souk_plugin_waits_total", "plugin=policy", "hook=entitle")
 	m.is(t, 0, "souk_plugin_waited_seconds_total", "plugin=policy", "hook=entitle")
 	m.is(t, 1, "souk_plugin_breaker", "plugin=policy", "hook=entitle", "state=closed")
