@@ -141,7 +141,7 @@ func pluginFacts(p plugin.Info) []string {
 		cells("since", p.Since.Local().Format(time.RFC3339)),
 		cells("signed by", p.SignedBy),
 		cells("returns to", p.Previous),
-		cells("swapped", fmt.Sprintf("%d times; returned %d times by hand, %d because it failed", p.Swaps, p.Returns, p.SentBack)),
+		cells("swaps", fmt.Sprintf("%d; %d returns by hand, %d because the new module failed", p.Swaps, p.Returns, p.SentBack)),
 		cells("on error", p.OnError),
 		cells("may use", strings.Join(p.Allow, ", ")),
 		cells("instances", fmt.Sprintf("%d of %d, %s; started %d in the middle of a question", p.Instances, p.Slots, bytesOf(p.Memory), p.Restarts)),

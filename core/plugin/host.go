@@ -114,6 +114,9 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 		return nil, failed
 	}
 	h.mu.Lock()
+	for _, g := range loaded {
+		g.since = l.now()
+	}
 	h.publish(loaded)
 	h.mu.Unlock()
 	if l.cache != "" {

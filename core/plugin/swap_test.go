@@ -351,9 +351,17 @@ func TestASwapThatRunsOutOfTime(t *testing.T) {
 func TestAFailingModuleGoesBack(t *testing.T) {
 	var clock clock
 	var j journal
+	opened := clock.now()
 	h := open(t, plugin.Options{Specs: []plugin.Spec{spec("a", constant("entitle", decisions(allow)))}, Log: j.logger(), Now: clock.now})
+	if since := h.Plugins()[0].Since; !since.Equal(opened) {
+		t.Errorf("the first generation is there since %v, want %v", since, opened)
+	}
 	bad := newGuest().hook("entitle", "unreachable").wasm()
+	clock.add(time.Second)
 	swap(t, h, "a", bad)
+	if since := h.Plugins()[0].Since; !since.Equal(opened.Add(time.Second)) {
+		t.Errorf("the second generation is there since %v, want a second later than %v", since, opened)
+	}
 	failing := h.Plugins()[0].SHA256
 	for i := range 3 {
 		if got := entitle(t, h, 1, abi.Head{})[0]; got.Decision != deny || !got.Failed {
