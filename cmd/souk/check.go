@@ -43,7 +43,9 @@ func (c *checkCommand) Run(std *streams) error {
 	for _, p := range report.Plugins {
 		hooks := make([]string, len(p.Hooks))
 		for i, h := range p.Hooks {
-			hooks[i] = h.Hook
+			if hooks[i] = h.Hook; p.Shadow != nil {
+				hooks[i] += " (shadow)"
+			}
 		}
 		fmt.Fprintf(std.out, "plugin   %s: %s\n", p.Name, strings.Join(hooks, ", "))
 	}

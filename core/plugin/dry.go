@@ -35,7 +35,7 @@ func (in *instance) line(level slog.Level, text string) {
 	}
 }
 
-// logs says whether a line of the level debug is of use to anybody.
+// debugs says whether a line of the level debug is of use to anybody.
 func (in *instance) debugs() bool {
 	if a := in.asked.aside; a != nil && a.dry {
 		return a.keep
@@ -106,11 +106,11 @@ func (d *Dry) ask(ctx context.Context, g *generation, v verdict) (answered bool,
 	q.Verdicts = append(q.Verdicts, verdict)
 	switch a := v.(type) {
 	case *entitleAnswer:
-		a.Items = verdict.Decisions
-		answered = a.Items != nil
+		a.Items = append(a.Items[:0], verdict.Decisions...)
+		answered = len(a.Items) > 0
 	case *selectAnswer:
-		a.Items = verdict.Choices
-		answered = a.Items != nil
+		a.Items = append(a.Items[:0], verdict.Choices...)
+		answered = len(a.Items) > 0
 	}
 	return answered, verdict.Failure
 }

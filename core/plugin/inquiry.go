@@ -89,7 +89,7 @@ func (q *Inquiry) verdict() verdict {
 	return &selectAnswer{apps: q.selectVersion.Apps}
 }
 
-// Read takes over the items of a verdict as a guest wrote it.
+// read takes over the items of a verdict as a guest wrote it.
 func (v *Verdict) read(q *Inquiry, b []byte, g *generation) (wrong string) {
 	answer := q.verdict()
 	if wrong := answer.read(b, &g.spec); wrong != "" {

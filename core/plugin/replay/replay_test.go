@@ -166,13 +166,18 @@ func record(t testing.TB, most int64, specs ...plugin.Spec) (file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := uint64(0)
+	want, hooks := uint64(0), uint64(0)
+	for _, hook := range []abi.Hook{abi.HookEntitle, abi.HookSelectVersion} {
+		if h.Has(hook) {
+			hooks++
+		}
+	}
 	for range 2 {
 		for _, who := range people() {
 			ask(t, h, who, abi.PurposeInstallToken)
 			ask(t, h, who, abi.PurposeUpdate, "sub:plus")
 			// Let the worker have its turn: what comes too fast isn't recorded.
-			for want += 4; h.Recording().Recorded+h.Recording().Missed+h.Recording().Failed < want; {
+			for want += 2 * hooks; h.Recording().Recorded+h.Recording().Missed+h.Recording().Failed < want; {
 				time.Sleep(time.Millisecond) // between looks, not instead of them
 			}
 		}
@@ -504,4 +509,113 @@ func FuzzReader(f *testing.F) {
 			t.Errorf("the sums are wrong: %+v", r)
 		}
 	})
+}
+
+// edited is a recording after somebody, or some other host, has changed each record.
+func edited(t *testing.T, file string, change func(*replay.Record)) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	for line := range bytes.Lines(text) {
+		var r replay.Record
+		if err := json.Unmarshal(line, &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Request == nil {
+			out.Write(line)
+			continue
+		}
+		change(&r)
+		if err := json.NewEncoder(&out).Encode(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	name := filepath.Join(t.TempDir(), "edited.jsonl")
+	if err := os.WriteFile(name, out.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// What can't be compared is left out, and said.
+func TestNothingToCompareWith(t *testing.T) {
+	second := rollout(map[string]any{"while_held": "nothing"})
+	second.Name = "second"
+	file := record(t, 1<<30, rollout(nil), second)
+
+	late := edited(t, file, func(r *replay.Record) {
+		r.Plugins[0].Choices, r.Plugins[0].Failure = nil, &replay.Failure{Kind: plugin.KindDeadline.String(), Reason: "its deadline is over"}
+	})
+	if r := try(t, late, "rollout", rollout(nil)); r.Unanswered != r.Decisions || r.Decisions == 0 || r.Differs() {
+		t.Errorf("after deadlines: %+v, want that all are left out", r)
+	}
+	trapped := edited(t, file, func(r *replay.Record) {
+		r.Plugins[0].Choices, r.Plugins[0].Failure = nil, &replay.Failure{Kind: plugin.KindTrap.String(), Reason: "unreachable"}
+		r.Outcomes[0].Result, r.Outcomes[0].Version = plugin.ResultHold, 0
+	})
+	if r := try(t, trapped, "rollout", rollout(nil)); r.Unanswered != 0 || r.Changed == 0 {
+		t.Errorf("after traps: %+v, want that a module without them changes something", r)
+	}
+
+	// A chain that was cut off by a swap: what is behind it may have decided.
+	short := edited(t, file, func(r *replay.Record) { r.Plugins = r.Plugins[:1] })
+	if r := try(t, short, "rollout", rollout(nil)); r.Unknown != 0 || r.Same != r.Decisions {
+		t.Errorf("of the first alone, which decides: %+v", r)
+	}
+	silent := keeper(t)
+	silent.Hooks = []string{"entitle", "select_version"}
+	r := try(t, short, "rollout", silent)
+	for _, d := range r.List {
+		if d.Key == "abstain" {
+			t.Errorf("of the first alone, which abstains: %+v, want that it can't be told", d)
+		}
+	}
+	if r.Unknown == 0 {
+		t.Errorf("of the first alone, which abstains: %+v, want that it can't be told", r)
+	}
+	if r := try(t, file, "rollout", silent); r.Unknown != 0 {
+		t.Errorf("of both: %+v, want that all can be told", r)
+	}
+}
+
+// Lines that make no sense are left out, and counted.
+func TestDamagedRecords(t *testing.T) {
+	file := record(t, 1<<30, allowlist(), rollout(nil))
+	whole := try(t, file, "allowlist", allowlist())
+	for name, change := range map[string]func(*replay.Record){
+		"no question":           func(r *replay.Record) { r.Request = []byte("hello") },
+		"a question cut off":    func(r *replay.Record) { r.Request = r.Request[:len(r.Request)/2] },
+		"another app":           func(r *replay.Record) { r.Outcomes[0].Item++ },
+		"one outcome too few":   func(r *replay.Record) { r.Outcomes = r.Outcomes[1:] },
+		"a plugin of nobody":    func(r *replay.Record) { r.Plugins[0].Plugin = "nobody" },
+		"answered and failed":   func(r *replay.Record) { r.Plugins[0].Failure = &replay.Failure{Kind: "trap"} },
+		"a candidate too many":  func(r *replay.Record) { r.Plugins[0].Choices = []replay.Choice{{Choice: 2}} },
+		"a choice that is none": func(r *replay.Record) { r.Plugins[0].Choices = []replay.Choice{{Choice: -4}} },
+		"a decision that is none": func(r *replay.Record) {
+			r.Plugins[0].Choices, r.Plugins[0].Decisions = nil, []replay.Decision{{Decision: "maybe"}, {Decision: "allow"}}
+		},
+	} {
+		n := 0
+		damaged := edited(t, file, func(r *replay.Record) {
+			if r.Key == "person-1@example.com" {
+				n++
+				change(r)
+			}
+		})
+		r := try(t, damaged, "allowlist", allowlist())
+		if r.Damaged != n || r.Changed != 0 || r.Devices != whole.Devices-1 {
+			t.Errorf("%s: %d damaged of %d, %d changed, %d devices", name, r.Damaged, n, r.Changed, r.Devices)
+		}
+	}
+	long := edited(t, file, func(r *replay.Record) {
+		if r.Key == "person-1@example.com" {
+			r.Client = strings.Repeat("x", 9<<20)
+		}
+	})
+	if r := try(t, long, "allowlist", allowlist()); r.Damaged != 8 || r.Devices != whole.Devices-1 {
+		t.Errorf("lines that are too long: %+v", r)
+	}
 }
