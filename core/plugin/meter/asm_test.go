@@ -153,9 +153,9 @@ func (p *program) wasm() []byte {
 
 var errStopped = errors.New("stopped by the host")
 
-// host answers refill: with a slice, or with an end to it.
+// host answers refill: with slices, until the counter is not below zero, or with an end to it.
 type host struct {
-	slice   int64
+	slice   int64                // 0 is just what is owed
 	stopAt  int                  // the refill that panics; 0 is none
 	watch   func(mod api.Module) // called in each refill
 	refills int
@@ -171,8 +171,13 @@ func (h *host) refill(_ context.Context, mod api.Module, _ []uint64) {
 		panic(errStopped)
 	}
 	fuel := mod.ExportedGlobal(meter.FuelGlobal).(api.MutableGlobal)
-	fuel.Set(uint64(int64(fuel.Get()) + h.slice))
-	h.given += h.slice
+	owed := -int64(fuel.Get())
+	give := owed
+	if h.slice > 0 {
+		give = max(1, (owed+h.slice-1)/h.slice) * h.slice
+	}
+	fuel.Set(uint64(give - owed))
+	h.given += give
 }
 
 // used is the fuel that an instance took so far.

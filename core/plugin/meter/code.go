@@ -24,13 +24,16 @@ const (
 type body struct {
 	*rewriter
 	reader
-	locals  uint32 // parameters included
-	entry   int    // weight of the locals, parameters and results
-	blocks  int
-	frames  []frame
-	regions []region
-	checks  []check
-	edits   []edit
+	locals            uint32 // parameters included
+	entry             int    // weight of the locals, parameters and results
+	runs              int    // of declared locals: their number ends at counted, they themselves at declared
+	counted, declared int
+	turned            bool // some loop has a second around it, so there is one more local
+	blocks            int
+	frames            []frame
+	regions           []region
+	checks            []check
+	edits             []edit
 }
 
 // frame is a block that is open.
@@ -46,7 +49,10 @@ type frame struct {
 type region struct {
 	check  int // its last one
 	credit int
-	weight int // of all its instructions so far
+	weight int  // of all its instructions so far
+	before int  // for a loop, the edit in front of it
+	frame  int  // and its frame
+	quiet  bool // nobody else pays in it: no call, no loop within
 }
 
 // check is a check whose price waits for the region's end: it pays for most instructions, or for as many as there are
@@ -58,18 +64,31 @@ type check struct {
 	last   int // check of the region before it, or -1
 }
 
-// edit replaces the bytes between from and to by an instruction with an index, or, if op is zero, inserts a check.
+// edit changes the bytes between from and to.
 type edit struct {
 	from, to int
-	op       byte
-	arg      uint32 // the index, or the units to charge
+	arg      uint32 // of an instruction its index, of a check its units, of a label its number
+	kind     editKind
+	op       byte // of an instruction; the type of the loop that editBefore is in front of
+	turned   bool // the loop is quiet
 }
+
+type editKind byte
+
+const (
+	editInstruction editKind = iota // instead of what is there
+	editCheck
+	editBefore // this and the next two: see quiet.go
+	editLabel
+	editBehind
+)
 
 // read goes through the function whose content without the size is b.
 func (f *body) read(function int, b []byte) error {
 	f.reader = reader{buf: b}
 	f.blocks = 0
 	f.frames, f.regions, f.checks, f.edits = f.frames[:0], f.regions[:0], f.checks[:0], f.edits[:0]
+	f.turned = false
 
 	signature := f.types[f.funcs[function]]
 	declared := f.readLocals()
@@ -84,7 +103,9 @@ func (f *body) read(function int, b []byte) error {
 
 func (f *body) readLocals() int {
 	declared := 0
-	for range f.count("runs of locals", 2, len(f.buf)) {
+	f.runs = f.count("runs of locals", 2, len(f.buf))
+	f.counted = f.pos
+	for range f.runs {
 		n := f.u32()
 		f.valueType()
 		if uint64(declared)+uint64(n) > uint64(f.bounds.Locals) {
@@ -96,6 +117,7 @@ func (f *body) readLocals() int {
 	if f.allLocals += declared; f.allLocals > f.bounds.AllLocals {
 		f.failf("more than %d locals in all functions", f.bounds.AllLocals)
 	}
+	f.declared = f.pos
 	return declared
 }
 
@@ -118,13 +140,16 @@ func (f *body) leave() {
 		}
 		f.edits[c.edit].arg = uint32(1 + weight/perUnit)
 	}
+	if r.quiet && f.checks[r.check].last < 0 {
+		f.turn(r)
+	}
 }
 
 // insert puts a check at a place in the last region, which pays for that many instructions behind it.
 func (f *body) insert(at, most int) {
 	r := &f.regions[len(f.regions)-1]
 	f.checks = append(f.checks, check{edit: len(f.edits), most: most, before: r.weight, last: r.check})
-	f.edits = append(f.edits, edit{from: at, to: at})
+	f.edits = append(f.edits, edit{from: at, to: at, kind: editCheck})
 	r.check, r.credit = len(f.checks)-1, most
 	f.stats.Checks++
 }
@@ -157,8 +182,17 @@ func (f *body) open(at int, op byte) {
 		f.failf("more than %d blocks", f.bounds.Blocks)
 		return
 	}
+	if f.err != nil {
+		return
+	}
 	if op == opLoop {
+		f.disturb()
+		kind := f.buf[at+1] // of one byte, and no index of a type: a loop without parameters
+		f.edits = append(f.edits, edit{from: at, to: at, kind: editBefore, op: kind})
 		f.enter(op)
+		r := &f.regions[len(f.regions)-1]
+		r.before, r.frame = len(f.edits)-2, len(f.frames)-1
+		r.quiet = f.pos == at+2 && kind&0x40 != 0 && int(f.locals) < f.bounds.Locals && f.blocks <= turning
 		f.stats.Loops++
 		return
 	}
@@ -202,11 +236,16 @@ func (f *body) close(at int) {
 
 // label reads the target of a branch.
 func (f *body) label() {
+	at := f.pos
 	n := f.index("label", len(f.frames))
 	if f.err != nil {
 		return
 	}
-	b := &f.frames[len(f.frames)-1-int(n)]
+	target := len(f.frames) - 1 - int(n)
+	if r := &f.regions[len(f.regions)-1]; r.quiet && target < r.frame {
+		f.edits = append(f.edits, edit{from: at, to: f.pos, arg: n, kind: editLabel})
+	}
+	b := &f.frames[target]
 	if b.op == opLoop {
 		return
 	}
@@ -271,6 +310,7 @@ func (f *body) instruction() {
 		}
 		f.spend(at, weight)
 		f.resume()
+		f.disturb()
 		return
 	case immTypes:
 		if n := f.byte(); f.err == nil && n != 1 {
@@ -325,9 +365,11 @@ func (f *body) reference(at int, op byte) {
 		f.spend(at, outside)
 	case i < f.importedFuncs:
 		f.spend(at, outside+f.types[f.funcs[i]].values())
+		f.disturb()
 	default:
 		f.spend(at, 1)
 		f.resume()
+		f.disturb()
 	}
 	if i >= f.importedFuncs {
 		f.replace(at, op, f.shift(uint32(i)))
@@ -425,6 +467,9 @@ func (f *body) dataIndex() uint32 { return f.index("data segment", max(f.dataCou
 
 // meter puts a call of a helper before an instruction that began there, or in its place.
 func (f *body) meter(at int, h helper) {
+	if h.kind != helpNothing {
+		f.disturb()
+	}
 	switch h.kind {
 	case helpNothing:
 	case helpGrow, helpTable:

@@ -10,8 +10,9 @@
 // # How
 //
 // The module gets a mutable i64 global, exported as [FuelGlobal], and imports [ImportModule].[ImportRefill]. A check
-// subtracts its price from the global and calls refill when that leaves it below zero. The host then adds a slice, or
-// panics, which ends the call. It should add and not set: what a check took below zero was used.
+// subtracts its price from the global and calls refill when that leaves it below zero. The host then adds a slice, enough
+// to bring it back to zero at least, or panics, which ends the call. It has to add and not to set: what a check took below
+// zero was used.
 //
 // There is a check at the entry of every function, at the head of every loop and, so that long straight code has no
 // stretch without one, wherever a path may have met 128 instructions since the last. The counter starts at zero, so the

@@ -24,6 +24,7 @@ const (
 	opIf           = 0x04
 	opElse         = 0x05
 	opEnd          = 0x0b
+	opBr           = 0x0c
 	opBrIf         = 0x0d
 	opReturn       = 0x0f
 	opCall         = 0x10
@@ -115,7 +116,7 @@ var immediates = func() (t [256]immediate) {
 	set(immBlock, opBlock, opIf)
 	t[opElse] = immElse
 	t[opEnd] = immEnd
-	set(immLabel, 0x0c, opBrIf)
+	set(immLabel, opBr, opBrIf)
 	t[0x0e] = immLabels
 	t[opReturn] = immNone
 	t[opCall] = immFunction

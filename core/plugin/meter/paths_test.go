@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/souk-market/souk/core/plugin/meter"
 	"github.com/tetratelabs/wazero/api"
 )
 
@@ -91,13 +90,18 @@ func stretch(t *testing.T, p *program) int64 {
 		now := int64(mod.ExportedGlobal("work").Get())
 		longest = max(longest, now-done)
 		done = now
-		if paid := -int64(mod.ExportedGlobal(meter.FuelGlobal).Get()); done > 16*paid {
+		if paid := h.used(mod); done > 16*paid {
 			t.Errorf("%d instructions done for %d units", done, paid)
 		}
 	}
 	mod := start(t, h, p)
 	if _, err := mod.ExportedFunction("f").Call(t.Context()); err == nil {
-		longest = max(longest, int64(mod.ExportedGlobal("work").Get())-done)
+		work := int64(mod.ExportedGlobal("work").Get())
+		longest = max(longest, work-done)
+		original := plain(t, p.wasm())
+		if _, err := original.ExportedFunction("f").Call(t.Context()); err != nil || int64(original.ExportedGlobal("work").Get()) != work {
+			t.Errorf("metered it does %d, not metered %d, %v", work, int64(original.ExportedGlobal("work").Get()), err)
+		}
 	}
 	return longest
 }

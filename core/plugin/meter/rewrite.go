@@ -100,14 +100,30 @@ func (w *rewriter) lendConstant(c constant) {
 // append writes the function with its edits made.
 func (f *body) append(b []byte) []byte {
 	at := 0
+	if f.turned {
+		b = append(appendU32(b, uint32(f.runs+1)), f.buf[f.counted:f.declared]...)
+		b = append(b, 1, typeI64)
+		at = f.declared
+	}
 	for _, e := range f.edits {
 		b = append(b, f.buf[at:e.from]...)
 		at = e.to
-		if e.op == 0 {
+		switch {
+		case e.kind == editInstruction:
+			b = appendU32(append(b, e.op), e.arg)
+		case e.kind == editLabel && e.turned:
+			b = appendU32(b, e.arg+1)
+		case e.kind == editLabel:
+			b = appendU32(b, e.arg)
+		case e.kind == editCheck && e.turned:
+			b = f.appendTurn(b, e.arg)
+		case e.kind == editCheck:
 			b = f.appendCheck(b, e.arg)
-			continue
+		case e.kind == editBefore && e.turned:
+			b = f.appendBefore(b, e.op, e.arg)
+		case e.kind == editBehind:
+			b = append(b, opEnd)
 		}
-		b = appendU32(append(b, e.op), e.arg)
 	}
 	return append(b, f.buf[at:]...)
 }
