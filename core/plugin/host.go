@@ -49,6 +49,7 @@ type Options struct {
 	// refuses it. The Options are those of a host with this plugin alone. nil = none is.
 	Try      func(ctx context.Context, alone Options) error
 	Timeless bool // no deadlines, only fuel: for replay and conformance, on no server
+	Offline  bool // http_fetch is refused: for what has to come out the same anywhere
 }
 
 // Host asks the plugins of one configuration. Its methods may be called by many
@@ -155,7 +156,8 @@ func validateAll(specs []Spec) error {
 
 func (o Options) loader() *loader {
 	l := &loader{
-		dir: o.Dir, cache: o.Cache, max: o.MaxModule, kv: o.KV, log: o.Log, now: o.Now, try: o.Try, timeless: o.Timeless,
+		dir: o.Dir, cache: o.Cache, max: o.MaxModule, kv: o.KV, log: o.Log, now: o.Now, try: o.Try,
+		timeless: o.Timeless, offline: o.Offline,
 		workers: max(1, runtime.GOMAXPROCS(0)/max(1, min(maxLoads, len(o.Specs)))),
 	}
 	if l.max == 0 {

@@ -106,6 +106,7 @@ type loader struct {
 	now      func() time.Time
 	try      func(context.Context, Options) error
 	timeless bool
+	offline  bool
 	keys     []TrustedKey // a Reload changes them, in its turn
 }
 
@@ -150,7 +151,7 @@ func (l *loader) load(ctx context.Context, p *plugin, s Spec) (*generation, erro
 			return nil, fmt.Errorf("open its kv: %w", err)
 		}
 	}
-	if slices.Contains(s.Allow, "http") {
+	if slices.Contains(s.Allow, "http") && !l.offline {
 		g.fetcher = newFetcher(s.Hosts)
 	}
 	if g.secrets, err = l.secrets(&s); err != nil {

@@ -77,12 +77,12 @@ func (s *Suite) Run(ctx context.Context, a Asker, kv *KV) ([]Result, error) {
 }
 
 // Try loads one plugin into a host of its own, with an empty kv in memory, runs
-// the suite there and closes it. There are no deadlines, only fuel, and no breaker:
-// the results are the same on every machine. The error is that of the load, or names
+// the suite there and closes it. There are no deadlines, only fuel, no breaker, and
+// no other servers: the results are the same on every machine. The error is that of the load, or names
 // a case that asks what the plugin doesn't answer.
 func (s *Suite) Try(ctx context.Context, o plugin.Options) ([]Result, error) {
 	kv, log := &KV{}, &lines{}
-	o.Timeless = true
+	o.Timeless, o.Offline = true, true
 	o.KV = func(string) (plugin.KV, error) { return kv, nil }
 	o.Log = slog.New(log)
 	o.Now = log.tick
