@@ -33,6 +33,11 @@ func BreakStart(h *Host) {
 // Started counts the instances of the first plugin that may be asked a question.
 func Started(h *Host, hook abi.Hook) int { return h.set.Load().all[0].running()[laneOf(hook)] }
 
+// Waiting counts the questions that wait for an instance of the first plugin.
+func Waiting(h *Host, hook abi.Hook) int {
+	return int(h.set.Load().all[0].lanes[laneOf(hook)].waiting.Load())
+}
+
 // Inspect says what load makes of a module before anything of it is rewritten.
 var Inspect = inspect
 

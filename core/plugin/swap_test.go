@@ -559,6 +559,9 @@ func TestTheSlowLane(t *testing.T) {
 		})
 	}
 	<-kv.waiting // one waits for the host, the others for its instance
+	for plugin.Waiting(h, abi.HookSignIn) < 2 {
+		runtime.Gosched()
+	}
 	for range 100 {
 		if _, _, err := check(h); err != nil {
 			t.Fatalf("an update check beside waiting sign-ins: %v", err)
