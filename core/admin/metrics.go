@@ -129,6 +129,9 @@ var (
 	descFuel      = described("plugin_fuel", "Fuel that answers used.", "plugin", "hook")
 	descWaits     = described("plugin_waits_total", "Questions that waited for an instance.", "plugin", "hook")
 	descWaited    = described("plugin_waited_seconds_total", "How long they waited, together.", "plugin", "hook")
+	descShadow    = described("plugin_shadow_decisions_total", "Decisions that a shadow has looked at, by whether they would be the same with it.", "plugin", "same")
+	descMissed    = described("plugin_shadow_missed_total", "Questions that came too fast for the shadows.", "plugin")
+	descRecorded  = described("decisions_recorded_total", "Questions to plugins that were to be recorded: those that are, those that came too fast or were too large, and those that could not be written.", "outcome")
 	descBreaker   = described("plugin_breaker", "1 for the state that a breaker is in, 0 for the others.", "plugin", "hook", "state")
 )
 
@@ -139,6 +142,7 @@ func (pluginCollector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descModule, descGeneration, descSwaps, descReturns, descDraining, descSlots, descInstances, descMemory, descRebuilds, descOwn,
 		descCalls, descAbstained, descFailures, descLatency, descFuel, descWaits, descWaited, descBreaker,
+		descShadow, descMissed, descRecorded,
 	} {
 		out <- d
 	}
@@ -163,6 +167,16 @@ func (c pluginCollector) Collect(out chan<- prometheus.Metric) {
 		for _, h := range p.Hooks {
 			collectHook(out, p.Name, h)
 		}
+		if s := p.Shadow; s != nil {
+			counter(out, descShadow, float64(s.Agreed), p.Name, "true")
+			counter(out, descShadow, float64(s.Differed), p.Name, "false")
+			counter(out, descMissed, float64(s.Missed), p.Name)
+		}
+	}
+	if r := c.plugins.Recording(); r != nil {
+		counter(out, descRecorded, float64(r.Recorded), "recorded")
+		counter(out, descRecorded, float64(r.Missed), "missed")
+		counter(out, descRecorded, float64(r.Failed), "failed")
 	}
 }
 

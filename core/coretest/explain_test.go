@@ -11,6 +11,7 @@ import (
 	"github.com/souk-market/souk/core"
 	"github.com/souk-market/souk/core/coretest"
 	"github.com/souk-market/souk/core/market"
+	"github.com/souk-market/souk/core/oauth"
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/store"
 	"github.com/souk-market/souk/sdk/abi"
@@ -248,5 +249,30 @@ func TestExplainWritesNothing(t *testing.T) {
 	}
 	if more := strings.TrimPrefix(s.Log.String(), logged); strings.Contains(more, "plugin log") || strings.Contains(more, "decision") {
 		t.Errorf("explanations were logged: %s", more)
+	}
+}
+
+// The devices of an account are counted as for the device that is meant.
+func TestExplainCountsDevices(t *testing.T) {
+	t.Parallel()
+	s := limited(t, map[string]any{"per_item": 1})
+	first, second := "device-1", "device-2"
+	sky := app{coretest.SkyItem, coretest.SkyVersion}
+	install(t, s, signedIn(t, s, coretest.Alice, first).access, sky).gives(t, "the first device", []app{skyApp})
+	install(t, s, signedIn(t, s, coretest.Alice, second).access, sky).gives(t, "the second device", nil, sky)
+	for _, test := range []struct{ client, result, words string }{
+		{first, market.ResultOffered, "offered version 1.4"},
+		{second, market.ResultDenied, "denied by quota: 1 other device"},
+	} {
+		client := (&oauth.Client{ID: test.client, Device: true}).Policy()
+		x := explain(t, s, map[string]any{
+			"account": coretest.Alice, "client": client, "purpose": "install-token", "os": deviceOS, "apps": explained(coretest.SkyItem, ""),
+		})
+		if a := x.Apps[0]; a.Result != test.result || !strings.HasPrefix(a.Sentence, test.words) || x.Client != client {
+			t.Errorf("for %s the app is %s: %q, want %s: %s", test.client, a.Result, a.Sentence, test.result, test.words)
+		}
+	}
+	if got := holding(t, s, coretest.Alice); got != coretest.SkyItem {
+		t.Errorf("after explanations the devices hold %q, want the first one's app", got)
 	}
 }

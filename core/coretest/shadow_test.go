@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,6 +107,11 @@ func TestShadowOfARollout(t *testing.T) {
 	if h := i.Hooks[0]; h.Calls != uint64(len(people)) || h.Fuel == 0 || h.Latency.Count != h.Calls {
 		t.Errorf("what it cost is %+v", h)
 	}
+	m := scrape(t, s)
+	m.is(t, float64(len(losers)), "souk_plugin_shadow_decisions_total", "plugin=rollout-next", "same=false")
+	m.is(t, float64(len(people)-len(losers)), "souk_plugin_shadow_decisions_total", "plugin=rollout-next", "same=true")
+	m.is(t, 0, "souk_plugin_shadow_missed_total", "plugin=rollout-next")
+	m.is(t, float64(len(people)), "souk_plugin_calls_total", "plugin=rollout-next")
 	// And why, for one of them.
 	a := explain(t, s, map[string]any{"account": losers[0], "os": deviceOS, "apps": explained(coretest.NotesItem, "1")}).Apps[0]
 	if len(a.Shadows) != 1 || !a.Shadows[0].Changes || a.Shadows[0].Outcome != "hold" || a.Shadows[0].Plugin != "rollout-next" {
@@ -114,9 +122,12 @@ func TestShadowOfARollout(t *testing.T) {
 // The same for who may have an app at all.
 func TestShadowOfAnAllowlist(t *testing.T) {
 	t.Parallel()
-	s := coretest.Start(t, beside("stricter", "allowlist", map[string]any{
-		"default": "allow", "items": map[string]any{coretest.SkyItem: map[string]any{"any_grant": []string{coretest.PlusGrant}}},
-	}))
+	s := coretest.Start(t, func(c *core.Config) {
+		beside("stricter", "allowlist", map[string]any{
+			"default": "allow", "items": map[string]any{coretest.SkyItem: map[string]any{"any_grant": []string{coretest.PlusGrant}}},
+		})(c)
+		c.Plugins.Record = "decisions.jsonl"
+	})
 	people, access := crowdOf(t, s, 4)
 	s.Grant(t, people[0], coretest.PlusGrant)
 	old := app{coretest.SkyItem, "1"}
@@ -126,6 +137,21 @@ func TestShadowOfAnAllowlist(t *testing.T) {
 	i := pluginInfo(t, s, "stricter", func(i plugin.Info) bool { return i.Shadow != nil && i.Shadow.Questions >= 4 })
 	if i.Shadow.Agreed != 1 || i.Shadow.Differed != 3 {
 		t.Errorf("the shadow agrees %d and differs %d times, want 1 and 3", i.Shadow.Agreed, i.Shadow.Differed)
+	}
+	// What is recorded is what devices got.
+	const questions = 2 * 4
+	for end := time.Now().Add(time.Minute); scrape(t, s).find("souk_decisions_recorded_total", "outcome=recorded").GetCounter().GetValue() < questions; {
+		if time.Now().After(end) {
+			t.Fatal("the decisions are not recorded")
+		}
+		time.Sleep(5 * time.Millisecond) // between looks, not instead of them
+	}
+	text, err := os.ReadFile(filepath.Join(s.Dir, "decisions.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), `"result":"allow"`); n != 4 || strings.Contains(string(text), "stricter") || strings.Count(string(text), "\n") != 1+questions {
+		t.Errorf("%d of 4 allowed apps are recorded, or the shadow is: %s", n, text)
 	}
 	if c := i.Shadow.Changes; len(c) != 1 || c[0].From != "allow" || c[0].To != "deny" || c[0].Reason != "stricter: holds none of sub:plus" {
 		t.Errorf("the changes are %+v", c)
