@@ -73,7 +73,8 @@ func (c *pluginTest) stand(t *author.Target, max int64) (s plugin.Spec, as strin
 	}
 	// Secrets are for sign_in and exchange, which are never recorded: so they need not
 	// be here.
-	s.File, s.SHA256, s.Secrets, s.Shadow, s.InsteadOf = "", "", nil, false, ""
+	s.File, s.SHA256, s.Secrets, s.Cases = "", "", nil, ""
+	s.InEarnest()
 	if t.AllowAll {
 		o, err := plugin.OutlineOf(s.Wasm)
 		if err != nil {

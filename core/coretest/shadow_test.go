@@ -200,3 +200,23 @@ func TestShadowWritesNothing(t *testing.T) {
 		t.Errorf("the kv is %s after a shadow's questions, want nothing", after)
 	}
 }
+
+// A shadow has to hold its cases like any other: there it is asked in earnest.
+func TestShadowHoldsItsCases(t *testing.T) {
+	t.Parallel()
+	config := coretest.Config(t.TempDir())
+	beside("next", "rollout", nil)(&config)
+	cases, err := filepath.Abs("../../plugins/rollout/cases.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := &config.Plugin[len(config.Plugin)-1]
+	next.Cases = cases
+	if r, problems := core.Check(t.Context(), config); len(problems) > 0 || r.Plugins[3].Shadow == nil {
+		t.Errorf("a shadow that holds its cases: %v", problems)
+	}
+	next.Config = map[string]any{"while_held": "nothing"}
+	if _, problems := core.Check(t.Context(), config); len(problems) != 1 || !strings.Contains(problems[0].Error(), "plugin[3] next: "+cases+": case ") {
+		t.Errorf("a shadow that doesn't: %v, want the first case that fails", problems)
+	}
+}

@@ -105,12 +105,13 @@ func check(s *Spec, m *meter.Module) ([]abi.Hook, error) {
 	return hooks, nil
 }
 
-func hookList(hooks []abi.Hook) string {
-	var names []string
+func hookList(hooks []abi.Hook) string { return list(hookNamesOf(hooks)) }
+
+func hookNamesOf(hooks []abi.Hook) (names []string) {
 	for _, h := range hooks {
 		names = append(names, h.String())
 	}
-	return list(names)
+	return names
 }
 
 func checkExports(m *meter.Module) ([]abi.Hook, error) {

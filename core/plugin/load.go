@@ -176,16 +176,20 @@ func (l *loader) load(ctx context.Context, p *plugin, s Spec) (*generation, erro
 		return nil, err
 	}
 	// 7. Try it on what its operator expects of it, away from everything that is live.
-	if err := l.tryOut(ctx, s, wasm); err != nil {
+	if err := l.tryOut(ctx, s, wasm, hooks); err != nil {
 		g.close(ctx)
 		return nil, err
 	}
 	return g, nil
 }
 
-func (l *loader) tryOut(ctx context.Context, s Spec, wasm []byte) error {
+func (l *loader) tryOut(ctx context.Context, s Spec, wasm []byte, hooks []abi.Hook) error {
 	if l.try == nil || s.Cases == "" {
 		return nil
+	}
+	if s.Shadow {
+		s.InEarnest()
+		s.Hooks = hookNamesOf(hooks)
 	}
 	s.Wasm, s.upload = wasm, nil
 	return l.try(ctx, Options{Specs: []Spec{s}, Dir: l.dir, Cache: l.cache, MaxModule: l.max})

@@ -204,6 +204,9 @@ func (s *Spec) checkShadow() error {
 	return nil
 }
 
+// InEarnest makes a shadow a plugin like others, for those who try it alone.
+func (s *Spec) InEarnest() { s.Shadow, s.InsteadOf = false, "" }
+
 // config returns the text that configure gets.
 func (s *Spec) config() ([]byte, error) {
 	if len(s.Config) == 0 {

@@ -93,6 +93,7 @@ func Check(ctx context.Context, t *Target, max int64) (*Report, error) {
 		r.Hooks = append(r.Hooks, h.String())
 	}
 	r.spec = s
+	s.InEarnest()
 	if t.AllowAll {
 		r.spec.Allow = o.Groups
 	}

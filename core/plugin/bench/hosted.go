@@ -19,6 +19,7 @@ type Hosted struct{ host *plugin.Host }
 // NewHosted loads one module with the limits of the Spec; its kv is empty and in
 // memory.
 func NewHosted(ctx context.Context, s plugin.Spec) (*Hosted, error) {
+	s.InEarnest()
 	h, err := plugin.Open(ctx, plugin.Options{Specs: []plugin.Spec{s}, KV: func(string) (plugin.KV, error) { return &store{}, nil }})
 	if err != nil {
 		return nil, err

@@ -88,6 +88,7 @@ func (s *Suite) Try(ctx context.Context, o plugin.Options) ([]Result, error) {
 	o.Now = log.tick
 	for i := range o.Specs {
 		o.Specs[i].Breaker, o.Specs[i].Instances = 0, 1
+		o.Specs[i].InEarnest()
 	}
 	host, err := plugin.Open(ctx, o)
 	if err != nil {
