@@ -286,7 +286,7 @@ async function main() {
     options: { output: { type: "string", short: "o", default: "plugin.wasm" }, version: { type: "boolean" } },
   });
   if (values.version) {
-    const installed = (p) => JSON.parse(readFileSync(join(sdk, "node_modules", p, "package.json"))).version;
+    const installed = (p) => JSON.parse(readFileSync(require.resolve(`${p}/package.json`))).version;
     console.log(packages.map((p) => `${p} ${installed(p)}`).join(", "));
     return;
   }

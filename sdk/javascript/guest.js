@@ -11,8 +11,10 @@ const kinds = [
   "an object",
 ];
 
+// show says what a value is; a text in the wrong place may be a password.
 function show(value) {
-  if (value === null || typeof value !== "object") return typeof value === "string" ? JSON.stringify(value) : String(value);
+  if (typeof value === "string") return "a string";
+  if (value === null || typeof value !== "object") return String(value);
   if (typeof value.then === "function") return "a promise";
   return Array.isArray(value) ? "an array" : "an object";
 }
@@ -24,7 +26,7 @@ export function complain(name, kind, value) {
 }
 
 function message(e) {
-  return e instanceof Error ? `${e.name}: ${e.message}` : `thrown: ${show(e)}`;
+  return e instanceof Error ? `${e.name}: ${e.message}` : `thrown: ${typeof e === "string" ? e : show(e)}`;
 }
 
 // answers asks a plugin's function: all its answers, or undefined.
@@ -32,7 +34,10 @@ export function answers(name, handler, apps, request) {
   const n = apps ? request.apps.length : 1;
   const v = handler(request);
   if (v === undefined) return undefined;
-  if (!apps) return [v];
+  if (!apps) {
+    if (typeof v?.then === "function") throw new TypeError(`${name} returns a promise: a hook is not async`);
+    return [v];
+  }
   if (!Array.isArray(v) || v.length !== n) {
     throw new TypeError(`${name} returns ${show(v)}${Array.isArray(v) ? ` of ${v.length}` : ""}, not an array of ${n} answers`);
   }

@@ -128,7 +128,7 @@ function entitle(m, account, more = {}) {
 const refused = {
   nothing: "TypeError: decision is undefined, not a number from 0 to 4294967295",
   misspelt: "TypeError: an answer has no reson",
-  words: 'TypeError: decision is "deny", not a number from 0 to 4294967295',
+  words: "TypeError: decision is a string, not a number from 0 to 4294967295",
   half: "TypeError: decision is 0.5, not a number from 0 to 4294967295",
   nan: "TypeError: decision is NaN, not a number from 0 to 4294967295",
   negative: "TypeError: decision is -1, not a number from 0 to 4294967295",
@@ -155,7 +155,9 @@ test("an answer of another form is a failure, with a sentence", () => {
 
 test("failures", () => {
   assert.equal(entitle(module, "text"), 1);
-  assert.equal(module.printed.at(-1), 'thrown: "a text"');
+  assert.equal(module.printed.at(-1), "thrown: a text");
+  assert.equal(module.call("exchange", encode("ExchangeRequest", { subjectToken: "promise" })), 1);
+  assert.match(module.printed.at(-1), /^TypeError: exchange returns a promise: a hook is not async/);
   assert.equal(entitle(module, "code"), 77);
   assert.match(module.printed.at(-1), /^Error: told to at code \(plugin\.js:\d+:\d+\) at entitle /);
   assert.equal(entitle(module, "later"), "abstains");
@@ -227,7 +229,7 @@ test("configurations", async () => {
   };
   assert.equal(configure({}), 0);
   assert.equal(configure({ refuse: "ä" }), 'no: {"refuse":"ä"}');
-  assert.equal(configure({ returns: "bad" }), 'configure returns "bad", not undefined');
+  assert.equal(configure({ returns: "bad" }), "configure returns a string, not undefined");
   assert.match(module.call("configure", Buffer.from("{")).toString(), /JSON/);
 });
 
