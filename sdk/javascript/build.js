@@ -1,14 +1,14 @@
 #!/usr/bin/env node
 // Makes a WebAssembly module of a plugin in JavaScript or TypeScript:
 //
-//   node build.js plugin.js -o plugin.wasm
+//   node build.js plugin.js -o plugin.wasm [--source bundle.js]
 //
 // It bundles the plugin and what it imports, writes the source and the layout of the
 // records into engine.wat, merges that with the build of QuickJS in the package
 // quickjs-wasi, and leaves away what is not reached. The same source gives the same
-// bytes.
+// bytes. The lines that the log names are those of the bundle, which --source writes.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -260,11 +260,13 @@ function binaryen(tool, ...args) {
   execFileSync(process.execPath, [join(dirname(require.resolve("binaryen")), "bin", tool), ...features, ...args], { stdio: ["ignore", "ignore", "inherit"] });
 }
 
-// build returns the module of the plugin in a file.
+// build returns the module of the plugin in a file, and the source in it.
 export async function build(file) {
+  if (!existsSync(file)) throw new Wrong(`${file}: there is no such file`);
   file = realpathSync(resolve(file));
   const answered = await exported(file);
-  const wat = engine(await program(file, answered), answered);
+  const source = await program(file, answered);
+  const wat = engine(source, answered);
   const tmp = mkdtempSync(join(tmpdir(), "souk-build-"));
   try {
     const at = (name) => join(tmp, name);
@@ -274,7 +276,7 @@ export async function build(file) {
     const kept = ["memory", "souk_abi_1", "souk_buffer", "_initialize", ...(answered.configure ? ["configure"] : []), ...answered.hooks.map((k) => abi.hooks[k].name)];
     writeFileSync(at("kept.json"), JSON.stringify(kept.map((name) => ({ name, root: true, export: name }))));
     binaryen("wasm-metadce", at("merged.wasm"), "--graph-file", at("kept.json"), "-o", at("plugin.wasm"));
-    return readFileSync(at("plugin.wasm"));
+    return { wasm: readFileSync(at("plugin.wasm")), source };
   } finally {
     rmSync(tmp, { recursive: true });
   }
@@ -283,15 +285,17 @@ export async function build(file) {
 async function main() {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { output: { type: "string", short: "o", default: "plugin.wasm" }, version: { type: "boolean" } },
+    options: { output: { type: "string", short: "o", default: "plugin.wasm" }, source: { type: "string" }, version: { type: "boolean" } },
   });
   if (values.version) {
     const installed = (p) => JSON.parse(readFileSync(require.resolve(`${p}/package.json`))).version;
     console.log(packages.map((p) => `${p} ${installed(p)}`).join(", "));
     return;
   }
-  if (positionals.length !== 1) throw new Wrong("usage: node build.js plugin.js [-o plugin.wasm]");
-  writeFileSync(values.output, await build(positionals[0]));
+  if (positionals.length !== 1) throw new Wrong("usage: node build.js plugin.js [-o plugin.wasm] [--source bundle.js]");
+  const { wasm, source } = await build(positionals[0]);
+  writeFileSync(values.output, wasm);
+  if (values.source) writeFileSync(values.source, source);
 }
 
 if (process.argv[1] && realpathSync(process.argv[1]) === realpathSync(fileURLToPath(import.meta.url))) {

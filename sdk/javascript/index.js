@@ -21,17 +21,20 @@ import * as host from "#host";
 import { Code } from "./abi.js";
 export * from "./abi.js";
 
-const reasons = {
-  [Code.NotFound]: "not found",
-  [Code.DoesNotFit]: "does not fit",
-  [Code.Refused]: "refused",
-  [Code.Conflict]: "conflict",
-};
+function reason(code) {
+  switch (code) {
+    case Code.NotFound: return "not found";
+    case Code.DoesNotFit: return "does not fit";
+    case Code.Refused: return "refused";
+    case Code.Conflict: return "conflict";
+  }
+  return "failed";
+}
 
 // What a host function throws: code is one of Code.
 export class HostError extends Error {
   constructor(name, code) {
-    super(`${name}: ${reasons[code] ?? "failed"}`);
+    super(`${name}: ${reason(code)}`);
     this.name = "HostError";
     this.code = code;
   }

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import test from "node:test";
 import { build } from "../build.js";
 import { records, hooks, Level } from "../abi.js";
+import * as sdk from "../index.js";
 import * as native from "../native.js";
 import * as plugin from "./guest.js";
 import { load, now } from "./module.js";
@@ -15,7 +16,7 @@ const dir = mkdtempSync(join(tmpdir(), "souk-js-"));
 process.on("exit", () => rmSync(dir, { recursive: true }));
 const read = (name) => JSON.parse(readFileSync(join(here, "../../abi/testdata", name)));
 
-const wasm = await build(join(here, "guest.js"));
+const { wasm, source } = await build(join(here, "guest.js"));
 let asked; // what http_fetch was given
 let response = Buffer.alloc(0); // what it answers
 const open = () => load(wasm, { fetch: (b) => ((asked = b), response) });
@@ -159,7 +160,8 @@ test("failures", () => {
   assert.equal(module.call("exchange", encode("ExchangeRequest", { subjectToken: "promise" })), 1);
   assert.match(module.printed.at(-1), /^TypeError: exchange returns a promise: a hook is not async/);
   assert.equal(entitle(module, "code"), 77);
-  assert.match(module.printed.at(-1), /^Error: told to at code \(plugin\.js:\d+:\d+\) at entitle /);
+  const [, line] = module.printed.at(-1).match(/^Error: told to at code \(plugin\.js:(\d+):\d+\) at entitle /);
+  assert.match(source.split("\n").slice(line - 2, line + 1).join("\n"), /code: 77/);
   assert.equal(entitle(module, "later"), "abstains");
   assert.equal(entitle(module, "recursion"), 1);
   assert.match(module.printed.at(-1), /^RangeError: Maximum call stack size exceeded/);
@@ -244,14 +246,14 @@ test("memory does not grow with the number of calls", async () => {
 });
 
 test("a module has the hooks that the plugin exports and the functions that it calls", async () => {
-  const source = `import { kvGet, type ExchangeRequest } from "souk";
+  const text = `import { kvGet, type ExchangeRequest } from "souk";
     import { yes } from "./part";
     if (kvGet("start") === "no") throw new Error("told to");
     export const help = 1;
     export const exchange = (r: ExchangeRequest) => ({ outcome: yes });`;
   writeFileSync(join(dir, "part.ts"), "export const yes: number = 1;\n");
-  writeFileSync(join(dir, "small.ts"), source);
-  const built = await build(join(dir, "small.ts"));
+  writeFileSync(join(dir, "small.ts"), text);
+  const { wasm: built } = await build(join(dir, "small.ts"));
   native.reset();
   const small = await load(built);
   assert.deepEqual(small.imports, ["kv_get"]);
@@ -263,8 +265,14 @@ test("a module has the hooks that the plugin exports and the functions that it c
   await assert.rejects(load(built), WebAssembly.RuntimeError);
 });
 
+test("the types name what there is", () => {
+  const declared = ["abi.d.ts", "index.d.ts"].flatMap((name) =>
+    Array.from(readFileSync(join(here, "..", name), "utf8").matchAll(/^export declare (?:const|function|class) (\w+)/gm), (m) => m[1]));
+  assert.deepEqual(declared.sort(), Object.keys(sdk).sort());
+});
+
 test("what is no plugin is not built", async () => {
-  for (const [source, sentence] of [
+  for (const [text, sentence] of [
     ["export const x = 1;", /exports none of the hooks, which are entitle, selectVersion, signIn, exchange/],
     ["export const select_version = () => {};", /it exports select_version, which should be selectVersion/],
     ["export const entitle = () => {", /small\.js:1: /],
@@ -272,7 +280,7 @@ test("what is no plugin is not built", async () => {
     ['import fs from "node:fs";\nexport const entitle = () => fs.existsSync("x");', /Could not resolve "node:fs"/],
     ["await 1;\nexport const entitle = () => {};", /[Tt]op-level await/],
   ]) {
-    writeFileSync(join(dir, "small.js"), source);
+    writeFileSync(join(dir, "small.js"), text);
     await assert.rejects(build(join(dir, "small.js")), sentence);
   }
 });
