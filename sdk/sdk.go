@@ -12,7 +12,8 @@ import "embed"
 //go:embed abi/*.go abi/testdata/vectors.json go/*.go go/*/*.go
 //go:embed rust/Cargo.toml rust/src
 //go:embed assemblyscript/assembly assemblyscript/native.js assemblyscript/package.json
+//go:embed javascript/*.js javascript/*.d.ts javascript/engine.wat javascript/package.json
 //go:embed c/*.h
-//go:embed examples/*/guest.go examples/*/guest.rs examples/*/guest.ts examples/*/guest.c examples/*/guest.wat
-//go:embed templates/*/guest.go templates/*/guest.rs templates/*/guest.ts templates/*/guest.c templates/*/guest.wat
+//go:embed examples/*/guest.go examples/*/guest.rs examples/*/guest.ts examples/*/guest.c examples/*/guest.js examples/*/guest.wat
+//go:embed templates/*/guest.go templates/*/guest.rs templates/*/guest.ts templates/*/guest.c templates/*/guest.js templates/*/guest.wat
 var Files embed.FS

@@ -8,15 +8,15 @@ import (
 
 type pluginNew struct {
 	Dir  string   `arg:"" name:"name" help:"The folder to make; its name is the plugin's."`
-	Lang string   `required:"" enum:"go,rust,assemblyscript,c,wat" placeholder:"LANGUAGE" help:"go, rust, assemblyscript, c or wat."`
+	Lang string   `required:"" enum:"go,rust,assemblyscript,javascript,c,wat" placeholder:"LANGUAGE" help:"go, rust, assemblyscript, javascript, c or wat."`
 	Hook []string `default:"select_version" placeholder:"HOOK" help:"The question that it answers: entitle, select_version, sign_in or exchange. Default: select_version."`
 }
 
 // Help says more than one line does.
 func (c *pluginNew) Help() string {
 	return `The folder is a project of its own: it has a copy of the SDK, so it is built and
-tested without this repository and without a network (AssemblyScript needs npm
-once). The policy works as it is; change it and its cases together.`
+tested without this repository and without a network (AssemblyScript and JavaScript
+need npm once). The policy works as it is; change it and its cases together.`
 }
 
 // Run makes the folder and says how to go on.

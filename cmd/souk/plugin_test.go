@@ -30,7 +30,7 @@ func souk(t *testing.T, args ...string) (code int, stdout, stderr string) {
 // TestNewcomersWalk goes the way of the README in each language: new, build, test,
 // and a server that asks the plugin about an update check.
 func TestNewcomersWalk(t *testing.T) {
-	asc, err := filepath.Abs("../../sdk/assemblyscript/node_modules")
+	sdk, err := filepath.Abs("../../sdk")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,8 +43,8 @@ func TestNewcomersWalk(t *testing.T) {
 				t.Fatalf("new: %d\n%s%s", code, out, errs)
 			}
 			t.Chdir("mine")
-			if lang == "assemblyscript" { // its README's npm install
-				if err := os.Symlink(asc, "node_modules"); err != nil {
+			if lang == "assemblyscript" || lang == "javascript" { // its README's npm install
+				if err := os.Symlink(filepath.Join(sdk, lang, "node_modules"), "node_modules"); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -22,8 +22,8 @@ func create(t *testing.T, lang, hook string) *author.Project {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if lang == "assemblyscript" { // what npm install would bring
-		modules, err := filepath.Abs("../../../sdk/assemblyscript/node_modules")
+	if lang == "assemblyscript" || lang == "javascript" { // what npm install would bring
+		modules, err := filepath.Abs("../../../sdk/" + lang + "/node_modules")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +117,7 @@ func TestCreateRefuses(t *testing.T) {
 		{full, "c", "select_version", "is not empty: choose another name"},
 		{filepath.Join(full, "mine.txt"), "c", "select_version", `"mine.txt" is no name: write 1 to 64 lower-case letters`},
 		{filepath.Join(dir, "Caps"), "c", "select_version", `"Caps" is no name`},
-		{filepath.Join(dir, "a"), "cobol", "select_version", `--lang: "cobol" is none of go, rust, assemblyscript, c, wat`},
+		{filepath.Join(dir, "a"), "cobol", "select_version", `--lang: "cobol" is none of go, rust, assemblyscript, javascript, c, wat`},
 		{filepath.Join(dir, "a"), "c", "grant", `--hook: "grant" is no hook: use entitle, select_version, sign_in, exchange`},
 		{filepath.Join(dir, "a"), "wat", "sign_in", "there is no template of sign_in in wat"},
 	} {
@@ -140,7 +140,7 @@ func TestCreateRefuses(t *testing.T) {
 // TestCompilersThatAreMissing: the sentence says what to install.
 func TestCompilersThatAreMissing(t *testing.T) {
 	for lang, want := range map[string]string{
-		"go": "install Go", "rust": "lld", "assemblyscript": "install version 20 or newer",
+		"go": "install Go", "rust": "lld", "assemblyscript": "install version 20 or newer", "javascript": "install version 20 or newer",
 		"c": "apt install clang-19 lld-19", "wat": "apt install wabt",
 	} {
 		t.Run(lang, func(t *testing.T) {
@@ -179,7 +179,7 @@ func TestCompilersThatLackTheTarget(t *testing.T) {
 	if err := os.Remove(filepath.Join(p.Dir, "node_modules")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Make(); err == nil || !strings.Contains(err.Error(), `run "npm install" in `+p.Dir+" once") {
+	if _, err := p.Make(); err == nil || !strings.Contains(err.Error(), `assemblyscript is not in node_modules: run "npm install" in `+p.Dir+" once") {
 		t.Errorf("without npm install: %v", err)
 	}
 }

@@ -32,6 +32,7 @@ var languages = []language{
 	{"go", "guest.go", []string{"abi", "go"}, "", findGo},
 	{"rust", "guest.rs", []string{"rust"}, "", findRust},
 	{"assemblyscript", "guest.ts", []string{"assemblyscript"}, "npm install", findAssemblyScript},
+	{"javascript", "guest.js", []string{"javascript"}, "npm install", findJavaScript},
 	{"c", "guest.c", []string{"c"}, "", findC},
 	{"wat", "guest.wat", nil, "", findWat},
 }
@@ -64,7 +65,7 @@ func (l *language) template(hook string) ([]byte, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no template of %s in %s: take another language, or begin with %s and change it", hook, l.name, defaultHook)
 	}
-	return []byte(strings.ReplaceAll(string(text), `"../../assemblyscript/`, `"./souk/sdk/assemblyscript/`)), err
+	return []byte(strings.NewReplacer(`"../../assemblyscript/`, `"./souk/sdk/assemblyscript/`, `"../../javascript/`, `"./souk/sdk/javascript/`).Replace(string(text))), err
 }
 
 // What a compiler that is missing means for somebody who has none.
@@ -72,7 +73,7 @@ const (
 	needsGo   = "there is no Go here: install Go 1.26 or newer (https://go.dev/dl)"
 	needsRust = "no rustc here has the target wasm32-unknown-unknown: run \"rustup target add wasm32-unknown-unknown\", or install Debian's with \"apt install rustc libstd-rust-dev-wasm32 lld\""
 	needsNode = "there is no Node.js here: install version 20 or newer, with npm (apt install nodejs npm)"
-	needsAsc  = "the compiler of AssemblyScript is not in node_modules: run \"npm install\" in %s once"
+	needsNpm  = "%s is not in node_modules: run \"npm install\" in %s once"
 	needsC    = "there is no clang here that builds WebAssembly: install one with \"apt install clang-19 lld-19\" (or \"brew install llvm lld\"); a compiler of another name is set with compiler = in souk-plugin.toml"
 	needsWat  = "there is no wat2wasm here: install it with \"apt install wabt\" (or \"brew install wabt\")"
 )
@@ -99,12 +100,23 @@ func findRust(_ *Project, list *toolchain.Toolchain) (string, error) {
 }
 
 func findAssemblyScript(p *Project, list *toolchain.Toolchain) (string, error) {
+	return findNode(p, list, "assemblyscript")
+}
+
+func findJavaScript(p *Project, list *toolchain.Toolchain) (string, error) {
+	return findNode(p, list, "quickjs-wasi", "esbuild", "binaryen")
+}
+
+// findNode looks for Node.js, and for the packages that npm install brings.
+func findNode(p *Project, list *toolchain.Toolchain, packages ...string) (string, error) {
 	node, err := firstOf([]string{list.Compiler()}, needsNode, func(string) string { return "" })
 	if err != nil {
 		return "", err
 	}
-	if _, err := os.Stat(filepath.Join(p.Dir, "node_modules", "assemblyscript", "bin", "asc.js")); err != nil {
-		return "", &lacking{fmt.Sprintf(needsAsc, p.Dir)}
+	for _, name := range packages {
+		if _, err := os.Stat(filepath.Join(p.Dir, "node_modules", name, "package.json")); err != nil {
+			return "", &lacking{fmt.Sprintf(needsNpm, name, p.Dir)}
+		}
 	}
 	return node, nil
 }

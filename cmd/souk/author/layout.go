@@ -2,7 +2,10 @@ package author
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"strings"
 	"text/template"
@@ -17,7 +20,7 @@ type layout struct {
 	Allow                    string // as TOML
 	First                    string
 	Go                       string // version of go.mod
-	Asc                      string // version of the compiler
+	Packages                 string // of npm, that building needs, as JSON
 	Command                  string // what builds it without souk
 }
 
@@ -37,8 +40,6 @@ func (v *layout) versions(l *language) error {
 			major, rest, _ := strings.Cut(strings.TrimPrefix(c.Answers, "go"), ".")
 			minor, _, _ := strings.Cut(rest, ".")
 			v.Go = major + "." + minor
-		case "assemblyscript":
-			v.Asc = strings.TrimPrefix(c.Answers, "Version ")
 		}
 		if c.Language == l.name {
 			c = c.With("", "sdk/assemblyscript/node_modules/", "node_modules/", "sdk/", sdkDir+"/sdk/", "./$DIR", ".", "$SRC", l.source, "$OUT", "plugin.wasm", "$TMP/", "")
@@ -49,7 +50,30 @@ func (v *layout) versions(l *language) error {
 			v.Command = strings.Join(lines, "\n")
 		}
 	}
-	return nil
+	return v.packages(l)
+}
+
+// packages are those that the SDK of the language itself is built with.
+func (v *layout) packages(l *language) error {
+	text, err := fs.ReadFile(sdk.Files, l.name+"/package.json")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	var own struct {
+		Dependencies    map[string]string `json:"dependencies"`
+		DevDependencies map[string]string `json:"devDependencies"`
+	}
+	if err := json.Unmarshal(text, &own); err != nil {
+		return err
+	}
+	all := map[string]string{}
+	maps.Copy(all, own.Dependencies)
+	maps.Copy(all, own.DevDependencies)
+	b, err := json.Marshal(all)
+	v.Packages = string(b)
+	return err
 }
 
 // quoted puts words with spaces into quotes.
@@ -116,7 +140,7 @@ allow = {{.Allow}}
 	{"cases.toml", "", "exchange", text(exchangeCases)},
 	{".gitignore", "", "", text(`
 plugin.wasm
-{{if eq .Lang "assemblyscript"}}node_modules/
+{{if .Packages}}node_modules/
 {{end}}{{if eq .Lang "rust"}}target/
 {{end}}`)},
 	{"README.md", "", "", text(`
@@ -173,15 +197,8 @@ codegen-units = 1
 [profile.dev]
 panic = "abort"
 `)},
-	{"package.json", "assemblyscript", "", text(`
-{
-  "name": "{{.Name}}",
-  "private": true,
-  "type": "module",
-  "scripts": { "build": "souk plugin build", "test": "souk plugin test" },
-  "devDependencies": { "assemblyscript": "{{.Asc}}" }
-}
-`)},
+	{"package.json", "assemblyscript", "", text(packageJSON)},
+	{"package.json", "javascript", "", text(packageJSON)},
 	{"tsconfig.json", "assemblyscript", "", text(`
 {
   "extends": "assemblyscript/std/assembly.json",
@@ -189,6 +206,17 @@ panic = "abort"
 }
 `)},
 }
+
+// packageJSON is for npm and for editors; souk itself doesn't read it.
+const packageJSON = `
+{
+  "name": "{{.Name}}",
+  "private": true,
+  "type": "module",
+  "scripts": { "build": "souk plugin build", "test": "souk plugin test" },
+  "devDependencies": {{.Packages}}
+}
+`
 
 // sdkFiles are those of the copy of the SDK that the repository has elsewhere.
 var sdkFiles = []file{
