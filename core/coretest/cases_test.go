@@ -73,6 +73,9 @@ func TestCasesHoldAModule(t *testing.T) {
 	refused("a module that denies", denied)
 	write("policy.wasm", both)
 	refused("a module that fails both", denied)
+	config.Plugin[1].Shadow = true
+	refused("a shadow that fails both", denied)
+	config.Plugin[1].Shadow = false
 	write("policy.wasm", good.wasm())
 
 	// 2. A swap and a reload.
