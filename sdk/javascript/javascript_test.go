@@ -1,3 +1,5 @@
+//go:build !wasip1
+
 // Package javascript_test runs the tests of the JavaScript SDK.
 package javascript_test
 
