@@ -175,6 +175,27 @@ func TestAnExpiredSignInFreesItsPlace(t *testing.T) {
 	install(t, s, deviceOf(t, s, account).access, notesNew).gives(t, "a fourth device", nil, notesNew)
 }
 
+// What an install token finds out holds for what follows, also where it takes no
+// place itself: the device has it already.
+func TestAnExpiredSignInIsForgotten(t *testing.T) {
+	t.Parallel()
+	s := limited(t, map[string]any{"per_item": 1})
+	v := newVisitor(t, s)
+	link := v.signIn(t, coretest.NotesItem, coretest.Alice, coretest.AlicePassword).link(t)
+	install(t, s, deviceOf(t, s, coretest.Alice).access, notesNew).gives(t, "the first device", []app{notesNew})
+	second := token(t, s, exchangeForm(link["token"], newClientID())).granted(t, "exchange of a link that was there before")
+	for range 3 { // 180 days without a sign from the first
+		restore(t, s, second.access, deviceOS, notesNew).gives(t, "a restore beside the first device", nil, notesNew)
+		s.Clock.Advance(61 * 24 * time.Hour)
+		second = refresh(t, s, second.refresh).granted(t, "refresh")
+	}
+	install(t, s, second.access, notesNew).gives(t, "the second device when the first is gone", []app{notesNew})
+	restore(t, s, second.access, deviceOS, notesNew).gives(t, "a restore of the only device", []app{notesNew})
+	if got := holding(t, s, coretest.Alice); got != coretest.NotesItem {
+		t.Errorf("the devices hold %q, want one with the app", got)
+	}
+}
+
 // A device that signs in again is the same one; a registered app is one on each
 // device. A sign-in beside another takes no place when it ends.
 func TestWhatCountsAsADevice(t *testing.T) {

@@ -58,7 +58,7 @@ func (m *Market) head(ctx context.Context, q *Request, w *work, purpose abi.Purp
 	if err != nil {
 		return h, err
 	}
-	w.account, w.device = account, m.Device(q.Access.Client, q.Access.Family)
+	w.account, w.device, w.ended = account, m.Device(q.Access.Client, q.Access.Family), nil
 	h.Account, h.BucketKey, h.Grants = account.Account, account.Account, account.Grants
 	h.Client = m.Client(q.Access.Client)
 	if account.Territory != "" {

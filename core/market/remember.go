@@ -13,20 +13,32 @@ import (
 // account: somebody else's write was first.
 var errMoved = errors.New("market: the account's devices changed meanwhile")
 
-// maxTries is how often is decided anew before a device is told to try later. From
-// the second time on the devices of an account stand in a queue, so it takes other
-// servers on the same store to get so far.
+// maxTries is how often is decided anew before a device is told to try later. The
+// second time is the device's turn, so it takes other servers on the same store, or
+// sign-ins that end one after the other, to get so far.
 const maxTries = 8
 
 // queues are where the devices of an account wait for each other once they got into
-// each other's way. Several accounts may share one.
-type queues [64]sync.Mutex
+// each other's way. Who asks for the first time writes beside others, but not while
+// somebody else has his turn. Several accounts may share one.
+type queues [64]sync.RWMutex
+
+func (q *queues) of(account string) *sync.RWMutex {
+	return &q[int(store.SubjectID(account)[0])%len(q)]
+}
 
 // wait returns when it is the caller's turn, and done gives it up.
 func (q *queues) wait(account string) (done func()) {
-	turn := &q[int(store.SubjectID(account)[0])%len(q)]
+	turn := q.of(account)
 	turn.Lock()
 	return turn.Unlock
+}
+
+// pass returns when it is nobody's turn; until done it doesn't become anybody's.
+func (q *queues) pass(account string) (done func()) {
+	turn := q.of(account)
+	turn.RLock()
+	return turn.RUnlock
 }
 
 // leaveOut takes the devices off the account in w that have no sign-in any more, so
@@ -45,9 +57,10 @@ func (m *Market) leaveOut(ctx context.Context, w *work) error {
 }
 
 // remember notes which items the account and its device are given, before they get
-// a token for them. It holds only as long as the counts that policy has seen are
-// still those of the record; otherwise nothing is written and it is errMoved. The
-// account in w stays as it was: it says what was there before.
+// a token for them, and takes off who has no sign-in any more. It holds only as long
+// as the counts that policy has seen are still those of the record; otherwise nothing
+// is written and it is errMoved. The account in w stays as it was: it says what was
+// there before.
 func (m *Market) remember(ctx context.Context, q *Request, w *work) error {
 	var fresh []uint64
 	for i := range w.picks {
@@ -56,8 +69,11 @@ func (m *Market) remember(ctx context.Context, q *Request, w *work) error {
 			fresh = append(fresh, p.entry.ID)
 		}
 	}
-	if w.account.Account == "" || len(fresh) == 0 {
+	if w.account.Account == "" || len(fresh)+len(w.ended) == 0 {
 		return nil
+	}
+	if !w.again { // otherwise it is this device's turn
+		defer m.queues.pass(w.account.Account)()
 	}
 	before, device, ended := w.account, w.device, w.ended // the Update may outlive w
 	_, err := m.Store.UpdateAccount(ctx, before.Account, func(a *store.Account) (bool, error) {

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -140,6 +141,39 @@ func TestChangedCountsAreDecidedAnew(t *testing.T) {
 	}
 	if offers, held, err := install(t, m, access); offers != 1 || !held || err != nil || tries != 4 {
 		t.Errorf("a device that is too late three times got %d offers, %v, and holds the app: %v, after %d tries; want one of the fourth", offers, err, held, tries)
+	}
+}
+
+// A device is in the way of another once: the second time is its turn, however many
+// come meanwhile.
+func TestTheSecondTimeIsTheDevicesTurn(t *testing.T) {
+	m, _, access := openMarket(t)
+	const workers, each = 8, 25
+	var decided [workers * each]atomic.Int64
+	m.Client = func(key [16]byte) string {
+		decided[key[1]].Add(1)
+		return ""
+	}
+	var all sync.WaitGroup
+	for w := range workers {
+		all.Go(func() {
+			for i := range each {
+				device := byte(w*each + i)
+				one := *access
+				one.Client = [16]byte{1, device}
+				q := market.Request{Apps: []market.App{{Item: item}}, Platform: catalog.IOS, OS: 26 << 16, Access: &one}
+				var a market.Answer
+				if err := m.InstallTokens(t.Context(), &q, &a); err != nil || len(a.Offers) != 1 {
+					t.Errorf("device %d got %d offers, %v, want one", device, len(a.Offers), err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	for device := range decided {
+		if n := decided[device].Load(); n > 2 {
+			t.Errorf("it was decided %d times for device %d, want two at most", n, device)
+		}
 	}
 }
 
