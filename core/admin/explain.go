@@ -57,8 +57,8 @@ func (s *Server) explain(ctx context.Context, r *request) error {
 	if len(body.Client) > maxClient || strings.ContainsFunc(body.Client, unprintable) {
 		return problemf(400, "client: %.40q is no client: write the id, or a device's 32 hexadecimal digits", body.Client)
 	}
-	if t := body.Territory; t != "" && (len(t) != 3 || strings.ToUpper(t) != t) {
-		return problemf(400, "territory: %.40q is no territory: write it like \"AUT\" (ISO 3166-1 alpha-3)", t)
+	if err := checkTerritory(body.Territory); err != nil {
+		return err
 	}
 	var err error
 	if y.Apps, err = explainedApps(body.Apps); err != nil {

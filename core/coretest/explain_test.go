@@ -107,6 +107,35 @@ func TestExplainDenied(t *testing.T) {
 	}
 }
 
+// A restore is never held: where a plugin says so, or fails, the choice is the
+// market's own.
+func TestExplainNamesWhoChose(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, purpose, words string
+		spec                 plugin.Spec
+	}{
+		{"a plugin chooses", "restore", "offered version 1.4 (2000041) by policy, code 0", policySpec("policy", says(abi.Allow, 0, 1).wasm())},
+		{"a plugin holds", "restore", "offered version 1.4 (2000041) by the market's own rule", policySpec("policy", says(abi.Allow, abi.Hold, 1).wasm())},
+		{"a plugin holds an install", "install-token", "offered version 1.4 (2000041) by the market's own rule", policySpec("policy", says(abi.Allow, abi.Hold, 1).wasm())},
+		{"a plugin holds an update", "update", "held by policy, code 0", policySpec("policy", says(abi.Allow, abi.Hold, 1).wasm())},
+		{"a plugin abstains", "update", "offered version 1.4 (2000041) by the market's own rule", policySpec("policy", says(abi.Allow, abi.ChoicePass, 1).wasm())},
+		{"a plugin fails", "restore", "offered version 1.4 (2000041) by the market's own rule", fails("deny")},
+		{"a plugin fails amid an update", "update", "held by fails: the plugin failed", fails("deny")},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := coretest.Empty(t, with(test.spec))
+			if _, err := s.Catalog.Put(t.Context(), coretest.Catalogue()[3]); err != nil {
+				t.Fatal(err)
+			}
+			if a := explain(t, s, map[string]any{"purpose": test.purpose, "apps": explained(coretest.SkyItem, "1")}).Apps[0]; a.Sentence != test.words {
+				t.Errorf("the app is %s: %q, want %q", a.Result, a.Sentence, test.words)
+			}
+		})
+	}
+}
+
 // What stands in the way of a version is said in words.
 func TestExplainVersions(t *testing.T) {
 	t.Parallel()
@@ -174,6 +203,7 @@ func TestExplainRefuses(t *testing.T) {
 		{"platform", map[string]any{"platform": "macos", "apps": explained("1", "")}, 400, "platform"},
 		{"system", map[string]any{"os": "new", "apps": explained("1", "")}, 400, "os"},
 		{"territory", map[string]any{"territory": "at", "apps": explained("1", "")}, 400, "territory"},
+		{"a territory of digits", map[string]any{"territory": "040", "apps": explained("1", "")}, 400, "territory"},
 		{"client", map[string]any{"client": "a b", "apps": explained("1", "")}, 400, "client"},
 		{"nobody's account", map[string]any{"account": "nobody@example.com", "apps": explained("1", "")}, 404, "account: nobody has signed in"},
 		{"unknown key", map[string]any{"apps": explained("1", ""), "bucket": 7}, 400, "bucket"},

@@ -156,7 +156,9 @@ func (m *Market) Explain(ctx context.Context, y Why) (*Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	head.Client = cmp.Or(y.Client, head.Client)
+	if q.Access != nil && q.Access.Client == [16]byte{} { // of a registered client the key isn't known here
+		head.Client = cmp.Or(y.Client, head.Client)
+	}
 	call := m.Plugins.Acquire()
 	defer call.Release()
 	dry := call.Dry()
@@ -247,6 +249,9 @@ func (a *ExplainedApp) explain(w *work, p *pick, dry *plugin.Dry) {
 		}
 	}
 	entitled, chosen := decided[0], decided[1]
+	if p.own { // a plugin may have said what can't be: a restore is never held
+		chosen = plugin.Outcome{}
+	}
 	switch {
 	case p.denied && entitled.Plugin == "":
 		a.Result, a.Sentence = ResultDenied, "denied: no plugin decided, and so the market's default does"

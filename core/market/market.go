@@ -143,6 +143,7 @@ type pick struct {
 	entry    *catalog.Entry
 	from, to int // its candidates in work
 	choice   abi.Choice
+	own      bool // the choice is the core's, and no plugin's
 	denied   bool
 }
 

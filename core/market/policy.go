@@ -135,12 +135,13 @@ func (m *Market) selectVersions(ctx context.Context, call *plugin.Call, w *work,
 	}
 	for i := range w.picks {
 		p := &w.picks[i]
-		candidates := w.candidates[p.from:p.to]
+		candidates, said := w.candidates[p.from:p.to], p.choice
 		if head.Purpose != abi.PurposeUpdate {
 			p.choice = restoreChoice(p.choice, candidates)
 		} else if p.choice == abi.ChoicePass {
 			p.choice = openChoice(candidates, head.BucketKey)
 		}
+		p.own = said == abi.ChoicePass || p.choice != said
 	}
 }
 
