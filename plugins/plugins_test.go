@@ -13,6 +13,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/souk-market/souk/core/coretest"
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/plugin/cases"
 	"github.com/souk-market/souk/core/unit"
@@ -29,19 +30,7 @@ var shipped = map[string][]string{
 	"rollout":   nil,
 }
 
-// cache keeps what is compiled from one test to the next.
-var cache string
-
-func TestMain(m *testing.M) { os.Exit(cached(m)) }
-
-func cached(m *testing.M) int {
-	var err error
-	if cache, err = os.MkdirTemp("", "souk-plugins-"); err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(cache)
-	return m.Run()
-}
+var cache = coretest.Cache()
 
 // configure loads a plugin in the real host.
 func configure(t *testing.T, name string, config map[string]any) error {

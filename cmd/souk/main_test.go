@@ -22,6 +22,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/souk-market/souk/core"
+	"github.com/souk-market/souk/core/coretest"
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/plugins"
 )
@@ -99,10 +100,13 @@ func copyFile(from, to string) error {
 	return os.WriteFile(to, b, 0o600)
 }
 
-// compiled makes a cache of compiled plugins, which takes most of the time here.
+// compiled is a cache with what the scripts run, which takes most of the time here
+// where it is compiled.
 func compiled(t *testing.T) (cache string) {
 	c := core.DefaultConfig()
-	c.Plugins.Cache = t.TempDir()
+	if c.Plugins.Cache = coretest.Cache(); c.Plugins.Cache == "" {
+		c.Plugins.Cache = t.TempDir()
+	}
 	spec := plugin.DefaultSpec()
 	spec.Name, spec.Wasm, spec.Hooks, spec.Allow = "accounts", plugins.Accounts, []string{"sign_in"}, []string{"kv", "password", "log"}
 	c.Plugin = []plugin.Spec{spec}

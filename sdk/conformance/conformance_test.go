@@ -22,6 +22,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/souk-market/souk/core/coretest"
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/sdk/abi"
 	"github.com/souk-market/souk/sdk/conformance/go/policy"
@@ -71,18 +72,7 @@ func open(t testing.TB, wasm []byte, log *journal, set func(*plugin.Spec)) *plug
 // everything is each group of host functions.
 var everything = []string{"log", "kv", "password", "crypto", "secret", "http", "metric"}
 
-var cache string // of compiled code, for all tests
-
-func TestMain(m *testing.M) {
-	var err error
-	if cache, err = os.MkdirTemp("", "souk-conformance-"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(cache)
-	os.Exit(code)
-}
+var cache = coretest.Cache()
 
 // head is a head with a value in every field.
 func head() abi.Head {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/souk-market/souk/cmd/souk/author"
+	"github.com/souk-market/souk/core/coretest"
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/plugin/cases"
 )
@@ -54,8 +55,8 @@ func TestTemplates(t *testing.T) {
 				continue
 			}
 			t.Run(hook+" in "+lang, func(t *testing.T) {
-				if lang == "go" && testing.Short() {
-					t.Skip("the modules of Go are large")
+				if lang == "go" && (testing.Short() || raceDetector && hook != "entitle") {
+					t.Skip("the modules of Go are large, and take minutes to compile with the race detector")
 				}
 				t.Parallel()
 				p := create(t, lang, hook)
@@ -66,14 +67,14 @@ func TestTemplates(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if lang != "go" || hook == "select_version" { // it takes long to compile
+				if lang != "go" && lang != "javascript" || hook == "select_version" { // they take long to compile
 					check(t, target, hook)
 				}
 				suite, err := target.Suite(target.Cases[0])
 				if err != nil {
 					t.Fatal(err)
 				}
-				results, err := suite.Try(t.Context(), plugin.Options{Specs: []plugin.Spec{target.Spec}, Dir: target.Dir})
+				results, err := suite.Try(t.Context(), plugin.Options{Specs: []plugin.Spec{target.Spec}, Dir: target.Dir, Cache: coretest.Cache()})
 				if err != nil || len(results) < 3 {
 					t.Fatalf("%d cases, %v", len(results), err)
 				}

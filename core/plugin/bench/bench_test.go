@@ -84,8 +84,8 @@ func TestBareSaysTheSame(t *testing.T) {
 	q := bench.SelectVersion(5)
 	for _, e := range examples.All() {
 		t.Run(e.Language, func(t *testing.T) {
-			if raceDetector && e.Language == "go" {
-				t.Skip("compiling two megabytes takes a minute with the race detector")
+			if raceDetector && len(e.Wasm) > 256<<10 {
+				t.Skip("compiling it three times takes minutes with the race detector")
 			}
 			h, err := plugin.Open(t.Context(), plugin.Options{Specs: []plugin.Spec{spec(e.Wasm)}})
 			if err != nil {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/souk-market/souk/core/coretest"
 	"github.com/souk-market/souk/core/market"
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/plugin/replay"
@@ -22,20 +23,7 @@ import (
 	"github.com/souk-market/souk/sdk/abi"
 )
 
-// cache keeps compiled plugins between the tests.
-var cache string
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "souk-replay")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	cache = dir
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
+var cache = coretest.Cache()
 
 // memory is a KV in memory.
 type memory struct {

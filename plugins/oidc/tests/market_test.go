@@ -76,7 +76,7 @@ func serve(t testing.TB, issuer string, change func(*plugin.Spec), more ...func(
 	if err := os.WriteFile(secret, []byte(clientSecret), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return coretest.Start(t, func(c *core.Config) {
+	return coretest.Empty(t, func(c *core.Config) {
 		c.Store.Durability = core.DurabilityProcess // no test cuts the power
 		s := readme(t)
 		s.Hosts = []string{strings.TrimPrefix(issuer, "http://")}

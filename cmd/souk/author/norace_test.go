@@ -1,0 +1,5 @@
+//go:build !race
+
+package author_test
+
+const raceDetector = false

@@ -1,0 +1,6 @@
+//go:build race
+
+package author_test
+
+// raceDetector says that compiling takes very long.
+const raceDetector = true
