@@ -246,6 +246,14 @@ func (g *generation) succeeds(previous *generation, now time.Time) {
 	}
 }
 
+// standsFor says whether g and an older generation are asked the same, in earnest
+// or as the same shadow. Only to such a one may its plugin return: from a plugin
+// back to the shadow that it was, nobody would be asked any more.
+func (g *generation) standsFor(old *generation) bool {
+	return old != nil && g.spec.Shadow == old.spec.Shadow && g.spec.InsteadOf == old.spec.InsteadOf &&
+		len(g.hooks) == len(old.hooks) && !slices.ContainsFunc(g.hooks, func(h abi.Hook) bool { return !slices.Contains(old.hooks, h) })
+}
+
 // probation is how long a generation may be sent back; 0 = not, or no more.
 type probation struct{ until atomic.Int64 }
 
@@ -470,7 +478,8 @@ type Reloaded struct {
 // Reload makes the plugins those of a new configuration, in its order. One whose
 // keys and file are what is running is left alone; all others are loaded and
 // started first and then taken over together, between two requests. After an
-// error, one sentence, nothing has changed.
+// error, one sentence, nothing has changed. A plugin that is asked something else
+// from then on, or in earnest after it was a shadow, has nothing to return to.
 //
 // keys are the trusted keys from then on; all plugins are held to them, also those
 // that have not changed.
@@ -510,9 +519,14 @@ func (h *Host) Reload(ctx context.Context, specs []Spec, keys []string) (Reloade
 			}
 		}
 		for _, g := range next {
-			if g.current != g {
-				g.succeeds(g.current, now)
+			if g.current == g {
+				continue
 			}
+			var previous *generation
+			if g.standsFor(g.current) {
+				previous = g.current
+			}
+			g.succeeds(previous, now)
 		}
 		return next
 	})

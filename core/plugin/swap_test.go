@@ -499,6 +499,54 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// What is asked something else after a reload doesn't go back: the generation
+// before would leave a question to nobody, and so to the market's default.
+func TestWhatIsAskedNowDoesNotGoBack(t *testing.T) {
+	live := spec("live", constant("entitle", decisions(deny)))
+	trap := newGuest().hook("entitle", "unreachable").hook("select_version", "unreachable").wasm()
+	versions := constant("select_version", choices(abi.Hold))
+	earnest := spec("next", trap)
+	for name, before := range map[string][]plugin.Spec{
+		"a shadow, now in earnest": {live, shadow("next", "live", constant("entitle", decisions(deny)))},
+		"one more question":        {live, spec("next", versions)},
+	} {
+		h := openSpecs(t, before...)
+		if _, err := h.Reload(t.Context(), []plugin.Spec{earnest}, nil); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 5 {
+			if e := entitle(t, h, 1, abi.Head{})[0]; e.Decision != deny || !e.Failed {
+				t.Errorf("%s: question %d: %+v, want a denial because it failed", name, i, e)
+			}
+			plugin.Settle(h)
+		}
+		p := h.Plugins()[0]
+		if p.Previous != "" || p.SentBack != 0 || p.Shadow != nil || !h.Has(abi.HookEntitle) {
+			t.Errorf("%s: the plugin is %+v, want that it stays", name, p)
+		}
+		if _, err := h.Return(t.Context(), "next", ""); !errors.Is(err, plugin.ErrNoPrevious) {
+			t.Errorf("%s: Return = %v, want %v", name, err, plugin.ErrNoPrevious)
+		}
+		plugin.Settle(h)
+		if n := plugin.Living(h, "next"); n != 1 {
+			t.Errorf("%s: %d generations are kept, want one", name, n)
+		}
+	}
+
+	// One that is asked the same goes back, as after a swap.
+	h := openSpecs(t, live)
+	if _, err := h.Reload(t.Context(), []plugin.Spec{spec("live", newGuest().hook("entitle", "unreachable").wasm())}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		entitle(t, h, 1, abi.Head{})
+	}
+	plugin.Settle(h)
+	if e := entitle(t, h, 1, abi.Head{})[0]; e.Decision != deny || e.Failed || h.Plugins()[0].SentBack != 1 {
+		t.Errorf("after three failures: %+v, want the generation before to be back", e)
+	}
+}
+
 // TestCloseBesideSwaps: a swap that comes too late changes nothing.
 func TestCloseBesideSwaps(t *testing.T) {
 	for range 5 {
