@@ -26,6 +26,8 @@ type Writer struct {
 	most    int64
 	file    *os.File
 	size    int64
+	torn    bool // its last line has no end
+	headed  bool // it says whom the next line is of
 	plugins []plugin.RecordedPlugin
 }
 
@@ -51,28 +53,19 @@ func (w *Writer) open() error {
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	w.file, w.size = f, info.Size()
-	return w.endLine()
-}
-
-// endLine ends a line that a crash cut off.
-func (w *Writer) endLine() error {
+	w.file, w.size, w.torn, w.headed = f, info.Size(), false, false
 	if w.size == 0 {
 		return nil
 	}
 	var last [1]byte
-	if _, err := w.file.ReadAt(last[:], w.size-1); err != nil {
-		return err
-	}
-	if last[0] == '\n' {
-		return nil
-	}
-	return w.append([]byte("\n"))
+	_, err = f.ReadAt(last[:], w.size-1)
+	w.torn = last[0] != '\n' // a crash cut it off
+	return err
 }
 
 // Plugins implements plugin.Recorder.
 func (w *Writer) Plugins(plugins []plugin.RecordedPlugin) error {
-	w.plugins = plugins
+	w.plugins, w.headed = plugins, false
 	return w.header()
 }
 
@@ -98,18 +91,29 @@ func (w *Writer) line(v any) error {
 		if err := w.rotate(); err != nil {
 			return err
 		}
-		if _, ok := v.(*Header); !ok {
-			if err := w.header(); err != nil {
-				return err
-			}
+	}
+	_, header := v.(*Header)
+	if !header && !w.headed {
+		if err := w.header(); err != nil {
+			return err
 		}
 	}
-	return w.append(b.Bytes())
+	err := w.append(b.Bytes())
+	w.headed = w.headed || header && err == nil
+	return err
 }
 
-func (w *Writer) append(b []byte) error {
-	n, err := w.file.Write(b)
+// append writes a line. One that didn't fit on the disk is ended by the next, so
+// that it takes no other with it.
+func (w *Writer) append(line []byte) error {
+	if w.torn {
+		line = append([]byte("\n"), line...)
+	}
+	n, err := w.file.Write(line)
 	w.size += int64(n)
+	if n > 0 {
+		w.torn = line[n-1] != '\n'
+	}
 	return err
 }
 
