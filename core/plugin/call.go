@@ -100,6 +100,7 @@ func (c *Call) Release() {
 	c.request, c.answers = small(c.request), small(c.answers)
 	c.entitlements, c.selections = emptied(c.entitlements), emptied(c.selections)
 	c.fuel, c.failure, c.dry = 0, nil, nil
+	c.watching, c.asks = 0, emptied(c.asks) // where a question came to no end
 	c.host.unpin(c)
 	c.host.calls.Put(c)
 }

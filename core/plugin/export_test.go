@@ -139,5 +139,8 @@ func Held(h *Host) (n int64) {
 	return n
 }
 
-// MaxJobs is how many questions wait to be looked at.
-const MaxJobs = maxJobs
+// MaxJobs and MaxJobBytes are how much waits to be looked at.
+const (
+	MaxJobs     = maxJobs
+	MaxJobBytes = maxJobBytes
+)

@@ -3,6 +3,7 @@ package plugin_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -163,6 +164,51 @@ func TestRecordHoldsNoSecret(t *testing.T) {
 	plugin.Looked(h)
 	if r := h.Recording(); len(l.decisions) != 0 || r.Recorded != 0 || r.Missed != 1 {
 		t.Errorf("recorded are %+v of %+v, want nothing", l.decisions, r)
+	}
+}
+
+// hung is a Recorder whose disk is slow.
+type hung struct {
+	ledger
+	began, release chan struct{}
+}
+
+func (h *hung) Record(d *plugin.Decision) error {
+	h.began <- struct{}{}
+	<-h.release
+	return h.ledger.Record(d)
+}
+
+// What waits for a slow recorder is bounded, with what the plugins read meanwhile.
+func TestWhatWaitsIsBounded(t *testing.T) {
+	g := newGuest()
+	g.imported("souk", "kv_get", "iiii", "i")
+	g.data = append(g.data, segment{16, []byte("key")})
+	verdict := g.put(1024, decisions(allow))
+	read := fmt.Sprintf("i32.const 16 i32.const 3 i32.const %d i32.const %d call kv_get drop ", 2*bufferAt, abi.MaxKVValue)
+	s := spec("reader", g.hook("entitle", strings.Repeat(read, 3)+verdict).wasm())
+	s.Allow = []string{"kv"}
+	kv := &store{values: map[string][]byte{"key": make([]byte, abi.MaxKVValue)}}
+	slow := &hung{began: make(chan struct{}, plugin.MaxJobs), release: make(chan struct{})}
+	h := open(t, plugin.Options{Specs: []plugin.Spec{s}, KV: kv.open, Record: slow})
+	ask := func() {
+		if e := entitle(t, h, 1, abi.Head{})[0]; e.Decision != allow {
+			t.Fatalf("answered %+v while the recorder is slow", e)
+		}
+	}
+	ask()
+	<-slow.began
+	for range plugin.MaxJobs - 1 {
+		ask()
+	}
+	close(slow.release)
+	plugin.Looked(h)
+	most := plugin.MaxJobBytes/(3*abi.MaxKVValue) + 1
+	if r := h.Recording(); r.Recorded+r.Missed != plugin.MaxJobs || r.Recorded > uint64(most) || r.Recorded < 10 {
+		t.Errorf("the recording is %+v, want %d at most of %d", r, most, plugin.MaxJobs)
+	}
+	if host := slow.decisions[0].Verdicts[0].Host(); len(host) != 3 {
+		t.Errorf("the host's answers are %d, want 3", len(host))
 	}
 }
 

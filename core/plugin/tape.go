@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"time"
+	"unsafe"
 
 	"github.com/souk-market/souk/sdk/abi"
 )
@@ -41,11 +42,10 @@ func (a *HostAnswer) asks(b *HostAnswer) bool {
 	return a.Op == b.Op && written && bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Old, b.Old) && a.Delta == b.Delta && a.TTL == b.TTL
 }
 
-// What a tape takes of one call, in answers and bytes. Beyond it the call is not
-// recorded.
+// What a tape takes of one call, in bytes. Beyond it the call is not recorded.
 const (
-	maxTape      = 1000
-	maxTapeBytes = 256 << 10
+	maxTape      = 256 << 10
+	sizeofAnswer = int(unsafe.Sizeof(HostAnswer{}))
 )
 
 // tape keeps what the host answers in one call.
@@ -57,11 +57,16 @@ type tape struct {
 }
 
 func (t *tape) add(a HostAnswer) {
-	t.size += len(a.Key) + len(a.Old) + len(a.Value)
-	hides := t.secrets != nil && slices.ContainsFunc([][]byte{a.Key, a.Old, a.Value}, func(b []byte) bool { return t.secrets.holds(string(b)) })
-	if t.over = t.over || hides || t.size > maxTapeBytes || len(t.answers) == maxTape; !t.over {
-		t.answers = append(t.answers, a)
+	if t.over {
+		return
 	}
+	t.size += sizeofAnswer + len(a.Key) + len(a.Old) + len(a.Value)
+	hides := t.secrets != nil && slices.ContainsFunc([][]byte{a.Key, a.Old, a.Value}, func(b []byte) bool { return t.secrets.holds(string(b)) })
+	if t.over = hides || t.size > maxTape; t.over {
+		t.answers, t.size = nil, 0
+		return
+	}
+	t.answers = append(t.answers, a)
 }
 
 // taping is what a question to a plugin is recorded with; nil = there is nothing

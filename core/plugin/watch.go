@@ -13,9 +13,9 @@ import (
 )
 
 // watch looks at questions about apps beside the requests that ask them: it asks
-// the shadows, and hands decisions to who records them. A request leaves a copy of its question and of what was answered,
-// and goes on; one worker takes them one by one. What comes too fast is not
-// looked at, and counted.
+// the shadows, and hands decisions to who records them. A request leaves a copy of
+// its question and of what was answered, and goes on; one worker takes them one by
+// one. What comes too fast is not looked at, and counted.
 type watch struct {
 	host        *Host
 	shadowShare uint32
@@ -65,14 +65,13 @@ type asked struct {
 type job struct {
 	set     *set // pinned
 	stripe  uint32
+	size    int64 // bytes of what it holds
 	what    watching
 	at      time.Time
 	request []byte
 	answers []byte
 	asks    []asked
 }
-
-func (j *job) bytes() int64 { return int64(len(j.request) + len(j.answers)) }
 
 func newWatch(h *Host, o Options) *watch {
 	w := &watch{host: h, shadowShare: o.ShadowShare, jobs: make(chan *job, maxJobs), done: make(chan struct{})}
@@ -154,11 +153,15 @@ func (w *watch) leave(c *Call) {
 		for i := range j.asks {
 			j.asks[i].from -= base
 			j.asks[i].to -= base
+			if tape := j.asks[i].tape; tape != nil {
+				j.size += int64(tape.size)
+			}
 		}
 	}
+	j.size += int64(len(j.request) + len(j.answers))
 	// The Call holds on to its set, so this can't be too late.
 	w.host.hold(j.set, j.stripe)
-	w.size.Add(j.bytes())
+	w.size.Add(j.size)
 	select {
 	case w.jobs <- j:
 	default:
@@ -178,7 +181,7 @@ func (w *watch) miss(what watching) {
 }
 
 func (w *watch) letGo(j *job) {
-	w.size.Add(-j.bytes())
+	w.size.Add(-j.size)
 	w.host.letGo(j.set, j.stripe)
 }
 
