@@ -15,9 +15,10 @@ import (
 var errUnknown = errors.New("the recording has no such answer")
 
 // player is a KV that answers as a tape did. To the same calls in the same order
-// it gives the same answers, and to a read again and again the last one; what
-// the tape has no answer to fails, and is noted: nobody knows what the store
-// would have said.
+// it gives the same answers, and to a read again and again the last one. An answer
+// is good between the same writes of its key alone: a read before a write says
+// nothing of one after it. What the tape has no answer to fails, and is noted:
+// nobody knows what the store would have said.
 type player struct {
 	answers []HostAnswer
 	used    []bool
@@ -29,13 +30,22 @@ func newPlayer(answers []HostAnswer) *player {
 }
 
 func (p *player) find(q HostAnswer) (*HostAnswer, error) {
-	last := -1
+	done := 0
 	for i := range p.answers {
-		if !p.answers[i].asks(&q) {
-			continue
+		if p.used[i] && p.answers[i].writes(q.Key) {
+			done++
 		}
-		if last = i; !p.used[i] {
-			break
+	}
+	last, written := -1, 0
+	for i := range p.answers {
+		a := &p.answers[i]
+		if a.asks(&q) && (written == done || q.Op == OpMetric) {
+			if last = i; !p.used[i] {
+				break
+			}
+		}
+		if a.writes(q.Key) {
+			written++
 		}
 	}
 	if last < 0 || p.used[last] && q.Op != OpGet {

@@ -90,6 +90,59 @@ func TestRecordedAnswersAreGivenAgain(t *testing.T) {
 	}
 }
 
+// reaches is a guest that makes calls to its kv, in order: "get" and "put", of one
+// key. Its code is what the last of them answered.
+func reaches(calls ...string) []byte {
+	g := newGuest()
+	g.imported("souk", "kv_get", "iiii", "i").imported("souk", "kv_put", "iiiii", "i")
+	g.data = append(g.data, segment{16, []byte("keyvalue")})
+	verdict := g.put(1024, decisions(allow))
+	at := 1024 + 32 + 4 // the code of the first decision
+	var code string
+	for _, call := range calls {
+		code += fmt.Sprintf("i32.const %d i32.const 16 i32.const 3 ", at)
+		if call == "get" {
+			code += "i32.const 32 i32.const 8 call kv_get i32.store "
+		} else {
+			code += "i32.const 19 i32.const 5 i32.const 0 call kv_put i32.store "
+		}
+	}
+	return g.hook("entitle", code+verdict).wasm()
+}
+
+// An answer that was given before a write is none to what is asked after it.
+func TestRecordedAnswersHaveTheirPlace(t *testing.T) {
+	keeper := func(calls ...string) plugin.Spec {
+		s := spec("keeper", reaches(calls...))
+		s.Allow = []string{"kv"}
+		return s
+	}
+	notFound := abi.CodeNotFound
+	missing := uint32(notFound)
+	for _, test := range []struct {
+		recorded, asked string
+		unknown         bool
+		code            uint32
+	}{
+		{"get put get", "get put get", false, 5},
+		{"get put get", "put get", false, 5},
+		{"get put get", "get get", false, missing},
+		{"get put get", "get put get get", false, 5},
+		{"get put", "put get", true, 0},
+		{"get put", "put put", true, 0},
+		{"put get", "get", true, 0},
+	} {
+		l := &ledger{}
+		h := open(t, plugin.Options{Specs: []plugin.Spec{keeper(strings.Fields(test.recorded)...)}, KV: (&store{}).open, Record: l})
+		entitle(t, h, 1, abi.Head{Purpose: abi.PurposeInstallToken})
+		plugin.Looked(h)
+		v := replayed(t, keeper(strings.Fields(test.asked)...), l.decisions[0])
+		if v.Unknown != test.unknown || !v.Unknown && v.Decisions[0].Code != test.code {
+			t.Errorf("%q over a recording of %q came to %+v, want unknown %v or code %d", test.asked, test.recorded, v, test.unknown, test.code)
+		}
+	}
+}
+
 // All of a chain is recorded, also what a request didn't come to asking.
 func TestRecordCompletesTheChain(t *testing.T) {
 	l := &ledger{}

@@ -42,6 +42,11 @@ func (a *HostAnswer) asks(b *HostAnswer) bool {
 	return a.Op == b.Op && written && bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Old, b.Old) && a.Delta == b.Delta && a.TTL == b.TTL
 }
 
+// writes says whether there was something else below the key afterwards.
+func (a *HostAnswer) writes(key []byte) bool {
+	return a.Op != OpGet && a.Op != OpMetric && a.Code == 0 && bytes.Equal(a.Key, key)
+}
+
 // What a tape takes of one call, in bytes. Beyond it the call is not recorded.
 const (
 	maxTape      = 256 << 10
