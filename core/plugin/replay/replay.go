@@ -133,7 +133,7 @@ func newRecord(d *plugin.Decision) *Record {
 type question struct {
 	*plugin.Inquiry
 	*Record
-	verdicts []plugin.Verdict
+	verdicts []plugin.Verdict // up to the first that nobody knows
 }
 
 // open reads what lies in a Record. What was recorded is not trusted: it may have
@@ -153,6 +153,7 @@ func (r *Record) open(h *Header) (*question, error) {
 			return nil, fmt.Errorf("outcomes[%d]: is of app %d, the question of %d", i, r.Outcomes[i].Item, item)
 		}
 	}
+	known := true
 	for i := range r.Plugins {
 		v, err := r.Plugins[i].verdict(h)
 		if err == nil {
@@ -161,7 +162,11 @@ func (r *Record) open(h *Header) (*question, error) {
 		if err != nil {
 			return nil, fmt.Errorf("plugins[%d]: %w", i, err)
 		}
-		q.verdicts = append(q.verdicts, v)
+		// One that was asked beside the request and not in time decided nothing then, and
+		// may decide now.
+		if known = known && !(v.Dry && !r.Plugins[i].answered()); known {
+			q.verdicts = append(q.verdicts, v)
+		}
 	}
 	return q, nil
 }

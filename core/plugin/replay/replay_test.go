@@ -567,6 +567,17 @@ func TestNothingToCompareWith(t *testing.T) {
 	if r := try(t, file, "rollout", silent); r.Unknown != 0 {
 		t.Errorf("of both: %+v, want that all can be told", r)
 	}
+
+	// Nor is it known of one that was asked beside the request, and not in time.
+	busy := edited(t, file, func(r *replay.Record) {
+		r.Plugins[1].Choices, r.Plugins[1].Failure = nil, &replay.Failure{Kind: plugin.KindBusy.String(), Reason: "its instance didn't become free"}
+	})
+	if r := try(t, busy, "rollout", rollout(nil)); r.Unknown != 0 || r.Same != r.Decisions {
+		t.Errorf("before one that was busy, which changes nothing: %+v", r)
+	}
+	if busy := try(t, busy, "rollout", silent); busy.Unknown != r.Unknown || busy.Changed != r.Changed {
+		t.Errorf("before one that was busy: %+v, want what is known without it, %+v", busy, r)
+	}
 }
 
 // Lines that make no sense are left out, and counted.
