@@ -148,10 +148,23 @@ const OtherChanges = "other reasons"
 
 // compared counts what a shadow would have changed.
 type compared struct {
-	mu                          sync.Mutex
+	mu sync.Mutex
+	comparison
+}
+
+type comparison struct {
 	questions, agreed, differed uint64
 	changes                     map[Change]uint64 // with a Count of 0
 	last                        []Difference      // the oldest first
+}
+
+// restart begins to count anew; nil has nothing to count.
+func (c *compared) restart() {
+	if c != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.comparison = comparison{}
+	}
 }
 
 // NewChange is the kind of a difference.

@@ -246,6 +246,13 @@ func TestShadowIsSwapped(t *testing.T) {
 	if before.Shadow.Questions != 0 || after.Shadow.Questions != 1 || after.Shadow.Agreed != 1 {
 		t.Errorf("after a swap the shadow is %+v and then %+v, want that it counts anew", before.Shadow, after.Shadow)
 	}
+	device(t, h, "alice")
+	if _, err := h.Return(t.Context(), "next", ""); err != nil {
+		t.Fatal(err)
+	}
+	if s := info(t, h, "next").Shadow; s.Questions != 0 || len(s.Changes) > 0 || len(s.Last) > 0 {
+		t.Errorf("after a return the shadow is %+v, want that it counts anew", s)
+	}
 	plugin.Settle(h)
 	if n := plugin.Held(h); n != 0 {
 		t.Errorf("%d still hold on to the set", n)

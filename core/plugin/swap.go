@@ -236,6 +236,7 @@ func (g *generation) succeeds(previous *generation, now time.Time) {
 	g.previous = previous
 	g.since = now
 	g.probation.begin(now, previous != nil)
+	g.compared.restart()
 	for _, b := range g.breakers {
 		if b != nil {
 			b.restart()

@@ -4,8 +4,9 @@
 //
 // A recording is JSON Lines. A line that begins with "souk_decisions" says who
 // was asked, and holds until the next such line; each other line is one question
-// to all plugins of a hook. It holds accounts and what they have, and nothing that
-// a person typed: questions of sign_in and exchange are never recorded.
+// to all plugins of a hook. It holds accounts, what they have and what plugins read
+// of their kv for it, and nothing that a person typed: questions of sign_in and
+// exchange are never recorded.
 //
 // The package asks plugins through package plugin, with fuel and without
 // deadlines, and knows neither the store nor the market: what becomes of what
