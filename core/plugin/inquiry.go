@@ -45,6 +45,20 @@ func (q *Inquiry) Head() *abi.Head {
 	return &q.selectVersion.Head
 }
 
+// purposeNames are how people write the purposes.
+var purposeNames = map[abi.Purpose]string{
+	abi.PurposeUpdate: "update", abi.PurposeRestore: "restore", abi.PurposeLicense: "license", abi.PurposeInstallToken: "install-token",
+	abi.PurposeSignIn: "sign-in", abi.PurposeExchange: "exchange", abi.PurposeOAuthApp: "oauth-app",
+}
+
+// PurposeName returns how people write a purpose.
+func PurposeName(p abi.Purpose) string {
+	if name, ok := purposeNames[p]; ok {
+		return name
+	}
+	return "unknown"
+}
+
 // Items are the apps of the question, in its order.
 func (q *Inquiry) Items() []uint64 {
 	var items []uint64

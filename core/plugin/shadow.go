@@ -172,6 +172,28 @@ func NewChange(hook abi.Hook, from, to Outcome) Change {
 	return Change{Hook: hook.String(), From: from.Result, To: to.Result, Reason: strings.TrimPrefix(to.Plugin+": "+shape(to.kept().Reason), ": ")}
 }
 
+// shape is a reason without its numbers, so that those that say the same of
+// different devices count as one.
+func shape(reason string) string {
+	const most = 120
+	var b strings.Builder
+	digits := false
+	for _, r := range reason {
+		if b.Len() > most {
+			b.WriteString("…")
+			break
+		}
+		if digit := r >= '0' && r <= '9'; !digit {
+			b.WriteRune(r)
+			digits = false
+		} else if !digits {
+			b.WriteByte('#')
+			digits = true
+		}
+	}
+	return b.String()
+}
+
 func (c *compared) add(l *looked, live, shadow []Outcome) {
 	head := l.Head()
 	c.mu.Lock()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -270,40 +269,4 @@ func (l *looked) of(g *generation) Verdict {
 		l.verdicts[g] = v
 	}
 	return v
-}
-
-// purposeNames are how people write the purposes.
-var purposeNames = map[abi.Purpose]string{
-	abi.PurposeUpdate: "update", abi.PurposeRestore: "restore", abi.PurposeLicense: "license", abi.PurposeInstallToken: "install-token",
-	abi.PurposeSignIn: "sign-in", abi.PurposeExchange: "exchange", abi.PurposeOAuthApp: "oauth-app",
-}
-
-// PurposeName returns how people write a purpose.
-func PurposeName(p abi.Purpose) string {
-	if name, ok := purposeNames[p]; ok {
-		return name
-	}
-	return "unknown"
-}
-
-// shape is a reason without its numbers, so that those that say the same of
-// different devices count as one.
-func shape(reason string) string {
-	const most = 120
-	var b strings.Builder
-	digits := false
-	for _, r := range reason {
-		if b.Len() > most {
-			b.WriteString("…")
-			break
-		}
-		if digit := r >= '0' && r <= '9'; !digit {
-			b.WriteRune(r)
-			digits = false
-		} else if !digits {
-			b.WriteByte('#')
-			digits = true
-		}
-	}
-	return b.String()
 }
