@@ -21,7 +21,9 @@ type Reloaded struct {
 // keys and file are what is running is left alone; all others are loaded and
 // started first and then taken over together, between two requests. After an
 // error, one sentence, nothing has changed. A plugin that is asked something else
-// from then on, or in earnest after it was a shadow, has nothing to return to.
+// from then on, or in earnest after it was a shadow, has nothing to return to, and
+// one of several that change doesn't go back by itself: nobody wrote down the old
+// one beside the others' new ones.
 //
 // keys are the trusted keys from then on; all plugins are held to them, also those
 // that have not changed.
@@ -60,6 +62,7 @@ func (h *Host) Reload(ctx context.Context, specs []Spec, keys []string) (Reloade
 				old.succeeds(nil, now)
 			}
 		}
+		alone := len(r.Added)+len(r.Changed)+len(r.Removed) == 1
 		for _, g := range next {
 			if g.current == g {
 				continue
@@ -69,6 +72,9 @@ func (h *Host) Reload(ctx context.Context, specs []Spec, keys []string) (Reloade
 				previous = g.current
 			}
 			g.succeeds(previous, now)
+			if !alone {
+				g.probation.begin(now, false)
+			}
 		}
 		return next
 	})

@@ -533,17 +533,32 @@ func TestWhatIsAskedNowDoesNotGoBack(t *testing.T) {
 		}
 	}
 
-	// One that is asked the same goes back, as after a swap.
-	h := openSpecs(t, live)
-	if _, err := h.Reload(t.Context(), []plugin.Spec{spec("live", newGuest().hook("entitle", "unreachable").wasm())}, nil); err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		entitle(t, h, 1, abi.Head{})
-	}
-	plugin.Settle(h)
-	if e := entitle(t, h, 1, abi.Head{})[0]; e.Decision != deny || e.Failed || h.Plugins()[0].SentBack != 1 {
-		t.Errorf("after three failures: %+v, want the generation before to be back", e)
+	// One that is asked the same goes back, as after a swap, unless others changed
+	// with it: the rules that it has lost may be theirs now.
+	for _, test := range []struct {
+		with []plugin.Spec
+		back bool
+	}{
+		{[]plugin.Spec{spec("other", decisive(deny, "before"))}, true},
+		{[]plugin.Spec{spec("other", decisive(allow, "after"))}, false},
+		{nil, false},
+	} {
+		h := openSpecs(t, spec("live", decisive(allow, "before")), spec("other", decisive(deny, "before")))
+		failing := spec("live", newGuest().hook("entitle", "unreachable").wasm())
+		if _, err := h.Reload(t.Context(), append([]plugin.Spec{failing}, test.with...), nil); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			entitle(t, h, 1, abi.Head{})
+		}
+		plugin.Settle(h)
+		e := entitle(t, h, 1, abi.Head{})[0]
+		if p := h.Plugins()[0]; e.Decision != deny || e.Failed == test.back || (p.SentBack == 1) != test.back {
+			t.Errorf("beside %d others, after three failures: %+v of %+v, want the generation before to be back: %v", len(test.with), e, p, test.back)
+		}
+		if _, err := h.Return(t.Context(), "live", ""); errors.Is(err, plugin.ErrNoPrevious) != test.back {
+			t.Errorf("beside %d others: Return = %v", len(test.with), err)
+		}
 	}
 }
 
