@@ -16,7 +16,10 @@ type pluginBuild struct {
 func (c *pluginBuild) Help() string {
 	return `Runs the commands of the plugin's language, which are those of souk/sdk/TOOLCHAINS
 in its folder, or the ones that souk-plugin.toml names with build. Where a
-compiler is missing it says how to install one.`
+compiler is missing it says how to install one.
+
+The folder says what is run, and nothing holds that in: build a plugin of somebody
+else's only if you would run a program of theirs.`
 }
 
 // Run builds and checks.

@@ -30,7 +30,7 @@ type pluginServe struct {
 func (c *pluginServe) Help() string {
 	return `A server for trying things out: its data is thrown away at the end, and its only
 app is an example that is open to everyone. Each decision of the plugin is a line
-of the log.`
+of the log. The plugin has the hosts and secrets that souk-plugin.toml names.`
 }
 
 // Run serves until it is told to stop.

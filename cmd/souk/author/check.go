@@ -71,8 +71,9 @@ func ReadModule(file string, max int64) ([]byte, error) {
 	return b, nil
 }
 
-// Check looks into a module and asks it. The error is one sentence and names the
-// file.
+// Check looks into a module and asks it. The module, which may be somebody else's,
+// reaches no other server: it has the secrets that its configuration names. The
+// error is one sentence and names the file.
 func Check(ctx context.Context, t *Target, max int64) (*Report, error) {
 	file, s := t.File, t.Spec
 	wasm, err := ReadModule(file, max)
@@ -107,7 +108,8 @@ func Check(ctx context.Context, t *Target, max int64) (*Report, error) {
 	s.Breaker, s.Instances = 0, 1
 	kv := &reads{}
 	host, err := plugin.Open(ctx, plugin.Options{
-		Specs: []plugin.Spec{s}, Dir: t.Dir, Timeless: true, MaxModule: int64(len(wasm)), KV: func(string) (plugin.KV, error) { return kv, nil },
+		Specs: []plugin.Spec{s}, Dir: t.Dir, Timeless: true, Offline: true, MaxModule: int64(len(wasm)),
+		KV: func(string) (plugin.KV, error) { return kv, nil },
 	})
 	if err != nil {
 		return nil, hint(t.Refused(err), o, s)
