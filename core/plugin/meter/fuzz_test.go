@@ -73,6 +73,7 @@ func FuzzCode(f *testing.F) {
 		ops(refFunc, 1, i32Const, 1, 0xfc, 15, 0, drop, i32Const, 0, callIndirect, 0, 0, call, 0),
 		join(ops(0xfd, 12), repeated(16, 1), ops(0xfd, 0x80, 1, drop), ops(i32Const, 0, 0xfd, 0, 0, 0, drop)),
 		ops(unreachable, 0x1c, 1, i32, drop, refNull, funcref, 0xd1, drop, globalGet, 0, globalSet, 0),
+		ops(block, i32, loop, i64, localGet, 0, localGet, 0, brIf, 1, brTable, 1, 1, 2, end, drop, localGet, 0, end, drop, loop, void, return_, end),
 		ops(i64Const, 0x80, 0x80, 0x80, 0, drop, 0x43, 1, 2, 3, 4, drop, 0x44, 1, 2, 3, 4, 5, 6, 7, 8, drop),
 	} {
 		f.Add(code)
