@@ -193,7 +193,7 @@ func (in *instance) configure(f api.Function) error {
 
 func (in *instance) startError(where string, err error) error {
 	f := in.fault(err)
-	return fmt.Errorf("%s: %s: %s", where, f.kind, f.reason)
+	return fmt.Errorf("%s: %s: %s", where, f.kind, sanitize(f.reason))
 }
 
 var errNoRoom = errors.New("the guest has no space")

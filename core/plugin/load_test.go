@@ -97,6 +97,13 @@ func TestLoadRefuses(t *testing.T) {
 		}(), func(s *plugin.Spec) { s.StartFuel, s.StartDeadline = 1<<40, 1_000_000 }, "plugin[1] bad: its start section: deadline: its deadline is over: 1ms"},
 		{"an _initialize that traps", allowing().fn("_initialize", "", "", "", "unreachable").wasm(), nil,
 			"plugin[1] bad: _initialize: trap: unreachable in _initialize"},
+		{"an _initialize whose name and last words are for a terminal", func() []byte {
+			g := allowing().imported("wasi_snapshot_preview1", "fd_write", "iiii", "i")
+			g.put(1024, []byte("\x00\x08\x00\x00\x06\x00\x00\x00")) // 6 bytes at 2048
+			g.put(2048, []byte("a\x1b[2Jb"))
+			return g.fn("$\x1b[2J", "", "", "", "unreachable").
+				fn("_initialize", "", "", "", "i32.const 2 i32.const 1024 i32.const 1 i32.const 4096 call fd_write drop call $\x1b[2J").wasm()
+		}(), nil, `plugin[1] bad: _initialize: trap: unreachable in \x1b[2J < _initialize: a\x1b[2Jb`},
 		{"a buffer that is refused", allowing().fn("souk_buffer", "i", "i", "", "i32.const 0").wasm(), nil,
 			"plugin[1] bad: souk_buffer: memory: the guest has no space for a message of 65536 bytes"},
 		{"a buffer outside of the memory", allowing().fn("souk_buffer", "i", "i", "", "i32.const -65536").wasm(), nil,
@@ -122,8 +129,8 @@ func TestLoadRefuses(t *testing.T) {
 				h.Close(t.Context())
 				t.Fatalf("Open loads it, want %q", c.want)
 			}
-			if !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
-				t.Errorf("Open: %v\nwant one line with %q", err, c.want)
+			if !strings.Contains(err.Error(), c.want) || strings.ContainsAny(err.Error(), "\n\x1b") {
+				t.Errorf("Open: %q\nwant one line with %q", err, c.want)
 			}
 		})
 	}
