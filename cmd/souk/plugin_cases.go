@@ -124,7 +124,7 @@ func (c *pluginTest) print(std *streams, results []cases.Result) {
 		if !r.Passed() {
 			word = "FAIL"
 		}
-		fmt.Fprintf(std.out, "%s  %s  (%d fuel)\n", word, r.Case, r.Fuel)
+		fmt.Fprintf(std.out, "%s  %s  (%d fuel)\n", word, printable(r.Case), r.Fuel)
 		for _, d := range r.Differences {
 			fmt.Fprintf(std.out, "      %s\n", printable(d))
 		}
