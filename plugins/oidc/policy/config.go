@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/souk-market/souk/sdk/go/value"
 )
@@ -150,6 +152,8 @@ func (p *Party) complete(root value.Value, prefixed bool) error {
 		return root.Wrong("redirect_uri is missing: write the server's public URL with /oauth/callback/ and this plugin's name behind it")
 	case prefixed && p.prefix == "" && p.account != "email":
 		return root.Wrong(`account_prefix: can be empty with account = "email" only: the provider could name anybody's account`)
+	case prefixed && endsInWord(p.prefix): // "a" and 21 would be "a2" and 1
+		return root.Wrong("account_prefix: ends with a letter or a digit: end it with a sign, like " + strconv.Quote(p.prefix+":") + ", or accounts of two providers could have one name")
 	case p.grantsClaim == "" && len(p.grantsMap)+len(p.groupPrefix) > 0:
 		return root.Wrong("grants_claim is missing: name the claim that grants_map or grants_prefix is for")
 	case p.grantsClaim != "" && len(p.grantsMap)+len(p.groupPrefix) == 0:
@@ -167,6 +171,11 @@ func (p *Party) complete(root value.Value, prefixed bool) error {
 		p.prefix = p.issuer[len(issuer.Scheme)+len("://"):] + "#"
 	}
 	return nil
+}
+
+func endsInWord(s string) bool {
+	last, _ := utf8.DecodeLastRuneInString(s)
+	return unicode.IsLetter(last) || unicode.IsNumber(last)
 }
 
 func readText(v value.Value, most int) (string, error) {

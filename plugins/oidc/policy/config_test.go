@@ -64,6 +64,8 @@ func TestConfig(t *testing.T) {
 		{object{"account": "email", "account_prefix": ""}, ""},
 		{object{"account_prefix": "staff:"}, ""},
 		{object{"account_prefix": ""}, "account_prefix: can be empty with"},
+		{object{"account_prefix": "staff"}, `account_prefix: ends with a letter or a digit: end it with a sign, like "staff:"`},
+		{object{"account_prefix": "staff2", "account": "email"}, "account_prefix: ends with a letter or a digit"},
 		{object{"account_prefix": " x"}, "account_prefix: is longer"},
 		{object{"account_prefix": long}, "account_prefix: is longer"},
 		{object{"display_name": ""}, ""},
