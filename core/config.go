@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -198,7 +199,7 @@ func (c *Config) decode(text string) error {
 		if errors.As(err, &parse) {
 			return fmt.Errorf("line %d: %s", parse.Position.Line, parseMessage(parse))
 		}
-		return err
+		return Mistyped(err)
 	}
 	if kind := meta.Type("market", "overrides"); kind != "" && kind != "Hash" { // the decoder would make an empty table of it
 		return errors.New("market.overrides: has to be tables: write [market.overrides.\"1000002\"] and the keys of that app below")
@@ -210,7 +211,7 @@ func (c *Config) decode(text string) error {
 			if parse, ok := errors.AsType[toml.ParseError](err); ok {
 				return fmt.Errorf("plugin[%d]: %s", i, parseMessage(parse))
 			}
-			return fmt.Errorf("plugin[%d]: %w", i, err)
+			return fmt.Errorf("plugin[%d]: %w", i, Mistyped(err))
 		}
 		c.Plugin = append(c.Plugin, spec)
 	}
@@ -229,6 +230,33 @@ func parseMessage(e toml.ParseError) string {
 		return e.LastKey + ": " + e.Message
 	}
 	return e.Message
+}
+
+var mistyped = regexp.MustCompile(`^toml: (line \d+ )?\(last key "(.*)"\): (?:incompatible types: TOML value has type (.*); destination has type (.*)|type mismatch for .*: expected (table) but found (.*))$`)
+
+// kinds are the decoder's words for what stands in a file, and for what should.
+var kinds = map[string]string{
+	"string": "a text in quotes", "primitive (string-like)": "a text in quotes", "int64": "a number", "integer": "a number",
+	"float64": "a number with a point", "float": "a number", "bool": "true or false", "boolean": "true or false",
+	"[]any": "a list", "slice": "a list", "map[string]any": "a table", "[]map[string]any": "a list of tables", "map": "a table", "table": "a table", "time.Time": "a date",
+}
+
+// Mistyped says what the decoder says of a value of another type in our words: the
+// line, the key, what it is and what it has to be. Other errors stay as they are.
+func Mistyped(err error) error {
+	m := mistyped.FindStringSubmatch(err.Error())
+	if m == nil {
+		return err
+	}
+	is, wanted := kinds[m[3]+m[6]], kinds[m[4]+m[5]]
+	if is == "" || wanted == "" {
+		return err
+	}
+	line := ""
+	if m[1] != "" {
+		line = strings.TrimSpace(m[1]) + ": "
+	}
+	return fmt.Errorf("%s%s: is %s: it has to be %s", line, m[2], is, wanted)
 }
 
 // Validate names the first key with an impossible value.

@@ -71,6 +71,11 @@ func TestConfigRefused(t *testing.T) {
 	const plugged = "[[plugin]]\nname = \"a\"\nfile = \"a.wasm\"\nallow = [\"secret\"]\n"
 	for _, c := range []struct{ name, text, want string }{
 		{"unknown key", "[server]\nlissten = \"x\"", "server.lissten: there is no such key"},
+		{"a text for a number", "[market]\npolling_interval = \"24\"", "line 2: market.polling_interval: is a text in quotes: it has to be a number"},
+		{"a text for a list", "[server]\nproxies = \"10.0.0.0/8\"", "line 2: server.proxies: is a text in quotes: it has to be a list"},
+		{"a text for a table", "server = \"here\"", "line 1: server: is a text in quotes: it has to be a table"},
+		{"a number for a list of a plugin", "[[plugin]]\nname = \"a\"\nallow = 1", "plugin[0]: line 3: plugin.allow: is a number: it has to be a list"},
+		{"a text for a truth", "[[plugin]]\nname = \"a\"\nshadow = \"yes\"", "plugin[0]: line 3: plugin.shadow: is a text in quotes: it has to be true or false"},
 		{"unknown section", "[servers]\n", "servers: there is no such key"},
 		{"unknown key of a plugin", "[[plugin]]\nname = \"a\"\nfile = \"a.wasm\"\nfules = 1", "plugin.fules: there is no such key"},
 		{"a plugin's configuration that is a text", "[[plugin]]\nname = \"a\"\nfile = \"a.wasm\"\nconfig = \"x\"", "plugin.config: has to be a table"},

@@ -115,6 +115,9 @@ func (c *pluginBench) config() (config map[string]any, err error) {
 }
 
 func (c *pluginBench) measure(ctx context.Context, o bench.Options, file string, config map[string]any) (*bench.Plugin, error) {
+	if info, err := os.Stat(file); err == nil && info.IsDir() {
+		return nil, errors.New("is a folder: name a module (.wasm) in it")
+	}
 	wasm, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err

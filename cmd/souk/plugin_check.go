@@ -81,6 +81,9 @@ func configured(t *author.Target, file, name string) (max int64, err error) {
 		names = append(names, s.Name)
 		if s.Name == name || name == "" && s.Wasm == nil && within(config.Dir, s.File) == within("", t.File) {
 			t.Spec, t.Dir, t.AllowAll = s, config.Dir, false
+			if s.InsteadOf != "" { // that one isn't here
+				t.Spec.InEarnest()
+			}
 			return int64(config.Plugins.MaxModule), nil
 		}
 	}

@@ -46,6 +46,9 @@ func (c *pluginTest) replay(ctx context.Context, std *streams, t *author.Target,
 		Rules: func(entitleDefault string) plugin.Rules { return &market.Config{EntitleDefault: entitleDefault} },
 	}
 	r, err := trial.Run(ctx, replay.NewReader(io.MultiReader(files...)))
+	if errors.Is(err, replay.ErrNoPlugin) && c.Name == "" {
+		err = fmt.Errorf("%w; say with --name whose place the module takes", err)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", strings.Join(c.Replay, ", "), err)
 	}

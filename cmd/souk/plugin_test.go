@@ -323,10 +323,11 @@ func TestCheckRefuses(t *testing.T) {
 		{"import.wasm", wasm{exports: whole, imports: []string{"open_file"}, pages: 1}.bytes(), nil, `import.wasm: the module imports "souk"."open_file", which the contract doesn't know`},
 		{"memory.wasm", wasm{exports: whole, pages: 2}.bytes(), nil, ""},
 		{"large.wasm", wasm{exports: whole, pages: 120}.bytes(), []string{"--config", "config.toml", "--name", "small"}, `large.wasm: the module starts with 7680KiB of memory, but memory = "1MiB": raise it`},
-		{"spin.wasm", wasm{exports: whole, pages: 1, start: true}.bytes(), nil, `spin.wasm: its start section: fuel: its fuel is used up: 100000000`},
+		{"spin.wasm", wasm{exports: whole, pages: 1, start: true}.bytes(), nil, `spin.wasm: its start section: fuel: its fuel is used up: 100000000: do less, or raise start_fuel`},
 		{"memory.wasm", nil, []string{"--allow", "everything"}, `memory.wasm: allow: "everything" is no group of host functions`},
-		{"memory.wasm", nil, []string{"--config", "config.toml"}, `config.toml: no plugin has the file memory.wasm: say with --name which one is meant, of small`},
-		{"memory.wasm", nil, []string{"--config", "config.toml", "--name", "other"}, `config.toml: there is no plugin "other": it has small`},
+		{"memory.wasm", nil, []string{"--config", "config.toml"}, `config.toml: no plugin has the file memory.wasm: say with --name which one is meant, of small, next`},
+		{"memory.wasm", nil, []string{"--config", "config.toml", "--name", "other"}, `config.toml: there is no plugin "other": it has small, next`},
+		{"next.wasm", wasm{exports: whole, pages: 2}.bytes(), []string{"--config", "config.toml", "--name", "next"}, ""}, // a shadow, without the one that it is to replace
 		{"memory.wasm", nil, []string{"--name", "other"}, `--name: is of no use without --config`},
 	} {
 		if test.bytes != nil {
@@ -334,7 +335,9 @@ func TestCheckRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := os.WriteFile("config.toml", []byte("[[plugin]]\nname = \"small\"\nfile = \"other.wasm\"\nmemory = \"1MiB\"\n"), 0o600); err != nil {
+		config := "[[plugin]]\nname = \"small\"\nfile = \"other.wasm\"\nmemory = \"1MiB\"\n" +
+			"[[plugin]]\nname = \"next\"\nfile = \"third.wasm\"\nshadow = true\ninstead_of = \"small\"\n"
+		if err := os.WriteFile("config.toml", []byte(config), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		code, out, errs := souk(t, append([]string{"plugin", "check", test.file}, test.args...)...)

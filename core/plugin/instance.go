@@ -193,6 +193,12 @@ func (in *instance) configure(f api.Function) error {
 
 func (in *instance) startError(where string, err error) error {
 	f := in.fault(err)
+	switch {
+	case f.kind == KindFuel:
+		return fmt.Errorf("%s: %s: %s: do less, or raise start_fuel", where, f.kind, f.reason)
+	case f.kind == KindDeadline && in.caller.Err() == nil:
+		return fmt.Errorf("%s: %s: %s: do less, or raise start_deadline where the machine is busy", where, f.kind, f.reason)
+	}
 	return fmt.Errorf("%s: %s: %s", where, f.kind, sanitize(f.reason))
 }
 

@@ -94,7 +94,7 @@ func TestLoadRefuses(t *testing.T) {
 			g := allowing().fn("$spin", "", "", "", "loop br 0 end")
 			g.start = "$spin"
 			return g.wasm()
-		}(), func(s *plugin.Spec) { s.StartFuel, s.StartDeadline = 1<<40, 1_000_000 }, "plugin[1] bad: its start section: deadline: its deadline is over: 1ms"},
+		}(), func(s *plugin.Spec) { s.StartFuel, s.StartDeadline = 1<<40, 1_000_000 }, "plugin[1] bad: its start section: deadline: its deadline is over: 1ms: do less, or raise start_deadline"},
 		{"an _initialize that traps", allowing().fn("_initialize", "", "", "", "unreachable").wasm(), nil,
 			"plugin[1] bad: _initialize: trap: unreachable in _initialize"},
 		{"an _initialize whose name and last words are for a terminal", func() []byte {

@@ -87,14 +87,14 @@ func (l *loader) vouch(s *Spec, wasm []byte) (voucher, error) {
 func (l *loader) signature(s *Spec) ([]byte, error) {
 	if s.upload != nil {
 		if len(s.upload.Signature) == 0 {
-			return nil, errors.New("the module is not signed, and plugins.trusted_keys wants it to be: send its signature too")
+			return nil, errors.New("the module is not signed, and plugins.trusted_keys wants it to be: sign it with \"minisign -S -m\", and send its signature too")
 		}
 		return s.upload.Signature, nil
 	}
 	path := l.path(s.File) + SignatureEnd
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the module is not signed, and plugins.trusted_keys wants it to be: %s doesn't exist", path)
+		return nil, fmt.Errorf("the module is not signed, and plugins.trusted_keys wants it to be: %s doesn't exist, which \"minisign -S -m %s\" makes", path, l.path(s.File))
 	} else if err != nil {
 		return nil, err
 	}

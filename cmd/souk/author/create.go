@@ -41,7 +41,7 @@ func Create(dir, lang, hook string) (*Project, error) {
 	if err := vacant(dir); err != nil {
 		return nil, err
 	}
-	v := layout{Name: name, Lang: l.name, Source: l.source, Hook: hook, Allow: allows[hook], First: l.first}
+	v := layout{Name: name, Lang: l.name, Title: l.title, Source: l.source, Hook: hook, Allow: allows[hook], First: l.first}
 	if err := v.versions(l); err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ import (
 // language is one that a project can be written in.
 type language struct {
 	name   string
+	title  string
 	source string   // of the project
 	files  []string // of its SDK, below sdk; a folder is meant whole
 	first  string   // what has to be done once before the first build; "" = nothing
@@ -29,12 +30,12 @@ type language struct {
 }
 
 var languages = []language{
-	{"go", "guest.go", []string{"abi", "go"}, "", findGo},
-	{"rust", "guest.rs", []string{"rust"}, "", findRust},
-	{"assemblyscript", "guest.ts", []string{"assemblyscript"}, "npm install", findAssemblyScript},
-	{"javascript", "guest.js", []string{"javascript"}, "npm install", findJavaScript},
-	{"c", "guest.c", []string{"c"}, "", findC},
-	{"wat", "guest.wat", nil, "", findWat},
+	{"go", "Go", "guest.go", []string{"abi", "go"}, "", findGo},
+	{"rust", "Rust", "guest.rs", []string{"rust"}, "", findRust},
+	{"assemblyscript", "AssemblyScript", "guest.ts", []string{"assemblyscript"}, "npm install", findAssemblyScript},
+	{"javascript", "JavaScript", "guest.js", []string{"javascript"}, "npm install", findJavaScript},
+	{"c", "C", "guest.c", []string{"c"}, "", findC},
+	{"wat", "WebAssembly text", "guest.wat", nil, "", findWat},
 }
 
 // Languages are the names of the languages that there are templates in.

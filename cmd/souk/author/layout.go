@@ -16,12 +16,12 @@ import (
 
 // layout is what the files of a new project are written from.
 type layout struct {
-	Name, Lang, Source, Hook string
-	Allow                    string // as TOML
-	First                    string
-	Go                       string // version of go.mod
-	Packages                 string // of npm, that building needs, as JSON
-	Command                  string // what builds it without souk
+	Name, Lang, Title, Source, Hook string
+	Allow                           string // as TOML
+	First                           string
+	Go                              string // version of go.mod
+	Packages                        string // of npm, that building needs, as JSON
+	Command                         string // what builds it without souk
 }
 
 // versions takes what is pinned from where the SDK has it.
@@ -146,7 +146,7 @@ plugin.wasm
 	{"README.md", "", "", text(`
 # {{.Name}}
 
-A plugin of Souk in {{.Lang}}. It answers ` + "`{{.Hook}}`" + `.
+A plugin of Souk in {{.Title}}. It answers ` + "`{{.Hook}}`" + `.
 
 {{if .First}}    {{.First}}    # once
 {{end}}    souk plugin build

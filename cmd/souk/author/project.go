@@ -10,6 +10,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/souk-market/souk/core"
 	"github.com/souk-market/souk/core/plugin"
 )
 
@@ -47,7 +48,7 @@ func Open(dir string) (*Project, error) {
 	if parse, ok := errors.AsType[toml.ParseError](err); ok {
 		return nil, fmt.Errorf("%s: line %d: %s", file, parse.Position.Line, parse.Message)
 	} else if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("%s: %w", file, core.Mistyped(err))
 	}
 	for _, key := range meta.Undecoded() {
 		if key[0] != "config" {

@@ -95,6 +95,9 @@ func (t *Target) Refused(err error) error {
 		if t.Project != nil && strings.Contains(cause, "allow list") {
 			cause += ", allow in " + t.Project.Path(File)
 		}
+		if t.Project != nil {
+			cause = strings.Replace(cause, "remove its [plugin.config]", "remove [config] from "+t.Project.Path(File)+", or export configure", 1)
+		}
 		return fmt.Errorf("%s: %s", t.File, cause)
 	}
 	return err

@@ -124,12 +124,15 @@ func (t *Trial) Run(ctx context.Context, r *Reader) (*Report, error) {
 	return x.report(), nil
 }
 
+// ErrNoPlugin says that the plugin whose place is to be taken is not in a recording.
+var ErrNoPlugin = errors.New("the recording has no plugin")
+
 func noPlugin(h *Header, name string) error {
 	var names []string
 	for _, p := range h.Plugins {
 		names = append(names, p.Name)
 	}
-	return fmt.Errorf("the recording has no plugin %q: it has %q", name, names)
+	return fmt.Errorf("%w %q: it has %q", ErrNoPlugin, name, names)
 }
 
 // question makes one decision once more.
