@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/souk-market/souk/cmd/souk/author"
 	"github.com/souk-market/souk/core/plugin"
@@ -56,9 +58,7 @@ type outcome struct {
 }
 
 func (c *pluginTest) cases(ctx context.Context, std *streams, t *author.Target, max int64) error {
-	if t.Project != nil && t.Project.Stale() {
-		fmt.Fprintf(std.err, "%s is newer than %s: build it again with \"souk plugin build\"\n", t.Project.Source, t.Spec.File)
-	}
+	std.stale(t)
 	wasm, err := author.ReadModule(t.File, max)
 	if err != nil {
 		return err
@@ -117,6 +117,12 @@ func (c *pluginTest) run(ctx context.Context, t *author.Target, file string, was
 	return results, nil
 }
 
+// said says whether a difference has a line of the log already: a failure has what
+// the guest complained about.
+func said(r *cases.Result, text string) bool {
+	return slices.ContainsFunc(r.Differences, func(d string) bool { return strings.Contains(d, text) })
+}
+
 func (c *pluginTest) print(std *streams, results []cases.Result) {
 	for i := range results {
 		r := &results[i]
@@ -135,6 +141,9 @@ func (c *pluginTest) print(std *streams, results []cases.Result) {
 		}
 		if c.Verbose || !r.Passed() {
 			for _, line := range r.Log {
+				if _, text, _ := strings.Cut(line, ": "); !c.Verbose && text != "" && said(r, text) {
+					continue
+				}
 				fmt.Fprintf(std.out, "      log: %s\n", printable(line))
 			}
 		}

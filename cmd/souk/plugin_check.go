@@ -47,7 +47,15 @@ func (c *pluginCheck) Run(std *streams) error {
 	if len(c.Allow) > 0 {
 		t.Spec.Allow, t.AllowAll = c.Allow, false
 	}
+	std.stale(t)
 	return std.report(context.Background(), t, max, c.JSON)
+}
+
+// stale warns of a module that was built before its source was changed.
+func (s *streams) stale(t *author.Target) {
+	if t.Project != nil && t.Project.Stale() {
+		fmt.Fprintf(s.err, "%s is newer than %s: build it again with \"souk plugin build\"\n", t.Project.Source, t.Spec.File)
+	}
 }
 
 // target finds out what a path means, and how large the module may be.

@@ -21,6 +21,7 @@ import (
 
 // replay makes recorded decisions once more with the module.
 func (c *pluginTest) replay(ctx context.Context, std *streams, t *author.Target, max int64) (err error) {
+	std.stale(t)
 	s, as, err := c.stand(t, max)
 	if err != nil {
 		return err

@@ -72,6 +72,7 @@ func (c *pluginServe) serve(ctx context.Context, std *streams, ready func(public
 	if err != nil {
 		return err
 	}
+	std.stale(t)
 	wasm, err := author.ReadModule(t.File, maxModule)
 	if err != nil {
 		return err
