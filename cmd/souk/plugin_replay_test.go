@@ -181,6 +181,9 @@ func TestReplayNamesTheDevices(t *testing.T) {
 	if out := exits(t, exitFailed, "plugin", "test", "../../plugins/quota/quota.wasm", "--replay", file); !strings.Contains(out, "say with --name whose place the module takes") {
 		t.Errorf("as nobody: %s", out)
 	}
+	if out := exits(t, exitFailed, "plugin", "test", module, "--replay", file, "--name", "allowlist"); !strings.Contains(out, `the module answers nothing that plugin "allowlist" was asked`) {
+		t.Errorf("as a plugin that was asked something else: %s", out)
+	}
 	if out := exits(t, exitFailed, "plugin", "test", module, "--replay", module); !strings.Contains(out, "is no recording") {
 		t.Errorf("a replay of a module: %s", out)
 	}

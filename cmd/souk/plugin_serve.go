@@ -94,6 +94,9 @@ func (c *pluginServe) serve(ctx context.Context, std *streams, ready func(public
 		return errors.New(strings.NewReplacer("server.listen:", "--listen:", "admin.listen:", "--admin:").Replace(t.Refused(err).Error()))
 	}
 	fmt.Fprintf(std.out, "public   %s\nadmin    %s\n", host.PublicURL(), host.AdminURL())
+	if slices.Contains(o.Groups, "kv") {
+		fmt.Fprintln(std.out, "\nThe plugin's kv begins empty: what its cases put there is not in it.")
+	}
 	for _, h := range o.Hooks {
 		fmt.Fprintf(std.out, "\n%s\n", try(h, host.PublicURL()))
 	}

@@ -84,6 +84,7 @@ type run struct {
 	changes          map[Change]int
 	modules          map[string]bool
 	order            []*Difference
+	asked, silent    int // questions that the recorded plugin was asked, and those of them that this one doesn't answer
 }
 
 type difference struct {
@@ -121,6 +122,9 @@ func (t *Trial) Run(ctx context.Context, r *Reader) (*Report, error) {
 	default:
 		return nil, fmt.Errorf("the recording has no decision that plugin %q had a part in", t.As)
 	}
+	if x.asked > 0 && x.silent == x.asked {
+		return nil, fmt.Errorf("the module answers nothing that plugin %q was asked: take the place of another one", t.As)
+	}
 	return x.report(), nil
 }
 
@@ -154,6 +158,12 @@ func (x *run) question(ctx context.Context, h *Header, q *question) error {
 	}
 	if at < 0 && silent {
 		return nil // neither build has to do with the hook
+	}
+	if at >= 0 {
+		x.asked++
+		if silent {
+			x.silent++
+		}
 	}
 	v.Plugin = x.As
 	x.count(q, &v)
