@@ -105,13 +105,11 @@ func shipped() []plugin.Spec {
 	accounts.Name, accounts.Wasm = "accounts", plugins.Accounts
 	accounts.Allow = []string{"kv", "password", "log"}
 	allowlist.Name, allowlist.Wasm = "allowlist", plugins.Allowlist
-	allowlist.Allow = []string{"log"}
 	allowlist.Config = map[string]any{
 		"default": "allow",
 		"items":   map[string]any{plusItem: map[string]any{"any_grant": []string{plusGrant}}},
 	}
 	rollout.Name, rollout.Wasm = "rollout", plugins.Rollout
-	rollout.Allow = []string{"log"}
 	return []plugin.Spec{accounts, allowlist, rollout}
 }
 
