@@ -29,7 +29,7 @@ same candidates, plugins and rules, on copies of what the plugins keep. Says for
 each app what the device gets and why: each version that is no candidate, what
 each plugin answered, whose word it was, and what the shadows would change.
 
-Example: souk explain --account alice@example.com --item 1000002:2000021 --os 18.1`
+Example: souk explain --account alice@example.com --item 1000002:2000020 --os 18.1`
 }
 
 // Run explains.

@@ -29,8 +29,8 @@ type pluginCheck struct {
 // Help says more than one line does.
 func (c *pluginCheck) Help() string {
 	return `Loads the module as a server does, but without deadlines and other servers, and
-asks it ordinary questions and the golden vectors of the contract. Fuel is the same number on
-every machine. At the end it prints the [[plugin]] block for config.toml.
+asks it ordinary questions and the golden vectors of the contract. Fuel is the
+same number on every machine. At the end it prints the entry for config.toml.
 
 Exits with 1 and one sentence if a server would refuse the module.`
 }
