@@ -143,6 +143,8 @@ func TestMistakesAreNamed(t *testing.T) {
 		{one + "apps = [\n  { candidates = [\n  { shrt = \"1\" }] }]\nexpect = \"1\"\n", `line 6: case "x": apps[0].candidates[0].shrt: there is no such key: short is`},
 		{one + "apps = [{ candidates = [\"1\"] }]\n[case.expect]\nchoice = \"1\"\nresaon = \"\"\n", `line 7: case "x": expect.resaon: there is no such key: reason is`},
 		{one + "apps = [{ candidates = [\"1\"] }]\nexpect = {}\n", `line 1: case "x": expect: expects nothing: write choice`},
+		{one + strings.Repeat("w", 300) + " = 1\n", `line 1: case "x": ` + strings.Repeat("w", 200) + "…: there is no such key"},
+		{one + "\"" + strings.Repeat("ä", 300) + "\" = 1\n", `line 1: case "x": ` + strings.Repeat("ä", 100) + "…: there is no such key"},
 		{one + "when = 1\n", `line 4: case "x": when: there is no such key: here are name, expect, steps, kv, kv_after, hook`},
 		{one + "apps = []\nexpect = \"hold\"", `line 4: case "x": apps: is empty: nothing would be asked`},
 		{one + "os = 18.1\n", `line 4: case "x": os: is 18.1: it has to be a text in quotes`},

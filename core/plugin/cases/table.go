@@ -60,9 +60,16 @@ func (d *document) line(key string) int {
 	return d.from + 1
 }
 
+// longestKey is what an error has of a key, in bytes: to look for a key in the file
+// it becomes an expression, which has its bounds.
+const longestKey = 200
+
 func (d *document) fail(path, key, format string, args ...any) {
 	if d.err != nil {
 		return
+	}
+	if len(key) > longestKey {
+		key = strings.ToValidUTF8(key[:longestKey], "") + "…"
 	}
 	where := fmt.Sprintf("line %d: ", d.line(key))
 	if d.name != "" {
