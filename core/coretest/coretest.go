@@ -118,11 +118,30 @@ var masterKey = func() string {
 // every test compiles them anew; empty where there is no place for one.
 func Cache() string {
 	dir, err := os.UserCacheDir()
-	if err != nil {
+	engine := engineVersion()
+	if err != nil || engine == "" {
 		return ""
 	}
-	return filepath.Join(dir, "souk", "plugins")
+	return filepath.Join(dir, "souk", "tests", engine)
 }
+
+// engineVersion reads go.mod: the program of a test doesn't know what it was built
+// from, and must not run what another engine has compiled. Empty = there is none.
+var engineVersion = sync.OnceValue(func() string {
+	dir, err := os.Getwd()
+	for err == nil {
+		if text, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil {
+			_, version, _ := strings.Cut(string(text), "github.com/tetratelabs/wazero ")
+			version, _, _ = strings.Cut(version, "\n")
+			return strings.TrimSpace(version)
+		}
+		if filepath.Dir(dir) == dir {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	return ""
+})
 
 // Plugins are the shipped plugins as the tests use them.
 func Plugins() []plugin.Spec {

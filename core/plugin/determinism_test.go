@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/souk-market/souk/core/coretest"
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/unit"
 	"github.com/souk-market/souk/sdk/abi"
@@ -223,11 +223,7 @@ func shippedMarket() market {
 	rollout.Config = map[string]any{"critical": "always"}
 	accounts.Config = map[string]any{"message": "Grüß Gott.", "help": "help@example.com ☎"}
 	accounts.Allow = []string{"kv", "password", "log"}
-	m := market{specs: []plugin.Spec{allowlist, rollout, accounts}}
-	if dir, err := os.UserCacheDir(); err == nil {
-		m.cache = filepath.Join(dir, "souk", "plugins")
-	}
-	return m
+	return market{specs: []plugin.Spec{allowlist, rollout, accounts}, cache: coretest.Cache()}
 }
 
 // testMarket is the guests of these tests; the first of them fails at times.
