@@ -32,7 +32,7 @@ var floors = map[string][]string{
 	"core/plugin/meter":     {},
 	"core/plugin":           {"core/plugin/meter", "core/unit", "sdk/abi"},
 	"core/plugin/cases":     {"core/plugin", "sdk/abi"},
-	"core/plugin/bench":     {"core/plugin", "core/plugin/meter", "sdk/abi"},
+	"core/plugin/bench":     {"core/plugin", "core/plugin/cases", "core/plugin/meter", "sdk/abi"},
 	"core/plugin/replay":    {"core/plugin", "sdk/abi"},
 	"core/token":            {},
 	"core/store":            {},

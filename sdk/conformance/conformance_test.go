@@ -24,6 +24,7 @@ import (
 
 	"github.com/souk-market/souk/core/coretest"
 	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/core/plugin/cases"
 	"github.com/souk-market/souk/sdk/abi"
 	"github.com/souk-market/souk/sdk/conformance/go/policy"
 	souk "github.com/souk-market/souk/sdk/go"
@@ -57,7 +58,7 @@ func open(t testing.TB, wasm []byte, log *journal, set func(*plugin.Spec)) *plug
 	if set != nil {
 		set(&s)
 	}
-	o := plugin.Options{Specs: []plugin.Spec{s}, Cache: cache, KV: func(string) (plugin.KV, error) { return &store{}, nil }}
+	o := plugin.Options{Specs: []plugin.Spec{s}, Cache: cache, KV: func(string) (plugin.KV, error) { return &cases.KV{}, nil }}
 	if log != nil {
 		o.Log = slog.New(slog.NewTextHandler(log, nil))
 	}
@@ -402,7 +403,7 @@ func TestConfigure(t *testing.T) {
 		s := plugin.DefaultSpec()
 		s.Name, s.Wasm, s.Allow, s.Hosts = "guest", wasm, everything, []string{"id.example.com"}
 		s.Config = map[string]any{"refuse": true}
-		_, err := plugin.Open(t.Context(), plugin.Options{Specs: []plugin.Spec{s}, Cache: cache, KV: func(string) (plugin.KV, error) { return &store{}, nil }})
+		_, err := plugin.Open(t.Context(), plugin.Options{Specs: []plugin.Spec{s}, Cache: cache, KV: func(string) (plugin.KV, error) { return &cases.KV{}, nil }})
 		if err == nil || !strings.HasSuffix(err.Error(), "config: told to refuse") {
 			t.Errorf("a configuration that is refused: %v", err)
 		}

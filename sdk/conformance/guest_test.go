@@ -5,17 +5,13 @@ package conformance_test
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
-	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/sdk/abi"
 	souk "github.com/souk-market/souk/sdk/go"
 )
@@ -192,63 +188,4 @@ func (g *guest) compare(t *testing.T, name, hook string, msg []byte) {
 	if !bytes.Equal(got, want) || (code != 0) != (err != nil) {
 		t.Errorf("%s: the guest answers code %d and\n%q, the policy %v and\n%q\nthe question is %x", name, code, got, err, want, msg)
 	}
-}
-
-// store is a KV in memory.
-type store struct {
-	mu     sync.Mutex
-	values map[string][]byte
-}
-
-func (s *store) Get(_ context.Context, key []byte) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if v, ok := s.values[string(key)]; ok {
-		return bytes.Clone(v), nil
-	}
-	return nil, plugin.ErrKVNotFound
-}
-
-func (s *store) put(key, val []byte) error {
-	if s.values == nil {
-		s.values = map[string][]byte{}
-	}
-	s.values[string(key)] = bytes.Clone(val)
-	return nil
-}
-
-func (s *store) Put(_ context.Context, key, val []byte, _ time.Duration) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.put(key, val)
-}
-
-func (s *store) Delete(_ context.Context, key []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.values, string(key))
-	return nil
-}
-
-func (s *store) Swap(_ context.Context, key, old, val []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if have, ok := s.values[string(key)]; ok != (old != nil) || !bytes.Equal(have, old) {
-		return plugin.ErrKVConflict
-	}
-	return s.put(key, val)
-}
-
-func (s *store) Add(_ context.Context, key []byte, delta int64) (int64, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	have, ok := s.values[string(key)]
-	if ok && len(have) != 8 {
-		return 0, plugin.ErrKVRefused
-	}
-	b := make([]byte, 8)
-	copy(b, have)
-	sum := int64(binary.LittleEndian.Uint64(b)) + delta
-	binary.LittleEndian.PutUint64(b, uint64(sum))
-	return sum, s.put(key, b)
 }

@@ -1,15 +1,11 @@
 package bench
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"sync"
-	"time"
 
 	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/core/plugin/cases"
 	"github.com/souk-market/souk/sdk/abi"
 )
 
@@ -20,7 +16,7 @@ type Hosted struct{ host *plugin.Host }
 // memory.
 func NewHosted(ctx context.Context, s plugin.Spec) (*Hosted, error) {
 	s.InEarnest()
-	h, err := plugin.Open(ctx, plugin.Options{Specs: []plugin.Spec{s}, KV: func(string) (plugin.KV, error) { return &store{}, nil }})
+	h, err := plugin.Open(ctx, plugin.Options{Specs: []plugin.Spec{s}, KV: func(string) (plugin.KV, error) { return &cases.KV{}, nil }})
 	if err != nil {
 		return nil, err
 	}
@@ -73,63 +69,4 @@ func (h *Hosted) Subject(name string, q Question) Subject {
 		}
 		return nil
 	}}
-}
-
-// store is a KV that forgets everything in the end.
-type store struct {
-	mu     sync.Mutex
-	values map[string][]byte
-}
-
-func (s *store) Get(_ context.Context, key []byte) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if v, ok := s.values[string(key)]; ok {
-		return bytes.Clone(v), nil
-	}
-	return nil, plugin.ErrKVNotFound
-}
-
-func (s *store) put(key, value []byte) error {
-	if s.values == nil {
-		s.values = map[string][]byte{}
-	}
-	s.values[string(key)] = bytes.Clone(value)
-	return nil
-}
-
-func (s *store) Put(_ context.Context, key, value []byte, _ time.Duration) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.put(key, value)
-}
-
-func (s *store) Delete(_ context.Context, key []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.values, string(key))
-	return nil
-}
-
-func (s *store) Swap(_ context.Context, key, old, value []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if have, ok := s.values[string(key)]; ok != (old != nil) || !bytes.Equal(have, old) {
-		return plugin.ErrKVConflict
-	}
-	return s.put(key, value)
-}
-
-func (s *store) Add(_ context.Context, key []byte, delta int64) (int64, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	have, ok := s.values[string(key)]
-	if ok && len(have) != 8 {
-		return 0, fmt.Errorf("%w: the value is no counter", plugin.ErrKVRefused)
-	}
-	var sum [8]byte
-	copy(sum[:], have)
-	n := int64(binary.LittleEndian.Uint64(sum[:])) + delta
-	binary.LittleEndian.PutUint64(sum[:], uint64(n))
-	return n, s.put(key, sum[:])
 }
