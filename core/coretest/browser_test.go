@@ -6,12 +6,10 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
@@ -21,34 +19,9 @@ import (
 
 	"github.com/souk-market/souk/core"
 	"github.com/souk-market/souk/core/coretest"
+	"github.com/souk-market/souk/core/coretest/chromium"
 	"github.com/souk-market/souk/core/oauth"
 )
-
-// browser starts a headless Chromium, or skips the test by name where there is
-// none. Where SOUK_CI is set there has to be one.
-func browser(t *testing.T) context.Context {
-	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("SOUK_CI") != "" {
-			t.Fatal("SOUK_CI is set, but there is no chromium")
-		}
-		t.Skip("needs chromium")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(420, 820),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.UserDataDir(t.TempDir()))
-	ctx, cancel := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil { // starts it, without a limit: that would be its life
-		t.Fatalf("start chromium: %v", err)
-	}
-	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 // seen is what a browser did while a test was not looking.
 type seen struct {
@@ -114,7 +87,7 @@ func typePassword(text string) chromedp.Action[chromedp.Void] {
 // rule of the page's own policy stands in the way back to the client. Browsers
 // hold form-action also against the redirect behind a form (CSP Level 3 §6.4.1.2).
 func TestSignInPageInABrowser(t *testing.T) {
-	ctx := browser(t)
+	ctx := chromium.Start(t)
 	came := make(chan url.Values, 1)
 	client := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/callback" {
@@ -172,7 +145,7 @@ func TestSignInPageInABrowser(t *testing.T) {
 // the button, on a phone's screen and without script. SOUK_SCREENSHOTS names a
 // directory for pictures of what a person sees.
 func TestInstallPageInABrowser(t *testing.T) {
-	ctx := browser(t)
+	ctx := chromium.Start(t)
 	s := coretest.Start(t, func(c *core.Config) { c.Market.Name = "Demo Market" })
 	what := watch(t, ctx)
 	shot := func(name string) {
@@ -242,7 +215,7 @@ func TestInstallPageInABrowser(t *testing.T) {
 // TestSignInPageLeadsBackToADevice is the same for a device, whose redirect is a
 // scheme that only it knows.
 func TestSignInPageLeadsBackToADevice(t *testing.T) {
-	ctx := browser(t)
+	ctx := chromium.Start(t)
 	s := coretest.Start(t, nil)
 	what := watch(t, ctx)
 	page := s.PublicURL() + "/oauth/authorize?login_hint=a+b@example.com&client_id=D4C1C937-D9B4-4BB6-BCD3-5E0850143EF5" +

@@ -14,6 +14,7 @@ import (
 
 	"github.com/souk-market/souk/core"
 	"github.com/souk-market/souk/core/coretest"
+	"github.com/souk-market/souk/core/coretest/chromium"
 	"github.com/souk-market/souk/core/plugin"
 )
 
@@ -126,7 +127,7 @@ func TestPageOfAPlugin(t *testing.T) {
 // TestPageOfAPluginInABrowser looks at the same page with a real browser: nothing
 // runs or is fetched, and the picture and the form are seen.
 func TestPageOfAPluginInABrowser(t *testing.T) {
-	ctx := browser(t)
+	ctx := chromium.Start(t)
 	s := ownPageStart(t)
 	what := watch(t, ctx)
 	if err := chromedp.Do(ctx, chromedp.Navigate(authorizeURL(s, deviceSignIn("carol@example.com").query()))); err != nil {

@@ -1,14 +1,10 @@
 package server
 
 import (
-	"context"
 	"net"
-	"os"
-	"os/exec"
 	"strconv"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/log"
@@ -16,6 +12,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/valyala/fasthttp"
 
+	"github.com/souk-market/souk/core/coretest/chromium"
 	"github.com/souk-market/souk/core/oauth"
 )
 
@@ -24,13 +21,6 @@ import (
 // and the form stands where the core put it. A picture that a page carries is
 // seen.
 func TestMarkupInABrowser(t *testing.T) {
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("SOUK_CI") != "" {
-			t.Fatal("SOUK_CI is set, but there is no chromium")
-		}
-		t.Skip("needs chromium")
-	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -50,18 +40,7 @@ func TestMarkupInABrowser(t *testing.T) {
 	}}
 	go web.Serve(listener)
 	t.Cleanup(func() { web.Shutdown() })
-
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("disable-component-update", true), chromedp.UserDataDir(t.TempDir()))
-	ctx, cancel := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil { // starts it, without a limit: that would be its life
-		t.Fatalf("start chromium: %v", err)
-	}
-	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
-	t.Cleanup(cancel)
+	ctx := chromium.Start(t) // behind the server, which waits for its connections in the end
 
 	var mu sync.Mutex
 	var seen []string

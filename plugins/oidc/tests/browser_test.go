@@ -3,60 +3,32 @@
 package oidc_test
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/chromedp"
 
 	"github.com/souk-market/souk/core"
+	"github.com/souk-market/souk/core/coretest/chromium"
 	"github.com/souk-market/souk/core/oauth"
 	"github.com/souk-market/souk/core/plugin"
 )
-
-// chromium starts a headless browser, or skips the test by name where there is
-// none.
-func chromium(t *testing.T) context.Context {
-	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("SOUK_CI") != "" {
-			t.Fatal("SOUK_CI is set, but there is no chromium")
-		}
-		t.Skip("needs chromium")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(420, 820),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.UserDataDir(t.TempDir()))
-	ctx, cancel := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil { // starts it, without a limit: that would be its life
-		t.Fatalf("start chromium: %v", err)
-	}
-	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 // TestRealProviderInABrowser presses the button in a real browser: our page's own
 // policy lets it lead to the provider and back (CSP Level 3 §6.4.1.2). SOUK_SCREENSHOTS
 // names a directory for a picture of the page.
 func TestRealProviderInABrowser(t *testing.T) {
-	ctx := chromium(t)
+	ctx := chromium.Start(t)
 	came := make(chan url.Values, 1)
 	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/callback" {
