@@ -49,22 +49,29 @@ var Imports = [...]Import{
 }
 
 func (r *Head) put(e *encoder, at int) {
-	e.u32(at, uint32(r.Size))
-	e.u16(at+4, uint16(r.Minor))
-	e.u16(at+6, uint16(r.Hook))
-	e.u64(at+8, uint64(r.NowMS))
-	e.u32(at+16, uint32(r.Fixed))
-	e.u16(at+20, uint16(r.Purpose))
-	e.u16(at+22, uint16(r.Flags))
-	e.u64(at+24, uint64(r.Seed))
-	e.str(at+32, r.Account)
-	e.str(at+40, r.Client)
-	e.u32(at+48, uint32(r.Platform))
-	e.u32(at+52, uint32(r.OS))
-	e.str(at+56, r.Territory)
-	e.str(at+64, r.BucketKey)
-	e.str(at+72, r.Organization)
-	e.strs(at+80, r.Grants)
+	account := e.text(r.Account)
+	client := e.text(r.Client)
+	territory := e.text(r.Territory)
+	bucketkey := e.text(r.BucketKey)
+	organization := e.text(r.Organization)
+	grants := e.texts(r.Grants)
+	p := e.b[e.base+at:][:SizeHead]
+	binary.LittleEndian.PutUint32(p[0:], uint32(r.Size))
+	binary.LittleEndian.PutUint16(p[4:], uint16(r.Minor))
+	binary.LittleEndian.PutUint16(p[6:], uint16(r.Hook))
+	binary.LittleEndian.PutUint64(p[8:], uint64(r.NowMS))
+	binary.LittleEndian.PutUint32(p[16:], uint32(r.Fixed))
+	binary.LittleEndian.PutUint16(p[20:], uint16(r.Purpose))
+	binary.LittleEndian.PutUint16(p[22:], uint16(r.Flags))
+	binary.LittleEndian.PutUint64(p[24:], uint64(r.Seed))
+	binary.LittleEndian.PutUint64(p[32:], account)
+	binary.LittleEndian.PutUint64(p[40:], client)
+	binary.LittleEndian.PutUint32(p[48:], uint32(r.Platform))
+	binary.LittleEndian.PutUint32(p[52:], uint32(r.OS))
+	binary.LittleEndian.PutUint64(p[56:], territory)
+	binary.LittleEndian.PutUint64(p[64:], bucketkey)
+	binary.LittleEndian.PutUint64(p[72:], organization)
+	putList(p[80:], grants, len(r.Grants), minStride)
 }
 
 func (r *Head) read(d *decoder, p []byte) {
@@ -88,10 +95,11 @@ func (r *Head) read(d *decoder, p []byte) {
 }
 
 func (r *VerdictHead) put(e *encoder, at int) {
-	e.u32(at, uint32(r.Size))
-	e.u16(at+4, uint16(r.Minor))
-	e.u16(at+6, uint16(r.Flags))
-	e.u64(at+8, uint64(r.Zero))
+	p := e.b[e.base+at:][:SizeVerdictHead]
+	binary.LittleEndian.PutUint32(p[0:], uint32(r.Size))
+	binary.LittleEndian.PutUint16(p[4:], uint16(r.Minor))
+	binary.LittleEndian.PutUint16(p[6:], uint16(r.Flags))
+	binary.LittleEndian.PutUint64(p[8:], uint64(r.Zero))
 }
 
 func (r *VerdictHead) read(d *decoder, p []byte) {
@@ -116,10 +124,12 @@ func (r *EntitleRequest) Append(b []byte) []byte {
 }
 
 func (r *EntitleRequest) put(e *encoder, at int) {
-	apps := e.list(at+96, len(r.Apps), SizeEntitleApp)
+	apps := e.list(len(r.Apps), SizeEntitleApp)
 	for i := range r.Apps {
 		r.Apps[i].put(e, apps+i*SizeEntitleApp)
 	}
+	p := e.b[e.base+at:][:SizeEntitleRequest]
+	putList(p[96:], apps, len(r.Apps), SizeEntitleApp)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long
@@ -146,11 +156,13 @@ func (r *EntitleRequest) read(d *decoder, p []byte) {
 }
 
 func (r *EntitleApp) put(e *encoder, at int) {
-	e.u64(at, uint64(r.Item))
-	e.u64(at+8, uint64(r.Version))
-	e.u32(at+16, uint32(r.Devices))
-	e.u32(at+20, uint32(r.DevicesItem))
-	e.str(at+24, r.BundleID)
+	bundleid := e.text(r.BundleID)
+	p := e.b[e.base+at:][:SizeEntitleApp]
+	binary.LittleEndian.PutUint64(p[0:], uint64(r.Item))
+	binary.LittleEndian.PutUint64(p[8:], uint64(r.Version))
+	binary.LittleEndian.PutUint32(p[16:], uint32(r.Devices))
+	binary.LittleEndian.PutUint32(p[20:], uint32(r.DevicesItem))
+	binary.LittleEndian.PutUint64(p[24:], bundleid)
 }
 
 func (r *EntitleApp) read(d *decoder, p []byte) {
@@ -174,10 +186,12 @@ func (r *EntitleVerdict) Append(b []byte) []byte {
 }
 
 func (r *EntitleVerdict) put(e *encoder, at int) {
-	items := e.list(at+16, len(r.Items), SizeEntitleDecision)
+	items := e.list(len(r.Items), SizeEntitleDecision)
 	for i := range r.Items {
 		r.Items[i].put(e, items+i*SizeEntitleDecision)
 	}
+	p := e.b[e.base+at:][:SizeEntitleVerdict]
+	putList(p[16:], items, len(r.Items), SizeEntitleDecision)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long
@@ -204,9 +218,11 @@ func (r *EntitleVerdict) read(d *decoder, p []byte) {
 }
 
 func (r *EntitleDecision) put(e *encoder, at int) {
-	e.u32(at, uint32(r.Decision))
-	e.u32(at+4, uint32(r.Code))
-	e.str(at+8, r.Reason)
+	reason := e.text(r.Reason)
+	p := e.b[e.base+at:][:SizeEntitleDecision]
+	binary.LittleEndian.PutUint32(p[0:], uint32(r.Decision))
+	binary.LittleEndian.PutUint32(p[4:], uint32(r.Code))
+	binary.LittleEndian.PutUint64(p[8:], reason)
 }
 
 func (r *EntitleDecision) read(d *decoder, p []byte) {
@@ -230,10 +246,12 @@ func (r *SelectVersionRequest) Append(b []byte) []byte {
 }
 
 func (r *SelectVersionRequest) put(e *encoder, at int) {
-	apps := e.list(at+96, len(r.Apps), SizeSelectVersionApp)
+	apps := e.list(len(r.Apps), SizeSelectVersionApp)
 	for i := range r.Apps {
 		r.Apps[i].put(e, apps+i*SizeSelectVersionApp)
 	}
+	p := e.b[e.base+at:][:SizeSelectVersionRequest]
+	putList(p[96:], apps, len(r.Apps), SizeSelectVersionApp)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long
@@ -260,14 +278,18 @@ func (r *SelectVersionRequest) read(d *decoder, p []byte) {
 }
 
 func (r *SelectVersionApp) put(e *encoder, at int) {
-	e.u64(at, uint64(r.Item))
-	e.u64(at+8, uint64(r.Installed))
-	e.str(at+16, r.BundleID)
-	e.str(at+24, r.Channel)
-	candidates := e.list(at+32, len(r.Candidates), SizeCandidate)
+	bundleid := e.text(r.BundleID)
+	channel := e.text(r.Channel)
+	candidates := e.list(len(r.Candidates), SizeCandidate)
 	for i := range r.Candidates {
 		r.Candidates[i].put(e, candidates+i*SizeCandidate)
 	}
+	p := e.b[e.base+at:][:SizeSelectVersionApp]
+	binary.LittleEndian.PutUint64(p[0:], uint64(r.Item))
+	binary.LittleEndian.PutUint64(p[8:], uint64(r.Installed))
+	binary.LittleEndian.PutUint64(p[16:], bundleid)
+	binary.LittleEndian.PutUint64(p[24:], channel)
+	putList(p[32:], candidates, len(r.Candidates), SizeCandidate)
 }
 
 func (r *SelectVersionApp) read(d *decoder, p []byte) {
@@ -285,16 +307,21 @@ func (r *SelectVersionApp) read(d *decoder, p []byte) {
 }
 
 func (r *Candidate) put(e *encoder, at int) {
-	e.u64(at, uint64(r.Version))
-	e.u64(at+8, uint64(r.ReleasedMS))
-	e.u32(at+16, uint32(r.MinOS))
-	e.u32(at+20, uint32(r.Flags))
-	e.u32(at+24, uint32(r.Rollout))
-	e.u32(at+28, uint32(r.Zero))
-	e.str(at+32, r.Salt)
-	e.str(at+40, r.Short)
-	e.str(at+48, r.Build)
-	e.str(at+56, r.Channel)
+	salt := e.text(r.Salt)
+	short := e.text(r.Short)
+	build := e.text(r.Build)
+	channel := e.text(r.Channel)
+	p := e.b[e.base+at:][:SizeCandidate]
+	binary.LittleEndian.PutUint64(p[0:], uint64(r.Version))
+	binary.LittleEndian.PutUint64(p[8:], uint64(r.ReleasedMS))
+	binary.LittleEndian.PutUint32(p[16:], uint32(r.MinOS))
+	binary.LittleEndian.PutUint32(p[20:], uint32(r.Flags))
+	binary.LittleEndian.PutUint32(p[24:], uint32(r.Rollout))
+	binary.LittleEndian.PutUint32(p[28:], uint32(r.Zero))
+	binary.LittleEndian.PutUint64(p[32:], salt)
+	binary.LittleEndian.PutUint64(p[40:], short)
+	binary.LittleEndian.PutUint64(p[48:], build)
+	binary.LittleEndian.PutUint64(p[56:], channel)
 }
 
 func (r *Candidate) read(d *decoder, p []byte) {
@@ -323,10 +350,12 @@ func (r *SelectVersionVerdict) Append(b []byte) []byte {
 }
 
 func (r *SelectVersionVerdict) put(e *encoder, at int) {
-	items := e.list(at+16, len(r.Items), SizeVersionChoice)
+	items := e.list(len(r.Items), SizeVersionChoice)
 	for i := range r.Items {
 		r.Items[i].put(e, items+i*SizeVersionChoice)
 	}
+	p := e.b[e.base+at:][:SizeSelectVersionVerdict]
+	putList(p[16:], items, len(r.Items), SizeVersionChoice)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long
@@ -353,9 +382,11 @@ func (r *SelectVersionVerdict) read(d *decoder, p []byte) {
 }
 
 func (r *VersionChoice) put(e *encoder, at int) {
-	e.u32(at, uint32(r.Choice))
-	e.u32(at+4, uint32(r.Code))
-	e.str(at+8, r.Reason)
+	reason := e.text(r.Reason)
+	p := e.b[e.base+at:][:SizeVersionChoice]
+	binary.LittleEndian.PutUint32(p[0:], uint32(r.Choice))
+	binary.LittleEndian.PutUint32(p[4:], uint32(r.Code))
+	binary.LittleEndian.PutUint64(p[8:], reason)
 }
 
 func (r *VersionChoice) read(d *decoder, p []byte) {
@@ -379,17 +410,24 @@ func (r *SignInRequest) Append(b []byte) []byte {
 }
 
 func (r *SignInRequest) put(e *encoder, at int) {
-	e.u32(at+96, uint32(r.Method))
-	e.u32(at+100, uint32(r.Attempts))
-	e.str(at+104, r.LoginHint)
-	e.str(at+112, r.ClientName)
-	e.str(at+120, r.Locale)
-	e.str(at+128, r.Address)
-	e.str(at+136, r.State)
-	fields := e.list(at+144, len(r.Fields), SizeSubmittedField)
+	loginhint := e.text(r.LoginHint)
+	clientname := e.text(r.ClientName)
+	locale := e.text(r.Locale)
+	address := e.text(r.Address)
+	state := e.text(r.State)
+	fields := e.list(len(r.Fields), SizeSubmittedField)
 	for i := range r.Fields {
 		r.Fields[i].put(e, fields+i*SizeSubmittedField)
 	}
+	p := e.b[e.base+at:][:SizeSignInRequest]
+	binary.LittleEndian.PutUint32(p[96:], uint32(r.Method))
+	binary.LittleEndian.PutUint32(p[100:], uint32(r.Attempts))
+	binary.LittleEndian.PutUint64(p[104:], loginhint)
+	binary.LittleEndian.PutUint64(p[112:], clientname)
+	binary.LittleEndian.PutUint64(p[120:], locale)
+	binary.LittleEndian.PutUint64(p[128:], address)
+	binary.LittleEndian.PutUint64(p[136:], state)
+	putList(p[144:], fields, len(r.Fields), SizeSubmittedField)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long
@@ -423,8 +461,11 @@ func (r *SignInRequest) read(d *decoder, p []byte) {
 }
 
 func (r *SubmittedField) put(e *encoder, at int) {
-	e.str(at, r.Name)
-	e.str(at+8, r.Value)
+	name := e.text(r.Name)
+	value := e.text(r.Value)
+	p := e.b[e.base+at:][:SizeSubmittedField]
+	binary.LittleEndian.PutUint64(p[0:], name)
+	binary.LittleEndian.PutUint64(p[8:], value)
 }
 
 func (r *SubmittedField) read(d *decoder, p []byte) {
@@ -445,10 +486,12 @@ func (r *SignInVerdict) Append(b []byte) []byte {
 }
 
 func (r *SignInVerdict) put(e *encoder, at int) {
-	items := e.list(at+16, len(r.Items), SizeSignInAnswer)
+	items := e.list(len(r.Items), SizeSignInAnswer)
 	for i := range r.Items {
 		r.Items[i].put(e, items+i*SizeSignInAnswer)
 	}
+	p := e.b[e.base+at:][:SizeSignInVerdict]
+	putList(p[16:], items, len(r.Items), SizeSignInAnswer)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long
@@ -475,21 +518,32 @@ func (r *SignInVerdict) read(d *decoder, p []byte) {
 }
 
 func (r *SignInAnswer) put(e *encoder, at int) {
-	e.u32(at, uint32(r.Outcome))
-	e.u32(at+4, uint32(r.Zero))
-	e.str(at+8, r.Account)
-	e.str(at+16, r.DisplayName)
-	e.str(at+24, r.Territory)
-	e.str(at+32, r.Title)
-	e.str(at+40, r.Message)
-	e.str(at+48, r.HTML)
-	e.str(at+56, r.Location)
-	e.str(at+64, r.State)
-	fields := e.list(at+72, len(r.Fields), SizeFormField)
+	account := e.text(r.Account)
+	displayname := e.text(r.DisplayName)
+	territory := e.text(r.Territory)
+	title := e.text(r.Title)
+	message := e.text(r.Message)
+	html := e.text(r.HTML)
+	location := e.text(r.Location)
+	state := e.text(r.State)
+	fields := e.list(len(r.Fields), SizeFormField)
 	for i := range r.Fields {
 		r.Fields[i].put(e, fields+i*SizeFormField)
 	}
-	e.strs(at+88, r.Grants)
+	grants := e.texts(r.Grants)
+	p := e.b[e.base+at:][:SizeSignInAnswer]
+	binary.LittleEndian.PutUint32(p[0:], uint32(r.Outcome))
+	binary.LittleEndian.PutUint32(p[4:], uint32(r.Zero))
+	binary.LittleEndian.PutUint64(p[8:], account)
+	binary.LittleEndian.PutUint64(p[16:], displayname)
+	binary.LittleEndian.PutUint64(p[24:], territory)
+	binary.LittleEndian.PutUint64(p[32:], title)
+	binary.LittleEndian.PutUint64(p[40:], message)
+	binary.LittleEndian.PutUint64(p[48:], html)
+	binary.LittleEndian.PutUint64(p[56:], location)
+	binary.LittleEndian.PutUint64(p[64:], state)
+	putList(p[72:], fields, len(r.Fields), SizeFormField)
+	putList(p[88:], grants, len(r.Grants), minStride)
 }
 
 func (r *SignInAnswer) read(d *decoder, p []byte) {
@@ -514,10 +568,15 @@ func (r *SignInAnswer) read(d *decoder, p []byte) {
 }
 
 func (r *FormField) put(e *encoder, at int) {
-	e.str(at, r.Name)
-	e.str(at+8, r.Label)
-	e.str(at+16, r.Kind)
-	e.str(at+24, r.Value)
+	name := e.text(r.Name)
+	label := e.text(r.Label)
+	kind := e.text(r.Kind)
+	value := e.text(r.Value)
+	p := e.b[e.base+at:][:SizeFormField]
+	binary.LittleEndian.PutUint64(p[0:], name)
+	binary.LittleEndian.PutUint64(p[8:], label)
+	binary.LittleEndian.PutUint64(p[16:], kind)
+	binary.LittleEndian.PutUint64(p[24:], value)
 }
 
 func (r *FormField) read(d *decoder, p []byte) {
@@ -542,8 +601,11 @@ func (r *ExchangeRequest) Append(b []byte) []byte {
 }
 
 func (r *ExchangeRequest) put(e *encoder, at int) {
-	e.str(at+96, r.SubjectToken)
-	e.str(at+104, r.SubjectTokenType)
+	subjecttoken := e.text(r.SubjectToken)
+	subjecttokentype := e.text(r.SubjectTokenType)
+	p := e.b[e.base+at:][:SizeExchangeRequest]
+	binary.LittleEndian.PutUint64(p[96:], subjecttoken)
+	binary.LittleEndian.PutUint64(p[104:], subjecttokentype)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long
@@ -577,10 +639,12 @@ func (r *ExchangeVerdict) Append(b []byte) []byte {
 }
 
 func (r *ExchangeVerdict) put(e *encoder, at int) {
-	items := e.list(at+16, len(r.Items), SizeExchangeAnswer)
+	items := e.list(len(r.Items), SizeExchangeAnswer)
 	for i := range r.Items {
 		r.Items[i].put(e, items+i*SizeExchangeAnswer)
 	}
+	p := e.b[e.base+at:][:SizeExchangeVerdict]
+	putList(p[16:], items, len(r.Items), SizeExchangeAnswer)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long
@@ -607,10 +671,13 @@ func (r *ExchangeVerdict) read(d *decoder, p []byte) {
 }
 
 func (r *ExchangeAnswer) put(e *encoder, at int) {
-	e.u32(at, uint32(r.Outcome))
-	e.u32(at+4, uint32(r.Zero))
-	e.str(at+8, r.Account)
-	e.str(at+16, r.Reason)
+	account := e.text(r.Account)
+	reason := e.text(r.Reason)
+	p := e.b[e.base+at:][:SizeExchangeAnswer]
+	binary.LittleEndian.PutUint32(p[0:], uint32(r.Outcome))
+	binary.LittleEndian.PutUint32(p[4:], uint32(r.Zero))
+	binary.LittleEndian.PutUint64(p[8:], account)
+	binary.LittleEndian.PutUint64(p[16:], reason)
 }
 
 func (r *ExchangeAnswer) read(d *decoder, p []byte) {
@@ -633,13 +700,18 @@ func (r *FetchRequest) Append(b []byte) []byte {
 }
 
 func (r *FetchRequest) put(e *encoder, at int) {
-	e.str(at+16, r.Method)
-	e.str(at+24, r.URL)
-	headers := e.list(at+32, len(r.Headers), SizeFetchHeader)
+	method := e.text(r.Method)
+	url := e.text(r.URL)
+	headers := e.list(len(r.Headers), SizeFetchHeader)
 	for i := range r.Headers {
 		r.Headers[i].put(e, headers+i*SizeFetchHeader)
 	}
-	e.str(at+48, r.Body)
+	body := e.text(r.Body)
+	p := e.b[e.base+at:][:SizeFetchRequest]
+	binary.LittleEndian.PutUint64(p[16:], method)
+	binary.LittleEndian.PutUint64(p[24:], url)
+	putList(p[32:], headers, len(r.Headers), SizeFetchHeader)
+	binary.LittleEndian.PutUint64(p[48:], body)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long
@@ -669,8 +741,11 @@ func (r *FetchRequest) read(d *decoder, p []byte) {
 }
 
 func (r *FetchHeader) put(e *encoder, at int) {
-	e.str(at, r.Name)
-	e.str(at+8, r.Value)
+	name := e.text(r.Name)
+	value := e.text(r.Value)
+	p := e.b[e.base+at:][:SizeFetchHeader]
+	binary.LittleEndian.PutUint64(p[0:], name)
+	binary.LittleEndian.PutUint64(p[8:], value)
 }
 
 func (r *FetchHeader) read(d *decoder, p []byte) {
@@ -691,13 +766,16 @@ func (r *FetchResponse) Append(b []byte) []byte {
 }
 
 func (r *FetchResponse) put(e *encoder, at int) {
-	e.u32(at+16, uint32(r.Status))
-	e.u32(at+20, uint32(r.Reserved))
-	headers := e.list(at+24, len(r.Headers), SizeFetchHeader)
+	headers := e.list(len(r.Headers), SizeFetchHeader)
 	for i := range r.Headers {
 		r.Headers[i].put(e, headers+i*SizeFetchHeader)
 	}
-	e.str(at+40, r.Body)
+	body := e.text(r.Body)
+	p := e.b[e.base+at:][:SizeFetchResponse]
+	binary.LittleEndian.PutUint32(p[16:], uint32(r.Status))
+	binary.LittleEndian.PutUint32(p[20:], uint32(r.Reserved))
+	putList(p[24:], headers, len(r.Headers), SizeFetchHeader)
+	binary.LittleEndian.PutUint64(p[40:], body)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long

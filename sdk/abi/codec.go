@@ -43,36 +43,42 @@ func (e *encoder) reserve(n int) int {
 
 func (e *encoder) u16(at int, v uint16) { binary.LittleEndian.PutUint16(e.b[e.base+at:], v) }
 func (e *encoder) u32(at int, v uint32) { binary.LittleEndian.PutUint32(e.b[e.base+at:], v) }
-func (e *encoder) u64(at int, v uint64) { binary.LittleEndian.PutUint64(e.b[e.base+at:], v) }
 
-// str appends s and points to it from at.
-func (e *encoder) str(at int, s string) {
+// text appends s and returns what points to it: its offset and, above, its length.
+func (e *encoder) text(s string) uint64 {
 	if s == "" {
-		return // reserved bytes are zero
+		return 0
 	}
 	off := len(e.b) - e.base
 	e.b = append(e.b, s...)
-	e.u32(at, uint32(off))
-	e.u32(at+4, uint32(len(s)))
+	return uint64(off) | uint64(len(s))<<32
 }
 
-// list reserves count elements and points to them from at.
-func (e *encoder) list(at, count, stride int) int {
+// list reserves count elements and returns their offset.
+func (e *encoder) list(count, stride int) (off int) {
 	if count == 0 {
 		return 0
 	}
-	off := e.reserve(count * stride)
-	e.u32(at, uint32(off))
-	e.u32(at+4, uint32(count))
-	e.u32(at+8, uint32(stride))
+	return e.reserve(count * stride)
+}
+
+// texts appends a list of strings and returns its offset.
+func (e *encoder) texts(list []string) (off int) {
+	off = e.list(len(list), minStride)
+	for i, s := range list {
+		at := e.text(s)
+		binary.LittleEndian.PutUint64(e.b[e.base+off+i*minStride:], at)
+	}
 	return off
 }
 
-func (e *encoder) strs(at int, list []string) {
-	off := e.list(at, len(list), 8)
-	for i, s := range list {
-		e.str(off+8*i, s)
+// putList points to a list from p.
+func putList(p []byte, off, count, stride int) {
+	if count == 0 {
+		return // reserved bytes are zero
 	}
+	binary.LittleEndian.PutUint64(p, uint64(off)|uint64(count)<<32)
+	binary.LittleEndian.PutUint32(p[8:], uint32(stride))
 }
 
 // finish writes the size of the message.

@@ -76,24 +76,35 @@ func letter(t string) string {
 	return "i"
 }
 
-// goPut writes the method that lays a record into reserved bytes.
+// goPut writes the method that lays a record into reserved bytes. What has a length
+// of its own goes behind them first, because that may move them.
 func goPut(w *writer, r *Record) {
 	w.p("\nfunc (r *%s) put(e *encoder, at int) {", r.Name)
 	for _, f := range r.Fields {
-		switch at := add("at", f.Offset); f.Kind {
+		switch lower := strings.ToLower(f.Name); f.Kind {
+		case Str:
+			w.p("%s := e.text(r.%s)", lower, f.Name)
+		case Strs:
+			w.p("%s := e.texts(r.%s)", lower, f.Name)
+		case List:
+			w.p("%s := e.list(len(r.%s), Size%s)", lower, f.Name, f.Elem.Name)
+			w.p("for i := range r.%s {\nr.%s[i].put(e, %s+i*Size%s)\n}", f.Name, f.Name, lower, f.Elem.Name)
+		}
+	}
+	w.p("p := e.b[e.base+at:][:Size%s]", r.Name)
+	for _, f := range r.Fields {
+		switch lower := strings.ToLower(f.Name); f.Kind {
 		case U16, U32, U64:
 			n := int(f.Kind)
-			w.p("e.u%d(%s, uint%d(r.%s))", 16<<n, at, 16<<n, f.Name)
+			w.p("binary.LittleEndian.PutUint%d(p[%d:], uint%d(r.%s))", 16<<n, f.Offset, 16<<n, f.Name)
 		case I32:
-			w.p("e.u32(%s, uint32(r.%s))", at, f.Name)
+			w.p("binary.LittleEndian.PutUint32(p[%d:], uint32(r.%s))", f.Offset, f.Name)
 		case Str:
-			w.p("e.str(%s, r.%s)", at, f.Name)
+			w.p("binary.LittleEndian.PutUint64(p[%d:], %s)", f.Offset, lower)
 		case Strs:
-			w.p("e.strs(%s, r.%s)", at, f.Name)
+			w.p("putList(p[%d:], %s, len(r.%s), minStride)", f.Offset, lower, f.Name)
 		case List:
-			lower := strings.ToLower(f.Name)
-			w.p("%s := e.list(%s, len(r.%s), Size%s)", lower, at, f.Name, f.Elem.Name)
-			w.p("for i := range r.%s {\nr.%s[i].put(e, %s+i*Size%s)\n}", f.Name, f.Name, lower, f.Elem.Name)
+			w.p("putList(p[%d:], %s, len(r.%s), Size%s)", f.Offset, lower, f.Name, f.Elem.Name)
 		}
 	}
 	w.p("}")
