@@ -73,7 +73,7 @@ func compare(ctx context.Context, o bench.Options) ([]row, error) {
 	defer limited.Close(ctx)
 
 	var rows []row
-	for _, q := range []bench.Question{call, bench.SelectVersion(1), bench.SelectVersion(5)} {
+	for _, q := range []bench.Question{call, open, bench.SelectVersion(1), bench.SelectVersion(5)} {
 		if err := same(ctx, q, free, limited); err != nil {
 			return nil, err
 		}
@@ -93,6 +93,17 @@ var call = func() bench.Question {
 	return bench.Question{Hook: q.Hook, Name: "no versions", Fill: func(c *plugin.Call, device int) {
 		q.Fill(c, device)
 		c.SelectVersion.Apps[0].Candidates = nil
+	}}
+}()
+
+// open is the question about an app whose newest version is out for everybody: what a
+// device asks most often, and the policy has no key to hash.
+var open = func() bench.Question {
+	q := bench.SelectVersion(1)
+	return bench.Question{Hook: q.Hook, Name: "1 app, all open", Fill: func(c *plugin.Call, device int) {
+		q.Fill(c, device)
+		all := &c.SelectVersion.Apps[0].Candidates
+		*all = (*all)[2:]
 	}}
 }()
 

@@ -170,9 +170,21 @@ static inline uint32_t souk_get32(const uint8_t *p) {
 }
 static inline uint64_t souk_get64(const uint8_t *p) { return (uint64_t)souk_get32(p) | (uint64_t)souk_get32(p + 4) << 32; }
 
-// souk_utf8 says whether n bytes are UTF-8: the shortest form, no surrogates.
+// souk_ascii says whether all of n bytes are ASCII, n at least 1: eight at a time, the
+// last of them once more.
+static inline bool souk_ascii(const uint8_t *p, uint32_t n) {
+  uint64_t all = 0;
+  if (n < 4) return ((p[0] | p[n >> 1] | p[n - 1]) & 0x80) == 0;
+  if (n < 8) return ((souk_get32(p) | souk_get32(p + n - 4)) & 0x80808080u) == 0;
+  for (uint32_t i = 0; i + 8 < n; i += 8) all |= souk_get64(p + i);
+  return ((all | souk_get64(p + n - 8)) & 0x8080808080808080u) == 0;
+}
+
+// souk_utf8 says whether n bytes, at least 1, are UTF-8: the shortest form, no
+// surrogates.
 static inline bool souk_utf8(const uint8_t *p, uint32_t n) {
   uint32_t i = 0;
+  if (souk_ascii(p, n)) return true;
   while (i < n) {
     if (n - i >= 8 && !(souk_get64(p + i) & 0x8080808080808080u)) {
       i += 8;
@@ -266,15 +278,22 @@ typedef struct souk_writer {
   bool full;
 } souk_writer;
 
+static inline void souk_set16(uint8_t *p, uint16_t v) { p[0] = (uint8_t)v, p[1] = (uint8_t)(v >> 8); }
+static inline void souk_set32(uint8_t *p, uint32_t v) {
+  p[0] = (uint8_t)v, p[1] = (uint8_t)(v >> 8), p[2] = (uint8_t)(v >> 16), p[3] = (uint8_t)(v >> 24);
+}
+static inline void souk_set64(uint8_t *p, uint64_t v) {
+  p[0] = (uint8_t)v, p[1] = (uint8_t)(v >> 8), p[2] = (uint8_t)(v >> 16), p[3] = (uint8_t)(v >> 24);
+  p[4] = (uint8_t)(v >> 32), p[5] = (uint8_t)(v >> 40), p[6] = (uint8_t)(v >> 48), p[7] = (uint8_t)(v >> 56);
+}
 static inline void souk_put16(souk_writer *w, uint32_t at, uint16_t v) {
-  if (w->full) return;
-  w->message[at] = (uint8_t)v, w->message[at + 1] = (uint8_t)(v >> 8);
+  if (!w->full) souk_set16(w->message + at, v);
 }
 static inline void souk_put32(souk_writer *w, uint32_t at, uint32_t v) {
-  souk_put16(w, at, (uint16_t)v), souk_put16(w, at + 2, (uint16_t)(v >> 16));
+  if (!w->full) souk_set32(w->message + at, v);
 }
 static inline void souk_put64(souk_writer *w, uint32_t at, uint64_t v) {
-  souk_put32(w, at, (uint32_t)v), souk_put32(w, at + 4, (uint32_t)(v >> 32));
+  if (!w->full) souk_set64(w->message + at, v);
 }
 
 // souk_reserve makes room for zeroed bytes, 8-aligned in the message.
@@ -284,6 +303,8 @@ static inline uint32_t souk_reserve(souk_writer *w, uint64_t n) {
     w->full = true;
     return 0;
   }
+  while (w->size < at) w->message[w->size++] = 0;
+  for (; w->size + 8 <= at + n; w->size += 8) souk_set64(w->message + w->size, 0);
   while (w->size < at + n) w->message[w->size++] = 0;
   return at;
 }
@@ -295,7 +316,12 @@ static inline void souk_put_text(souk_writer *w, uint32_t at, souk_text t) {
     return;
   }
   souk_put32(w, at, w->size), souk_put32(w, at + 4, t.len);
-  for (uint32_t i = 0; i < t.len; i++) w->message[w->size++] = (uint8_t)t.at[i];
+  const uint8_t *from = (const uint8_t *)t.at;
+  uint8_t *to = w->message + w->size;
+  uint32_t i = 0;
+  for (; i + 8 <= t.len; i += 8) souk_set64(to + i, souk_get64(from + i));
+  for (; i < t.len; i++) to[i] = from[i];
+  w->size += t.len;
 }
 
 static inline uint32_t souk_put_list(souk_writer *w, uint32_t at, uint32_t count, uint32_t stride) {

@@ -32,6 +32,8 @@ import (
 	"io"
 	"math"
 	"time"
+
+	"github.com/souk-market/souk/sdk/abi"
 )
 
 // Errors of the host functions.
@@ -69,4 +71,11 @@ func Decode(config []byte, into any) error {
 		return errors.New("config: more than one JSON value")
 	}
 	return nil
+}
+
+// RolledOut says whether a version is open to who has the key: a share of it is,
+// always the same people, and all of them at abi.Buckets. One who has no key (nobody
+// is signed in) gets only what is open to all.
+func RolledOut(key string, c *abi.Candidate) bool {
+	return c.Rollout >= abi.Buckets || key != "" && Bucket(key, c.Salt) < c.Rollout
 }

@@ -1,5 +1,5 @@
 import type {
-  EntitleDecision, EntitleRequest, ExchangeAnswer, ExchangeRequest, FetchRequest, FetchResponse,
+  Candidate, EntitleDecision, EntitleRequest, ExchangeAnswer, ExchangeRequest, FetchRequest, FetchResponse,
   SelectVersionRequest, SignInAnswer, SignInRequest, VersionChoice,
 } from "./abi.js";
 export * from "./abi.js";
@@ -28,6 +28,10 @@ export declare function os(major: number, minor?: number, patch?: number): numbe
 /** Places a key among BUCKETS: the first 8 bytes of SHA-256(salt, 0x00, key) as a
  * big-endian number, modulo BUCKETS. */
 export declare function bucket(key: string | Uint8Array, salt: string | Uint8Array): number;
+
+/** Says whether a version is open to who has the key: a share of it is, always the same
+ * people, and all of them at BUCKETS. Without a key only what is open to all is. */
+export declare function rolledOut(key: string, candidate: Candidate): boolean;
 
 /** Writes one line to the operator's log; level is one of Level. The host limits its rate. */
 export declare function log(level: number, line: string): void;

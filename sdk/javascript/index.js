@@ -1,7 +1,7 @@
 // The JavaScript SDK for Souk's plugins. A plugin is a module that exports the hooks
 // that it answers, and build.js makes WebAssembly of it:
 //
-//   import { Choice, bucket } from "souk";
+//   import { Choice, rolledOut } from "souk";
 //
 //   export function selectVersion(request) {
 //     return request.apps.map((app) => ({ choice: Choice.Hold }));
@@ -18,7 +18,7 @@
 // their groups. They answer at once: a hook is not async. Where one can't do what it
 // is asked it throws a HostError. abi.js is generated from the contract.
 import * as host from "#host";
-import { Code } from "./abi.js";
+import { BUCKETS, Code } from "./abi.js";
 export * from "./abi.js";
 
 function reason(code) {
@@ -72,6 +72,13 @@ export function os(major, minor = 0, patch = 0) {
 // bucket places a key among BUCKETS: the first 8 bytes of SHA-256(salt, 0x00, key) as
 // a big-endian number, modulo BUCKETS. The host computes it, and has nothing to refuse.
 export { bucket } from "#host";
+
+// rolledOut says whether a version is open to who has the key: a share of it is,
+// always the same people, and all of them at BUCKETS. One who has no key (nobody is
+// signed in) gets only what is open to all.
+export function rolledOut(key, candidate) {
+  return candidate.rollout >= BUCKETS || (key !== "" && host.bucket(key, candidate.salt) < candidate.rollout);
+}
 
 // log writes one line to the operator's log; the host limits its rate.
 export function log(level, line) {

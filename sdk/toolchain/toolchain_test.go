@@ -172,7 +172,7 @@ func TestModulesNameNoMachine(t *testing.T) {
 func TestModulesAreLean(t *testing.T) {
 	for tree, limits := range map[string]map[string]int64{
 		"sdk/examples": {"go": 2_500_000, "rust": 20_000, "assemblyscript": 20_000, "c": 10_000, "javascript": 620_000, "wat": 600},
-		"plugins":      {"go": 2_700_000, "rust": 30_000, "assemblyscript": 60_000, "c": 20_000, "javascript": 650_000, "wat": 600}, // crypto/sha1, for one-time codes, is a fifteenth of Go's
+		"plugins":      {"go": 2_700_000, "rust": 30_000, "assemblyscript": 60_000, "c": 25_000, "javascript": 650_000, "wat": 600}, // crypto/sha1, for one-time codes, is a fifteenth of Go's
 	} {
 		for _, c := range chains(t) {
 			found, err := c.Modules(root, tree)

@@ -3,6 +3,7 @@ package bench_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"reflect"
 	"strings"
@@ -121,7 +122,35 @@ func TestBareSaysTheSame(t *testing.T) {
 					c.Release()
 				}
 			}
+			for device := range 8 {
+				rollsOut(t, h, q, device)
+			}
 		})
+	}
+}
+
+// rollsOut holds an example to what a rollout is: its share of those who have a key,
+// and nobody without one until it is open to all.
+func rollsOut(t *testing.T, h *plugin.Host, q bench.Question, device int) {
+	t.Helper()
+	for _, key := range []string{"", "alice@example.com", fmt.Sprint("device ", device)} {
+		c := h.Acquire()
+		q.Fill(c, device)
+		c.SelectVersion.BucketKey = key
+		for i, answer := range c.AskSelectVersion(t.Context()) {
+			want := abi.Hold
+			for j := range c.SelectVersion.Apps[i].Candidates {
+				v := &c.SelectVersion.Apps[i].Candidates[j]
+				if v.Rollout >= abi.Buckets || key != "" && abi.Bucket(key, v.Salt) < v.Rollout {
+					want = abi.Choice(j)
+					break
+				}
+			}
+			if answer.Failed || answer.Choice != want {
+				t.Errorf("key %q, app %d: %+v, want choice %d", key, i, answer, want)
+			}
+		}
+		c.Release()
 	}
 }
 

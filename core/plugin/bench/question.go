@@ -131,7 +131,7 @@ func choose(r *abi.SelectVersionRequest, v *abi.SelectVersionVerdict) {
 	for i := range r.Apps {
 		answer := abi.VersionChoice{Choice: abi.Hold, Reason: "not open yet"}
 		for j := range r.Apps[i].Candidates {
-			if c := &r.Apps[i].Candidates[j]; abi.Bucket(r.BucketKey, c.Salt) < c.Rollout {
+			if c := &r.Apps[i].Candidates[j]; c.Rollout >= abi.Buckets || r.BucketKey != "" && abi.Bucket(r.BucketKey, c.Salt) < c.Rollout {
 				answer = abi.VersionChoice{Choice: abi.Choice(j), Reason: "open"}
 				break
 			}

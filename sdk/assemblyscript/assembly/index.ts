@@ -98,6 +98,13 @@ export function bucket(key: string, salt: string): u32 {
   return <u32>abi.host_bucket(at(k), k.byteLength, at(s), s.byteLength);
 }
 
+// rolledOut says whether a version is open to who has the key: a share of it is,
+// always the same people, and all of them at BUCKETS. One who has no key (nobody is
+// signed in) gets only what is open to all.
+export function rolledOut(key: string, c: abi.Candidate): bool {
+  return c.rollout >= abi.BUCKETS || (key.length > 0 && bucket(key, c.salt) < c.rollout);
+}
+
 // log writes one line to the operator's log; the host limits its rate.
 export function log(level: abi.Level, line: string): void {
   const b = bytes(line);

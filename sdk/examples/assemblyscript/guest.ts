@@ -1,5 +1,5 @@
 // Each device gets the newest version that is rolled out to it.
-import { Candidate, Choice, VersionChoice, bucket, selectVersion } from "../../assemblyscript/assembly/index";
+import { Candidate, Choice, VersionChoice, rolledOut, selectVersion } from "../../assemblyscript/assembly/index";
 export { souk_abi_1, souk_buffer } from "../../assemblyscript/assembly/index";
 
 export function select_version(length: u32): u64 {
@@ -13,7 +13,7 @@ export function select_version(length: u32): u64 {
 function pick(key: string, candidates: Candidate[]): VersionChoice {
   const answer = new VersionChoice();
   for (let i = 0; i < candidates.length; i++) {
-    if (bucket(key, candidates[i].salt) < candidates[i].rollout) {
+    if (rolledOut(key, candidates[i])) {
       answer.choice = i;
       answer.reason = "open";
       return answer;

@@ -4,7 +4,7 @@
 static souk_version_choice pick(souk_text key, souk_candidate_list candidates) {
   for (uint32_t i = 0; i < candidates.count; i++) {
     souk_candidate c = souk_candidate_at(candidates, i);
-    if (souk_bucket(key, c.salt) < c.rollout) {
+    if (souk_rolled_out(key, &c)) {
       return (souk_version_choice){.choice = (int32_t)i, .reason = SOUK_TEXT("open")};
     }
   }

@@ -22,7 +22,7 @@ func choose(r *abi.SelectVersionRequest, v *abi.SelectVersionVerdict) error {
 
 func pick(key string, candidates []abi.Candidate) abi.VersionChoice {
 	for i := range candidates {
-		if c := &candidates[i]; souk.Bucket(key, c.Salt) < c.Rollout {
+		if souk.RolledOut(key, &candidates[i]) {
 			return abi.VersionChoice{Choice: abi.Choice(i), Reason: "open"}
 		}
 	}

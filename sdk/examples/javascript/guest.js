@@ -1,11 +1,11 @@
 // Each device gets the newest version that is rolled out to it.
-import { Choice, bucket } from "../../javascript/index.js";
+import { Choice, rolledOut } from "../../javascript/index.js";
 
 export function selectVersion(request) {
   return request.apps.map((app) => pick(request.bucketKey, app.candidates));
 }
 
 function pick(key, candidates) {
-  const choice = candidates.findIndex((c) => bucket(key, c.salt) < c.rollout);
+  const choice = candidates.findIndex((c) => rolledOut(key, c));
   return choice < 0 ? { choice: Choice.Hold, reason: "not open yet" } : { choice, reason: "open" };
 }

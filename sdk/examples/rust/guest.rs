@@ -16,7 +16,7 @@ fn choose(r: &SelectVersionRequest, out: &mut SelectVersionAnswers) -> Result<()
 
 fn pick<'a>(key: &str, candidates: List<'a, Candidate<'a>>) -> VersionChoice<'a> {
     for (i, c) in candidates.iter().enumerate() {
-        if souk::bucket(key, c.salt) < c.rollout {
+        if souk::rolled_out(key, &c) {
             return VersionChoice { choice: Choice(i as i32), code: 0, reason: "open" };
         }
     }

@@ -16,6 +16,16 @@
   (func $at (param $p i32) (result i32)
     (i32.add (global.get $r) (i32.load (local.get $p))))
 
+  ;; Says whether a version is open to who asks: to all, or to a share of those who have a key.
+  (func $open (param $c i32) (param $rollout i32) (result i32)
+    (if (i32.ge_u (local.get $rollout) (i32.const 10000)) (then (return (i32.const 1))))
+    (if (i32.eqz (i32.load offset=68 (global.get $r))) (then (return (i32.const 0)))) ;; bucket_key is empty
+    (i32.lt_u
+      (call $bucket
+        (call $at (i32.add (global.get $r) (i32.const 64))) (i32.load offset=68 (global.get $r))
+        (call $at (i32.add (local.get $c) (i32.const 32))) (i32.load offset=36 (local.get $c))) ;; salt
+      (local.get $rollout)))
+
   ;; Writes the answer to one app, from its list of candidates.
   (func $pick (param $list i32) (param $answer i32)
     (local $i i32) (local $c i32)
@@ -23,13 +33,7 @@
     (block $end
       (loop $next
         (br_if $end (i32.ge_u (local.get $i) (i32.load offset=4 (local.get $list))))
-        (if (i32.lt_u
-              (call $bucket
-                (call $at (i32.add (global.get $r) (i32.const 64))) ;; bucket_key
-                (i32.load offset=68 (global.get $r))
-                (call $at (i32.add (local.get $c) (i32.const 32))) ;; salt
-                (i32.load offset=36 (local.get $c)))
-              (i32.load offset=24 (local.get $c))) ;; rollout
+        (if (call $open (local.get $c) (i32.load offset=24 (local.get $c)))
           (then
             (i64.store (local.get $answer) (i64.extend_i32_u (local.get $i)))
             (i64.store offset=8 (local.get $answer) (i64.const 0x0000000400000020)) ;; 4 bytes at 32

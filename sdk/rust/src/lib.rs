@@ -101,6 +101,13 @@ pub fn bucket(key: &str, salt: &str) -> u32 {
     unsafe { host::bucket(key.as_ptr(), key.len() as u32, salt.as_ptr(), salt.len() as u32) as u32 }
 }
 
+/// Says whether a version is open to who has the key: a share of it is, always the
+/// same people, and all of them at [`abi::BUCKETS`]. One who has no key (nobody is
+/// signed in) gets only what is open to all.
+pub fn rolled_out(key: &str, c: &abi::Candidate) -> bool {
+    c.rollout >= abi::BUCKETS || (!key.is_empty() && bucket(key, c.salt) < c.rollout)
+}
+
 /// Writes one line to the operator's log; the host limits its rate.
 pub fn log(level: Level, line: &str) {
     // Safety: the host reads what the slice is.
