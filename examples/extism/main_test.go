@@ -17,8 +17,8 @@ func TestExtism(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(rows) != 3 {
-		t.Errorf("%d questions, want 3", len(rows))
+	if len(rows) != 4 {
+		t.Errorf("%d questions, want 4", len(rows))
 	}
 	for _, r := range rows {
 		t.Logf("%s: %.0f ×, with a deadline %.0f ×", r.question, r.ratio(), r.limitedRatio())

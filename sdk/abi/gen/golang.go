@@ -168,13 +168,6 @@ func offset(r *Record, name string) int {
 	panic("gen: " + r.Name + " has no field " + name)
 }
 
-func add(base string, n int) string {
-	if n == 0 {
-		return base
-	}
-	return fmt.Sprintf("%s+%d", base, n)
-}
-
 // goImports writes the guest's declarations of the host functions.
 func goImports(s *Schema) string {
 	var w writer
