@@ -355,6 +355,9 @@ func (w *world) signIn(how uint32) *op {
 func (w *world) found(f *family, o *op) {
 	f.number = len(w.signIns) + 1
 	f.tainted = f.tainted || o.begin < w.outSince
+	for _, r := range w.running {
+		f.tainted = f.tainted || r.call.kind == kindSignOut
+	}
 	f.ops = append(f.ops, o)
 	w.signIns = append(w.signIns, f)
 	o.what += fmt.Sprintf(" (sign-in %d)", f.number)
