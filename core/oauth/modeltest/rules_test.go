@@ -306,8 +306,10 @@ func (s signIn) refreshed(c *call, now int64) (next signIn, rule string, gives b
 		return s, "refresh token of a retired key", false
 	case s.phase != active && s.phase != over:
 		return s, "refresh token of no sign-in", false
+	case now >= s.until && s.until == s.created+c.lives.absolute:
+		return s, "sign-in is too old", false
 	case now >= s.until:
-		return s, "sign-in was forgotten", false
+		return s, "sign-in was idle for too long", false
 	case c.other:
 		return s, "refresh token of another client", false
 	case s.phase == over:

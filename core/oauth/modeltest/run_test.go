@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/souk-market/souk/core/oauth"
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/store"
 	"github.com/souk-market/souk/core/store/badger"
@@ -18,11 +19,12 @@ import (
 // bench is where histories happen, one after the other: its engine in memory is shared
 // by many, each with keys of its own.
 type bench struct {
-	plugins *plugin.Host
-	memory  *badger.Engine
-	now     atomic.Pointer[atomic.Int64] // the clock of the present history
-	used    int
-	dir     string
+	plugins  *plugin.Host
+	attempts *oauth.Attempts // of all histories: they are not looked at here, and tables of a MiB
+	memory   *badger.Engine
+	now      atomic.Pointer[atomic.Int64] // the clock of the present history
+	used     int
+	dir      string
 }
 
 // fresh is after how many histories the engine in memory is replaced: nothing is ever
@@ -73,14 +75,15 @@ func (b *bench) run(s *script, p *plant) (w *world, err error) {
 	if p == nil {
 		p = &plant{}
 	}
+	p.begin()
 	seed := [32]byte{}
 	for i := range 8 {
 		seed[i] = byte(s.seed >> (8 * i))
 	}
 	w = &world{
-		script: s, plugins: b.plugins, plant: p, space: fmt.Sprintf("%d/", began.Add(1)),
+		script: s, plugins: b.plugins, attempts: b.attempts, plant: p, space: fmt.Sprintf("%d/", began.Add(1)),
 		rng: rand.New(rand.NewPCG(s.seed, 2)), random: &random{rng: rand.NewChaCha8(seed)},
-		oldest: 1, texts: map[string]int{}, pairs: map[string]pair{}, tally: tally{},
+		oldest: 1, texts: map[string]int{}, born: map[string]*life{}, pairs: map[string]pair{}, tally: tally{},
 	}
 	w.newest.Store(1)
 	w.now.Store(2_000_000_000_000 + int64(s.seed%1000))

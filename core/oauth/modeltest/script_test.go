@@ -47,6 +47,7 @@ type script struct {
 	racing  bool // everybody runs at once, and not one call to the engine after the other
 	disk    bool // the engine's files are copied at each crash
 	lives   lives
+	worn    bool    // a device or two that lose every other answer
 	faults  float64 // share of the engine's calls that come to no known end
 	steps   []step
 }
@@ -67,6 +68,12 @@ var (
 		{deedSignIn, 6}, {deedRedeem, 8}, {deedSecond, 3}, {deedForge, 2}, {deedIssue, 3}, {deedExchange, 7},
 		{deedRefresh, 26}, {deedCopy, 5}, {deedSteal, 9}, {deedReturn, 5}, {deedStranger, 1}, {deedBearer, 14}, {deedRevoke, 3},
 		{deedSignOut, 2}, {deedWait, 20}, {deedKey, 1}, {deedRetire, 1}, {deedCrash, 3},
+	}
+	daily = []struct {
+		deed
+		weight int
+	}{
+		{deedRefresh, 40}, {deedBearer, 4}, {deedCopy, 2}, {deedSteal, 4}, {deedWait, 40}, {deedKey, 1}, {deedCrash, 1},
 	}
 )
 
@@ -114,6 +121,9 @@ func write(seed uint64) *script {
 	if rng.IntN(2) == 0 {
 		lost = 0.25
 	}
+	if s.worn = rng.IntN(8) == 0; s.worn {
+		deeds, lost, s.faults = daily, 0.4, 0
+	}
 	total := 0
 	for _, d := range deeds {
 		total += d.weight
@@ -131,6 +141,9 @@ func write(seed uint64) *script {
 		}
 		if st.do == deedWait {
 			st.move = wait(rng)
+			if s.worn {
+				st.move = 23*time.Hour + time.Duration(rng.IntN(120))*time.Minute
+			}
 		}
 		s.steps = append(s.steps, st)
 		// Mostly somebody who got a code or a link goes on with it.

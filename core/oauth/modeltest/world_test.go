@@ -60,12 +60,13 @@ var clients = sync.OnceValue(func() *oauth.Clients {
 
 // world is a history while it happens.
 type world struct {
-	script  *script
-	plugins *plugin.Host
-	plant   *plant
-	rng     *rand.Rand // the schedule
-	random  *random
-	space   string
+	script   *script
+	plugins  *plugin.Host
+	plant    *plant
+	attempts *oauth.Attempts
+	rng      *rand.Rand // the schedule
+	random   *random
+	space    string
 
 	now    atomic.Int64 // milliseconds since 1970
 	oldest int
@@ -80,9 +81,10 @@ type world struct {
 	subjects []*subjectToken
 	parties  []*party
 	texts    map[string]int
-	pairs    map[string]pair // by the text of a refresh token, or an access token
-	faulty   []string        // what is wrong, as sentences
-	lines    []line          // what happened besides calls
+	born     map[string]*life // which process answered a text first
+	pairs    map[string]pair  // by the text of a refresh token, or an access token
+	faulty   []string         // what is wrong, as sentences
+	lines    []line           // what happened besides calls
 	tally    tally
 	outSince int64 // tick at which the last sign-out everywhere ended
 }
@@ -180,7 +182,6 @@ func (w *world) open(engine store.Engine, g gate) error {
 	if err != nil {
 		return err
 	}
-	c := oauth.DefaultConfig()
 	ms := func(n int64) unit.Duration { return unit.Duration(time.Duration(n) * time.Millisecond) }
 	l := w.script.lives
 	lives := oauth.Lives{
@@ -191,9 +192,10 @@ func (w *world) open(engine store.Engine, g gate) error {
 		return err
 	}
 	w.plant.lives(&lives)
+	w.plant.start(port)
 	w.life = &life{engine: engine, port: port, server: &oauth.Server{
-		Issuer: issuer, Market: "Market", Config: c, Lives: lives, Clients: clients(), Store: s, Ring: w.ring,
-		Plugins: w.plugins, Attempts: oauth.NewAttempts(c, w.clock), Now: w.clock, Rand: w.random,
+		Issuer: issuer, Market: "Market", Config: oauth.DefaultConfig(), Lives: lives, Clients: clients(), Store: s, Ring: w.ring,
+		Plugins: w.plugins, Attempts: w.attempts, Now: w.clock, Rand: w.random,
 	}}
 	return nil
 }
@@ -298,6 +300,11 @@ func (w *world) read(f *family, r *oauth.TokenResponse) answer {
 		issued: int64(access.IssuedAt), expires: int64(access.Expires),
 	}
 	w.pairs[r.RefreshToken], w.pairs[r.AccessToken] = p, p
+	if born := w.born[r.RefreshToken]; born == nil {
+		w.born[r.RefreshToken] = w.life
+	} else if born != w.life {
+		w.tally["successor given again by another process"]++
+	}
 	if len(f.access) == 0 || f.access[len(f.access)-1] != r.AccessToken {
 		f.access = append(f.access, r.AccessToken)
 	}
@@ -405,7 +412,7 @@ func (w *world) redeem(f *family, forged, other, lose bool) *op {
 func (w *world) grant(o *op, f *family, p oauth.Params, got func(*oauth.TokenResponse)) {
 	var res *oauth.TokenResponse
 	o.run = func(ctx context.Context) (a answer, err error) {
-		res, err = w.plant.token(ctx, w, o, p, func(p oauth.Params) (*oauth.TokenResponse, error) {
+		res, err = w.plant.token(w, p, func(p oauth.Params) (*oauth.TokenResponse, error) {
 			return o.life.server.Token(ctx, oauth.TokenRequest{Params: p})
 		})
 		return answer{outcome: done}, err
@@ -500,6 +507,12 @@ func (w *world) refresh(p *party, text string, other, lose bool) *op {
 	}
 	w.grant(o, f, params, func(r *oauth.TokenResponse) {
 		f.kept = max(f.kept, w.now.Load())
+		if w.born[text] != w.life {
+			w.tally["token of another process was good"]++
+		}
+		if w.pairs[r.RefreshToken].kid != said.kid {
+			w.tally["rotated under a newer key"]++
+		}
 		if !lose && !p.out && w.pairs[r.RefreshToken].generation > w.pairs[p.refresh].generation {
 			p.before = append(p.before, p.refresh)
 			p.refresh, p.tried = r.RefreshToken, 0
@@ -521,7 +534,7 @@ func (w *world) bearer(f *family, text string) *op {
 	})
 	settled := f.settled
 	o.run = func(context.Context) (answer, error) {
-		_, err := o.life.server.Bearer([]byte(text), audience)
+		_, err := w.plant.bearer(text, func() (token.Access, error) { return o.life.server.Bearer([]byte(text), audience) })
 		switch {
 		case err == nil:
 			return answer{outcome: done}, nil
