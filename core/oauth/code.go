@@ -142,7 +142,10 @@ func (s *Server) revoke(ctx context.Context, id [16]byte, why string) error {
 		f.State = store.Revoked
 		return f, s.familyExpiry(f, now), true, nil
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrNotFound): // it has expired meanwhile
+		return nil
+	case err != nil:
 		return storeError(err)
 	}
 	s.log().Warn("sign-in revoked", "family", hex.EncodeToString(id[:]), "why", why)

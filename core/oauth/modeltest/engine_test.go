@@ -283,8 +283,19 @@ func (g *inTurn) land(k kept) {
 
 // atOnce is the gate of histories that run freely.
 type atOnce struct {
-	mu     sync.Mutex
-	chance chance
+	mu      sync.Mutex
+	chance  chance
+	patient bool // nobody gives up any more
+}
+
+// draws returns a number below n, or never 0 once all are patient.
+func (g *atOnce) draws(n int) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.patient {
+		return n
+	}
+	return g.chance.rng.IntN(n)
 }
 
 func (g *atOnce) pass(ctx context.Context, write bool) fate {

@@ -46,7 +46,7 @@ type call struct {
 	forged bool    // redeem: with another verifier
 	other  bool    // redeem, refresh: another client names itself
 	token  pair    // refresh: its generation and kid; bearer: its times and kid
-	gone   bool    // the key of the token was retired
+	gone   bool    // the key of the token, or the code, was retired
 	lives  *lives
 }
 
@@ -270,6 +270,8 @@ func (s signIn) redeem(c *call, now int64) (next signIn, rule string, gives bool
 	switch {
 	case s.phase == absent:
 		return s, "a code that was never issued", false
+	case c.gone:
+		return s, "code of a retired key", false
 	case now >= s.codeUntil:
 		return s, "code is out of date", false
 	case c.other:

@@ -229,6 +229,9 @@ func (w *world) complete(o *op, a answer, err error) {
 			break
 		}
 	}
+	if len(w.running) > 0 {
+		w.tally["ended with others under way"]++
+	}
 	o.end = max(o.end, w.tick())
 	o.answer = a
 	var e *oauth.Error
@@ -396,7 +399,10 @@ func (w *world) redeem(f *family, forged, other, lose bool) *op {
 		p["client_id"] = "00000000-0000-4000-8000-00000000FFFF"
 		what += ", by another client"
 	}
-	o := w.begin(&op{family: f, call: call{kind: kindRedeem, device: f.device, forged: forged, other: other}, what: what, lose: lose})
+	o := w.begin(&op{
+		family: f, what: what, lose: lose,
+		call: call{kind: kindRedeem, device: f.device, forged: forged, other: other, gone: sealedUnder(f.code) < w.oldest},
+	})
 	w.grant(o, f, p, func(r *oauth.TokenResponse) {
 		if f.created == 0 {
 			f.created, f.kept = w.now.Load(), w.now.Load()
@@ -406,6 +412,15 @@ func (w *world) redeem(f *family, forged, other, lose bool) *op {
 		}
 	})
 	return o
+}
+
+// sealedUnder is the key that a sealed text names, in its second byte.
+func sealedUnder(text string) int {
+	b, err := base64.RawURLEncoding.DecodeString(text[:4])
+	if err != nil {
+		return 0
+	}
+	return int(b[1])
 }
 
 // grant makes an op of a request to the token endpoint.
