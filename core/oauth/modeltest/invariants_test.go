@@ -17,11 +17,13 @@ func (w *world) heard(o *op, a answer) {
 	}
 	const slack = 2 * minute // the server's clock was read a little earlier
 	now, l := w.now.Load(), w.script.lives
-	times := 0
+	// What ended it may have been a request for the token before this one.
+	times, lately := 0, false
 	for _, g := range p.late {
-		if g+lateOver > o.call.token.generation+1 {
+		if g+lateOver > o.call.token.generation {
 			times++
 		}
+		lately = lately || g >= o.call.token.generation
 	}
 	switch {
 	case f.tainted:
@@ -32,7 +34,7 @@ func (w *world) heard(o *op, a answer) {
 		w.tally["owner came back too late"]++
 	case f.device && times > lateTimes:
 		w.tally["owner lost more answers than a device may"]++
-	case !f.device && now-p.tried > l.grace:
+	case !f.device && lately:
 		w.tally["app came back after the grace"]++
 	default:
 		w.fault("call %d: party %d of sign-in %d did nothing but ask again, %d times late in %d generations, and was signed out", o.number, p.number, f.number, times, lateOver)
