@@ -146,14 +146,20 @@ func write(seed uint64) *script {
 			}
 		}
 		s.steps = append(s.steps, st)
-		// Mostly somebody who got a code or a link goes on with it.
-		if rng.IntN(4) > 0 {
-			switch st.do {
-			case deedSignIn:
-				s.steps = append(s.steps, step{do: deedPause}, step{do: deedRedeem, pick: rng.Uint32(), lose: st.lose})
-			case deedIssue:
-				s.steps = append(s.steps, step{do: deedPause}, step{do: deedExchange, how: rng.Uint32(), lose: st.lose})
+		// Mostly somebody who got a code or a link goes on with it, if nothing comes
+		// in between.
+		goesOn := rng.IntN(4) > 0
+		switch {
+		case st.do == deedSignIn && goesOn:
+			s.steps = append(s.steps, step{do: deedPause}, step{do: deedRedeem, pick: rng.Uint32(), lose: st.lose})
+		case st.do == deedSignIn && rng.IntN(2) == 0:
+			between := step{do: deedSignOut}
+			if rng.IntN(2) == 0 {
+				between = step{do: deedWait, move: 5*time.Minute - time.Second + time.Duration(rng.IntN(3000))*time.Millisecond}
 			}
+			s.steps = append(s.steps, step{do: deedPause}, between, step{do: deedPause}, step{do: deedRedeem, pick: rng.Uint32()})
+		case st.do == deedIssue && goesOn:
+			s.steps = append(s.steps, step{do: deedPause}, step{do: deedExchange, how: rng.Uint32(), lose: st.lose})
 		}
 	}
 	return s
