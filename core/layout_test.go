@@ -40,6 +40,7 @@ var floors = map[string][]string{
 	"core/store/enginetest": {"core/store"},
 	"core/catalog":          {"core/store"},
 	"core/oauth":            {"core/plugin", "core/store", "core/token", "core/unit", "sdk/abi"},
+	"core/oauth/modeltest":  {},
 	"core/market":           {"core/catalog", "core/plugin", "core/store", "core/token", "core/unit", "sdk/abi"},
 	"core/server":           {"core/catalog", "core/market", "core/oauth", "core/token", "core/unit"},
 	"core/admin":            {"core/catalog", "core/market", "core/oauth", "core/plugin", "core/store", "core/token", "core/unit"},
@@ -81,6 +82,7 @@ var only = map[string][]string{
 	"golang.org/x/term":                  {"cmd/souk"},
 	"github.com/prometheus":              {"core/admin"},
 	"github.com/jedisct1/go-minisign":    {"core/plugin"},
+	"github.com/anishathalye/porcupine":  {"core/oauth/modeltest"},
 	"net/http":                           {"core/plugin", "core/oauth", "core/server", "core/admin", "core/coretest", "cmd/", "examples/"},
 }
 

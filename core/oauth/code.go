@@ -117,12 +117,19 @@ func (g *codeGrant) spend(ctx context.Context, s *Server, c *tokenCall) error {
 	case g.forged:
 		return Errorf(InvalidGrant, "code_verifier does not fit: the code is spent")
 	}
+	switch out, err := s.signedOut(ctx, g.code.Family, &f); {
+	case err != nil:
+		return err
+	case out:
+		return Errorf(InvalidGrant, "the account was signed out since the code was issued")
+	}
 	c.familyID, c.family, c.issuedType = g.code.Family, f, TypeAccessToken
 	return nil
 }
 
 // revoke ends a family. The access tokens go first: if the process dies between
-// the two, what is left is a refresh token, and using it ends here again.
+// the two, what is left is a refresh token, and using it ends here again, since
+// refreshGrant looks whether they are gone.
 func (s *Server) revoke(ctx context.Context, id [16]byte, why string) error {
 	now := s.Now()
 	if err := s.bar(ctx, id, now); err != nil {
@@ -135,7 +142,10 @@ func (s *Server) revoke(ctx context.Context, id [16]byte, why string) error {
 		f.State = store.Revoked
 		return f, s.familyExpiry(f, now), true, nil
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrNotFound): // it has expired meanwhile
+		return nil
+	case err != nil:
 		return storeError(err)
 	}
 	s.log().Warn("sign-in revoked", "family", hex.EncodeToString(id[:]), "why", why)

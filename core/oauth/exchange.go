@@ -143,6 +143,12 @@ func (g *exchangeGrant) spend(ctx context.Context, s *Server, c *tokenCall) erro
 	case !created: // 128 random bits twice: the source of randomness is broken
 		return Errorf(ServerError, "no token can be issued at the moment").because(errors.New("the new family's id is taken"))
 	}
+	switch out, err := s.signedOut(ctx, c.familyID, &c.family); {
+	case err != nil:
+		return err
+	case out:
+		return Errorf(InvalidRequest, "the account was signed out since subject_token was issued")
+	}
 	if g.link != nil {
 		if err := s.taken(ctx, g.link, c.familyID, s.Clients.Device(c.family.Client, c.familyID)); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/souk-market/souk/core/store"
@@ -30,8 +31,6 @@ const (
 	lateWindow  = 10 // generations
 )
 
-var errLate = errors.New("oauth: refresh token was replaced")
-
 func (g *refreshGrant) verify(_ context.Context, s *Server, c *tokenCall) error {
 	t := c.params["refresh_token"]
 	if t == "" {
@@ -49,10 +48,20 @@ func (g *refreshGrant) verify(_ context.Context, s *Server, c *tokenCall) error 
 
 func (g *refreshGrant) decide(context.Context, *Server, *tokenCall) error { return nil }
 
+// reuse is why a refresh token ends its family.
+type reuse struct{ newest uint32 }
+
+func (r reuse) Error() string {
+	return fmt.Sprintf("oauth: refresh token was replaced, the newest is of generation %d", r.newest)
+}
+
 // spend is one Update of the family. What it decided is read off the record that
-// comes back, since the function in it may run more than once.
+// comes back, since the function in it may run more than once. A family that is to
+// end is left as it is there: revoke ends it, access tokens first, so that no crash
+// leaves one that is over and whose access tokens are good.
 func (g *refreshGrant) spend(ctx context.Context, s *Server, c *tokenCall) error {
 	id, now, kid := g.token.Family, s.Now(), s.Ring().Current()
+	ending := s.Store.RevocationSet().Contains(id) // or is over already
 	f, err := s.Store.UpdateFamily(ctx, id, func(f store.Family) (store.Family, time.Time, bool, error) {
 		if c.client != nil && c.client.Key() != f.Client {
 			return f, time.Time{}, false, Errorf(InvalidGrant, "refresh_token was issued to another client")
@@ -64,23 +73,34 @@ func (g *refreshGrant) spend(ctx context.Context, s *Server, c *tokenCall) error
 			return f, time.Time{}, false, nil
 		}
 		next, change := s.rotate(f, g.token.Generation, now, kid)
+		if ending || next.State != store.Active {
+			return f, time.Time{}, false, reuse{f.Generation}
+		}
 		return next, s.familyExpiry(next, now), change, nil
 	})
+	reused, ends := errors.AsType[reuse](err)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return Errorf(InvalidGrant, "refresh_token has expired")
+	case ends:
+		why := "a refresh token was reused"
+		if ending {
+			why = "its end was begun before"
+		}
+		s.log().Warn("refresh token ends its sign-in", "family", hex.EncodeToString(id[:]), "generation", g.token.Generation, "newest", reused.newest)
+		if err := s.revoke(ctx, id, why); err != nil {
+			return err
+		}
+		return Errorf(InvalidGrant, "refresh_token is revoked").because(reused)
 	case err != nil:
 		return storeError(err)
 	case f.State != store.Active:
-		// Also when it was revoked earlier: the process may have died in between.
+		// Also of a family that an older version has ended: it did so the other way round.
 		if err := s.bar(ctx, id, f.RotatedAt); err != nil {
 			return err
 		}
 		s.vacate(ctx, id, &f)
-		if f.Generation != g.token.Generation {
-			s.log().Warn("refresh token reused: sign-in revoked", "family", hex.EncodeToString(id[:]), "generation", g.token.Generation, "newest", f.Generation)
-		}
-		return Errorf(InvalidGrant, "refresh_token is revoked").because(errLate)
+		return Errorf(InvalidGrant, "refresh_token is revoked")
 	}
 	// An account that was signed out everywhere has a newer epoch; a sign-in that
 	// was under way at that moment is found out here.

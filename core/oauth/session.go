@@ -83,8 +83,9 @@ func (s *Server) Revoke(ctx context.Context, account string, match func(Session)
 }
 
 // RevokeAccount signs an account out everywhere. Its epoch goes first, and with it
-// all that devices hold: what is under way at this moment, a code or a subject token that was issued before, or
-// a family that is just being created, is of the old one and comes to nothing.
+// all that devices hold: what is under way at this moment, a code or a subject token
+// that was issued before, or a family that is just being created, is of the old one
+// and comes to nothing: see Server.signedOut.
 func (s *Server) RevokeAccount(ctx context.Context, account string) ([]Session, error) {
 	found, err := s.live(ctx, account)
 	if err != nil {

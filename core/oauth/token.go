@@ -155,6 +155,20 @@ func (s *Server) found(ctx context.Context, account string, c *Client, now time.
 	}, nil
 }
 
+// signedOut says whether the account of a family that was just created was signed
+// out everywhere meanwhile, and ends the family if so. The epoch is read once more:
+// either it is a newer one, or RevokeAccount will find the family in the list.
+func (s *Server) signedOut(ctx context.Context, id [16]byte, f *store.Family) (bool, error) {
+	switch r, err := s.Store.Account(ctx, f.Subject); {
+	case errors.Is(err, store.ErrNotFound): // nobody removes one
+	case err != nil:
+		return false, storeError(err)
+	case r.Epoch == f.Epoch:
+		return false, nil
+	}
+	return true, s.revoke(ctx, id, "the account was signed out")
+}
+
 // familyExpiry is when a family is forgotten: it was idle too long, or is too old.
 func (s *Server) familyExpiry(f store.Family, now time.Time) time.Time {
 	if f.Audience == AudiencePage { // nobody refreshes it; its code must stay spent for as long as it lives

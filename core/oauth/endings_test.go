@@ -1,0 +1,214 @@
+package oauth_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/souk-market/souk/core/oauth"
+	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/store/badger"
+	"github.com/souk-market/souk/core/token"
+)
+
+// The tables of families and of revocations; see keys.go of package store.
+const (
+	tableFamily     = 'F'
+	tableRevocation = 'X'
+)
+
+// interrupted is an engine before whose updates something happens.
+type interrupted struct {
+	store.Engine
+	before func(store.Key) error
+}
+
+func (e *interrupted) Update(ctx context.Context, k store.Key, f store.UpdateFunc) (store.Item, error) {
+	if e.before != nil {
+		if err := e.before(k); err != nil {
+			return store.Item{}, err
+		}
+	}
+	return e.Engine.Update(ctx, k, f)
+}
+
+// endings is a server for tests of how sign-ins end: its people come with subject
+// tokens, so no page is needed.
+type endings struct {
+	*oauth.Server
+	t      *testing.T
+	engine *interrupted
+}
+
+func newEndings(t *testing.T) *endings {
+	t.Helper()
+	memory, err := badger.Open(badger.Options{InMemory: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := memory.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	key, err := token.NewKey(rand.Reader, 1, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := token.NewRing([]token.Key{key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clients, err := oauth.NewClients("https://market.example.com", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &endings{t: t, engine: &interrupted{Engine: memory}}
+	s.Server = &oauth.Server{
+		Issuer: "https://market.example.com", Config: oauth.DefaultConfig(), Lives: oauth.DefaultLives(), Clients: clients,
+		Ring: func() *token.Ring { return ring }, Now: time.Now, Rand: rand.Reader,
+	}
+	s.start()
+	return s
+}
+
+// start is a process that begins over what the engine has.
+func (s *endings) start() {
+	s.t.Helper()
+	opened, err := store.Open(s.t.Context(), s.engine, store.Config{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.Store = opened
+}
+
+const endingsAccount = "alice@example.com"
+
+func (s *endings) exchange(subjectToken string) (*oauth.TokenResponse, error) {
+	return s.Token(s.t.Context(), oauth.TokenRequest{Params: oauth.Params{
+		"grant_type": oauth.GrantTokenExchange, "client_id": "D4C1C937-D9B4-4BB6-BCD3-5E0850143EF5",
+		"subject_token": subjectToken, "subject_token_type": oauth.TypeAccessToken,
+	}})
+}
+
+func (s *endings) signIn() *oauth.TokenResponse {
+	s.t.Helper()
+	subjectToken, err := s.SubjectToken(s.t.Context(), endingsAccount)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r, err := s.exchange(subjectToken)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return r
+}
+
+func (s *endings) refresh(refreshToken string) (*oauth.TokenResponse, error) {
+	return s.Token(s.t.Context(), oauth.TokenRequest{Params: oauth.Params{"grant_type": "refresh_token", "refresh_token": refreshToken}})
+}
+
+// over checks that a sign-in has ended, here and in a process that starts now.
+func (s *endings) over(what string, r *oauth.TokenResponse) {
+	s.t.Helper()
+	for _, when := range []string{"", ", after a restart"} {
+		if _, err := s.Bearer([]byte(r.AccessToken), oauth.AudienceMarket); !errors.Is(err, oauth.ErrRevoked) {
+			s.t.Errorf("%s%s: the access token gives %v, want %v", what, when, err, oauth.ErrRevoked)
+		}
+		var e *oauth.Error
+		if _, err := s.refresh(r.RefreshToken); !errors.As(err, &e) || e.Code != oauth.InvalidGrant {
+			s.t.Errorf("%s%s: the refresh token gives %v, want %s", what, when, err, oauth.InvalidGrant)
+		}
+		s.start()
+	}
+}
+
+// A device that exchanges a token while its account is signed out everywhere comes
+// before, and is signed out, or after, with a token of after. It must not come out with
+// an access token that is good until the next refresh.
+func TestSignOutReachesASignInUnderWay(t *testing.T) {
+	s := newEndings(t)
+	subjectToken, err := s.SubjectToken(t.Context(), endingsAccount)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.engine.before = func(k store.Key) error {
+		if k.Table != tableFamily {
+			return nil
+		}
+		s.engine.before = nil // the family is about to be created
+		_, err := s.RevokeAccount(t.Context(), endingsAccount)
+		return err
+	}
+	var e *oauth.Error
+	if r, err := s.exchange(subjectToken); !errors.As(err, &e) || e.Code != oauth.InvalidRequest {
+		t.Errorf("exchange during a sign-out everywhere = %v, %v, want %s", r, err, oauth.InvalidRequest)
+	}
+	if s.engine.before != nil {
+		t.Fatal("no family was created: the test does not test")
+	}
+	left, err := s.Sessions(t.Context(), endingsAccount)
+	if err != nil || len(left) > 0 {
+		t.Errorf("the account has the sign-ins %v, %v, want none", left, err)
+	}
+	all, err := s.Store.Sessions(t.Context(), store.SubjectID(endingsAccount))
+	if err != nil || len(all) != 1 || all[0].Family.State != store.Revoked || !s.Store.RevocationSet().Contains(all[0].ID) {
+		t.Errorf("the store has the sign-ins %+v, %v, want one that is revoked, its access tokens too", all, err)
+	}
+	s.signIn() // the account itself is well
+}
+
+// An operator's end that stops half-way leaves a sign-in without access tokens. The
+// device asks for new ones then, and that is the end.
+func TestRefreshBringsAnEndingToItsEnd(t *testing.T) {
+	s := newEndings(t)
+	r := s.signIn()
+	s.engine.before = func(k store.Key) error {
+		if k.Table == tableFamily {
+			return store.ErrUnknown // and it did not happen
+		}
+		return nil
+	}
+	if _, err := s.Revoke(t.Context(), endingsAccount, func(oauth.Session) bool { return true }); err == nil {
+		t.Fatal("an end that was not written was acknowledged")
+	}
+	s.engine.before = nil
+	s.start()
+	s.over("an ending that stopped half-way", r)
+}
+
+// Reuse ends a sign-in, its access tokens first: if the process dies half-way, nobody
+// finds one that is over already and lets its access tokens be.
+func TestReuseEndsAccessTokensFirst(t *testing.T) {
+	s := newEndings(t)
+	first := s.signIn()
+	second, err := s.refresh(first.RefreshToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	third, err := s.refresh(second.RefreshToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.engine.before = func(k store.Key) error {
+		if k.Table == tableRevocation {
+			return store.ErrUnknown
+		}
+		return nil
+	}
+	var e *oauth.Error
+	if _, err := s.refresh(first.RefreshToken); !errors.As(err, &e) || e.Code != oauth.TemporarilyUnavailable {
+		t.Errorf("a reuse whose end was not written gives %v, want %s", err, oauth.TemporarilyUnavailable)
+	}
+	s.engine.before = nil
+	s.start()
+	if live, err := s.Sessions(t.Context(), endingsAccount); err != nil || len(live) != 1 {
+		t.Errorf("after it the sign-ins are %v, %v, want the one, for an operator to end", live, err)
+	}
+	if _, err := s.refresh(first.RefreshToken); !errors.As(err, &e) || e.Code != oauth.InvalidGrant {
+		t.Errorf("the next reuse gives %v, want %s", err, oauth.InvalidGrant)
+	}
+	s.over("a reuse", third)
+}

@@ -1,0 +1,105 @@
+package modeltest
+
+// This file holds histories to sentences that need no model.
+
+// heard is what a party makes of the end of its refresh. A device that means well and
+// did nothing but ask again when an answer was lost must not be signed out.
+func (w *world) heard(o *op, a answer) {
+	p, f := o.party, o.family
+	p.asking--
+	if a.outcome != refused || o.call.other || o.sent != p.refresh || p.out {
+		return
+	}
+	p.out = true
+	if p.thief {
+		w.tally["thief was refused"]++
+		return
+	}
+	const slack = 2 * minute // the server's clock was read a little earlier
+	now, l := w.now.Load(), w.script.lives
+	// What ended it may have been a request for the token before this one.
+	times, lately := 0, false
+	for _, g := range p.late {
+		if g+lateOver > o.call.token.generation {
+			times++
+		}
+		lately = lately || g >= o.call.token.generation
+	}
+	switch {
+	case f.tainted:
+		w.tally["owner was signed out by another's doing"]++
+	case o.call.gone:
+		w.tally["owner was signed out by a retired key"]++
+	case now+slack >= f.kept+l.idle, l.absolute > 0 && now+slack >= f.created+l.absolute:
+		w.tally["owner came back too late"]++
+	case f.device && times > lateTimes:
+		w.tally["owner lost more answers than a device may"]++
+	case !f.device && lately:
+		w.tally["app came back after the grace"]++
+	default:
+		w.fault("call %d: party %d of sign-in %d did nothing but ask again, %d times late in %d generations, and was signed out", o.number, p.number, f.number, times, lateOver)
+	}
+}
+
+// invariants are looked at when the history is over.
+func (w *world) invariants() {
+	for _, f := range w.signIns {
+		redeemed := 0
+		chain := map[uint32]int{}
+		for _, o := range f.ops {
+			if o.answer.outcome != done {
+				continue
+			}
+			switch o.call.kind {
+			case kindRedeem:
+				if redeemed++; redeemed == 2 {
+					w.fault("call %d: the code of sign-in %d was redeemed twice", o.number, f.number)
+				}
+			case kindRefresh:
+			default:
+				continue
+			}
+			p := o.answer.pair
+			if before, ok := chain[p.generation]; ok && before != p.refresh {
+				w.fault("call %d: sign-in %d has two refresh tokens of generation %d", o.number, f.number, p.generation)
+			}
+			chain[p.generation] = p.refresh
+		}
+	}
+}
+
+// forks goes on with sign-ins that were copied and of which neither has noticed: each
+// of the two comes once a day, and in three days at the latest neither has anything.
+func (w *world) forks(run func(*op), days func(int64)) {
+	for _, thief := range w.parties {
+		if !thief.thief || thief.out {
+			continue
+		}
+		f := thief.family
+		var owner *party
+		for _, p := range w.parties {
+			if p.family == f && !p.thief && !p.out {
+				owner = p
+			}
+		}
+		if owner == nil {
+			continue
+		}
+		f.tainted = true
+		for range lateTimes + 1 {
+			for _, p := range []*party{owner, thief} {
+				days(day / 2)
+				if !p.out {
+					run(w.refresh(p, p.refresh, false, false))
+				}
+			}
+		}
+		if !thief.out {
+			w.fault("sign-in %d is held by party %d and thief %d, both used it for %d days, and neither was refused", f.number, owner.number, thief.number, lateTimes+1)
+		}
+		w.tally["fork that came out"]++
+		for _, text := range f.access {
+			run(w.bearer(f, text))
+		}
+	}
+}
