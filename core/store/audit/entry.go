@@ -26,8 +26,7 @@ const (
 	// SignedOut: all sign-ins of an account ended. Account, Subject, and Epoch, which
 	// is the account's from then on.
 	SignedOut Kind = "signed_out"
-	// GrantsChanged: what an account was granted. Account, Subject; "added" and
-	// "removed" in Detail.
+	// GrantsChanged: what an account was granted. Account, Subject, Added, Removed.
 	GrantsChanged Kind = "grants_changed"
 	// TerritoryChanged: where an account belongs. Account, Subject; "old" and "new" in
 	// Detail.
@@ -112,6 +111,8 @@ type Entry struct {
 	Item    uint64            `json:"item,omitempty"`
 	Epoch   uint32            `json:"epoch,omitempty"`
 	Until   time.Time         `json:"until,omitzero"`
+	Added   []string          `json:"added,omitempty"`
+	Removed []string          `json:"removed,omitempty"`
 	Detail  map[string]string `json:"detail,omitempty"`
 
 	// Of an entry that was read: where it stands, and the hash of the chain up to it.
@@ -137,6 +138,11 @@ func (e *Entry) check() error {
 		return fmt.Errorf("audit: entry of kind %q by %q: both have to be named", e.Kind, e.Actor)
 	}
 	n := len(e.Kind) + len(e.Actor) + len(e.Name) + len(e.Address) + len(e.Account)
+	for _, list := range [...][]string{e.Added, e.Removed} {
+		for _, text := range list {
+			n += len(text) + 1
+		}
+	}
 	for k, v := range e.Detail {
 		n += len(k) + len(v) + 1
 	}
