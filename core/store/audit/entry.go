@@ -49,11 +49,14 @@ const (
 	KeyRotated Kind = "key_rotated"
 	// KeyRetired: tokens under this key are no longer good. "key" in Detail.
 	KeyRetired Kind = "key_retired"
-	// PluginSwapped: a plugin's module was replaced. "plugin" and "sha256" in Detail.
+	// PluginSwapped: another module of a plugin is asked. "plugin", "change" (swap,
+	// return, sent back), "before" and "sha256" in Detail, and "signed_by" if anybody has.
 	PluginSwapped Kind = "plugin_swapped"
-	// PluginsReloaded: the plugins of the configuration were read again.
+	// PluginsReloaded: the plugins of the configuration were read again. "added",
+	// "changed" and "removed" in Detail name them.
 	PluginsReloaded Kind = "plugins_reloaded"
-	// Started: a server opened the data directory.
+	// Started: a server opened the data directory. In Detail the SHA-256 of each plugin's
+	// module, by "plugin " and its name.
 	Started Kind = "started"
 	// Recovered: the store was restored from a backup. "backup" in Detail.
 	Recovered Kind = "recovered"
