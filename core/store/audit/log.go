@@ -88,6 +88,8 @@ type Stats struct {
 	Time     time.Time // of the newest entry
 	Entries  uint64    // written since Open
 	Failed   uint64    // refused since Open, for want of room or after a failure
+	Segment  string    // the newest
+	From     Hash      // that it goes on from
 	Segments int
 	Bytes    int64         // of all segments
 	LastSync time.Duration // how long the last one took
@@ -374,6 +376,7 @@ func (l *Log) begin(now time.Time, broken bool) error {
 	l.current = segment{name: name, number: h.number, created: now, size: headerSize}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.stats.Segment, l.stats.From = name, s.Head
 	l.stats.Head = h.hash()
 	l.stats.Segments++
 	l.stats.Bytes += headerSize
