@@ -378,6 +378,24 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	}
 }
 
+// The name of a segment may reach the disk, and its size, before what is in it.
+func TestSegmentThatWasNeverBegunIsRemoved(t *testing.T) {
+	_, whole, entries := written(t, 2)
+	for _, size := range []int{0, 10, 72, 600} {
+		dir := t.TempDir()
+		lay(t, dir, entries[0].At.Segment, whole)
+		lay(t, dir, "000002-20991231T000000Z.log", make([]byte, size))
+		if r, err := audit.Verify(dir); err != nil || r.Entries != 2 || r.Torn != size {
+			t.Errorf("%d zeros: Verify = %+v, %v", size, r, err)
+		}
+		l := open(t, audit.Options{Dir: dir})
+		appendOne(t, l, audit.Entry{})
+		if r, err := audit.Verify(dir); err != nil || r.Entries != 3 || r.Torn != 0 || r.Segments != 1 {
+			t.Errorf("%d zeros, gone on: Verify = %+v, %v", size, r, err)
+		}
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	name, whole, entries := written(f, 3)
 	seedDamage(f, whole)

@@ -118,7 +118,7 @@ func (l *Log) resume(all []segment, c *chain) {
 // reopen goes on in the newest segment, without what was never finished.
 func (l *Log) reopen(c *chain) error {
 	name := filepath.Join(l.o.Dir, l.current.name)
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+	file, err := os.OpenFile(name, os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("audit: open a segment: %w", err)
 	}
