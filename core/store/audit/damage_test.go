@@ -378,6 +378,18 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	}
 }
 
+func TestSearchTellsOfDamageBesideWhatIsWhole(t *testing.T) {
+	name, whole, entries := written(t, 3)
+	dir := t.TempDir()
+	b := bytes.Clone(whole)
+	b[entries[1].At.Offset+70] ^= 1
+	lay(t, dir, name, b)
+	found, damage, err := audit.Search(t.Context(), dir, audit.Query{Limit: 10})
+	if err != nil || len(found) != 2 || found[0].Seq != 3 || found[1].Seq != 1 || len(damage) != 1 || damage[0].Offset != entries[1].At.Offset {
+		t.Errorf("Search = %+v, %v, %v", found, damage, err)
+	}
+}
+
 // The name of a segment may reach the disk, and its size, before what is in it.
 func TestSegmentThatWasNeverBegunIsRemoved(t *testing.T) {
 	_, whole, entries := written(t, 2)
