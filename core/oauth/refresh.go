@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -48,17 +47,22 @@ func (g *refreshGrant) verify(_ context.Context, s *Server, c *tokenCall) error 
 
 func (g *refreshGrant) decide(context.Context, *Server, *tokenCall) error { return nil }
 
-// reuse is why a refresh token ends its family.
-type reuse struct{ newest uint32 }
+// reuse is why a refresh token ends its family: it was used after it had been
+// replaced. It carries the decision out of the Update.
+type reuse struct {
+	family     store.Family
+	generation uint32
+}
 
-func (r reuse) Error() string {
-	return fmt.Sprintf("oauth: refresh token was replaced, the newest is of generation %d", r.newest)
+func (r *reuse) Error() string {
+	return fmt.Sprintf("refresh token of generation %d was used, the newest is %d", r.generation, r.family.Generation)
 }
 
 // spend is one Update of the family. What it decided is read off the record that
 // comes back, since the function in it may run more than once. A family that is to
-// end is left as it is there: revoke ends it, access tokens first, so that no crash
-// leaves one that is over and whose access tokens are good.
+// end is left as it is there: revoke ends it, once that is written down, and access
+// tokens first, so that no crash leaves one that is over and whose access tokens are
+// good.
 func (g *refreshGrant) spend(ctx context.Context, s *Server, c *tokenCall) error {
 	id, now, kid := g.token.Family, s.Now(), s.Ring().Current()
 	ending := s.Store.RevocationSet().Contains(id) // or is over already
@@ -74,20 +78,20 @@ func (g *refreshGrant) spend(ctx context.Context, s *Server, c *tokenCall) error
 		}
 		next, change := s.rotate(f, g.token.Generation, now, kid)
 		if ending || next.State != store.Active {
-			return f, time.Time{}, false, reuse{f.Generation}
+			return f, time.Time{}, false, &reuse{f, g.token.Generation}
 		}
 		return next, s.familyExpiry(next, now), change, nil
 	})
-	reused, ends := errors.AsType[reuse](err)
+	reused, ends := errors.AsType[*reuse](err)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return Errorf(InvalidGrant, "refresh_token has expired")
 	case ends:
-		why := "a refresh token was reused"
+		why := reused.Error()
 		if ending {
 			why = "its end was begun before"
 		}
-		s.log().Warn("refresh token ends its sign-in", "family", hex.EncodeToString(id[:]), "generation", g.token.Generation, "newest", reused.newest)
+		ctx := by(ctx, reused.family.Class == ClassDevice, s.Clients.Policy(reused.family.Client))
 		if err := s.revoke(ctx, id, why); err != nil {
 			return err
 		}

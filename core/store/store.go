@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/souk-market/souk/core/store/audit"
 )
 
 // formatKnown is the format of the whole store that this program reads and
@@ -23,6 +25,10 @@ type Config struct {
 	// Shared says that other nodes write to the same engine. Then accounts and
 	// revocations are read again when the engine hints at a change.
 	Shared bool
+
+	// Audit is where changes are written down before they are made; nil = nowhere. It
+	// belongs to the caller, who closes it after the Store.
+	Audit *audit.Log
 }
 
 // Store is the marketplace's records over an engine. All methods may be called at
@@ -33,6 +39,7 @@ type Store struct {
 	shared  bool
 	cache   *accountCache
 	revoked *RevocationSet
+	audit   *audit.Log // nil = none
 
 	kvMu sync.Mutex
 	kv   map[string]*usage // by plugin: shared by all who opened it
@@ -76,7 +83,7 @@ func Open(ctx context.Context, e Engine, c Config) (*Store, error) {
 }
 
 func newStore(e Engine, c Config) *Store {
-	s := &Store{engine: e, now: c.Now, shared: c.Shared, kv: make(map[string]*usage)}
+	s := &Store{engine: e, now: c.Now, shared: c.Shared, audit: c.Audit, kv: make(map[string]*usage)}
 	if s.now == nil {
 		s.now = time.Now
 	}
