@@ -39,6 +39,7 @@ var floors = map[string][]string{
 	"core/store":            {"core/store/audit"},
 	"core/store/badger":     {"core/store"},
 	"core/store/enginetest": {"core/store"},
+	"core/store/backup":     {"core/store"},
 	"core/catalog":          {"core/store"},
 	"core/oauth":            {"core/plugin", "core/store", "core/token", "core/unit", "sdk/abi"},
 	"core/market":           {"core/catalog", "core/plugin", "core/store", "core/token", "core/unit", "sdk/abi"},
