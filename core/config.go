@@ -84,6 +84,14 @@ type StoreConfig struct {
 	MinFree unit.Size `toml:"min_free"`
 	// Accounts is how many account records are kept in memory.
 	Accounts int `toml:"accounts"`
+	// AuditDays is how long the audit log is kept; 0 = for ever.
+	AuditDays int `toml:"audit_days"`
+	// AuditSize is how large it may become before the oldest part is dropped; 0 = as
+	// large as the disk lets it.
+	AuditSize unit.Size `toml:"audit_size"`
+	// AuditSegment is the size at which another file begins; so does each day. Files
+	// are dropped whole.
+	AuditSegment unit.Size `toml:"audit_segment"`
 }
 
 // PluginsConfig is the section [plugins].
@@ -127,7 +135,7 @@ func DefaultConfig() Config {
 		Market: market.DefaultConfig(),
 		OAuth:  oauth.DefaultConfig(),
 		Token:  TokenConfig{Lives: oauth.DefaultLives()},
-		Store:  StoreConfig{Dir: "data", Durability: DurabilityPower, MinFree: 2 << 30, Accounts: 65536},
+		Store:  StoreConfig{Dir: "data", Durability: DurabilityPower, MinFree: 2 << 30, Accounts: 65536, AuditDays: 400, AuditSize: 4 << 30, AuditSegment: 16 << 20},
 		Limits: server.DefaultLimits(),
 		Plugins: PluginsConfig{
 			MaxModule: 16 << 20, TrustedKeys: []string{}, KVBytes: 64 << 20, KVKeys: 1_000_000, ShadowShare: catalog.FullShare,
@@ -295,6 +303,12 @@ func (c *StoreConfig) Validate() error {
 		return fmt.Errorf("store.durability: %q is no choice: use power or process", c.Durability)
 	case c.Accounts < 16 || c.Accounts > 100_000_000:
 		return fmt.Errorf("store.accounts: %d is out of range: use 16 to 100000000", c.Accounts)
+	case c.AuditDays < 0 || c.AuditDays > 36_500:
+		return fmt.Errorf("store.audit_days: %d is out of range: use 1 to 36500, or 0 to keep everything", c.AuditDays)
+	case c.AuditSegment < 1<<20 || c.AuditSegment > 256<<20:
+		return fmt.Errorf("store.audit_segment: %v is out of range: use 1MiB to 256MiB", c.AuditSegment)
+	case c.AuditSize != 0 && c.AuditSize < 4*c.AuditSegment:
+		return fmt.Errorf("store.audit_size: %v is too small: use four times audit_segment or more, or 0 for no limit", c.AuditSize)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/souk-market/souk/core/admin"
 	"github.com/souk-market/souk/core/catalog"
@@ -21,6 +22,7 @@ import (
 	"github.com/souk-market/souk/core/plugin/replay"
 	"github.com/souk-market/souk/core/server"
 	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/store/audit"
 	"github.com/souk-market/souk/core/store/badger"
 	"github.com/souk-market/souk/core/token"
 )
@@ -31,6 +33,7 @@ type Host struct {
 	Market  *market.Market
 	Catalog *catalog.Catalog
 	Store   *store.Store
+	Audit   *audit.Log
 	Plugins *plugin.Host
 	// InstallKey is the public half of the key that signs install verification
 	// tokens, as PEM: what App Store Connect has to know.
@@ -86,6 +89,7 @@ func Open(ctx context.Context, c Config) (_ *Host, err error) {
 	if err = h.openListeners(); err != nil {
 		return nil, err
 	}
+	h.started(ctx)
 	return h, nil
 }
 
@@ -105,7 +109,16 @@ func (h *Host) openStore(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("store.dir: %w", err)
 	}
-	if h.Store, err = store.Open(ctx, engine, store.Config{Now: c.clock(), Accounts: c.Store.Accounts}); err != nil {
+	// The engine's lock on its directory is the log's too.
+	if h.Audit, err = h.openAudit(); err != nil {
+		return errors.Join(fmt.Errorf("store.dir: %w", err), engine.Close())
+	}
+	h.closing(func() {
+		if err := h.Audit.Close(); err != nil {
+			c.Log.Error("close the audit log", "error", err)
+		}
+	})
+	if h.Store, err = store.Open(ctx, engine, store.Config{Now: c.clock(), Accounts: c.Store.Accounts, Audit: h.Audit}); err != nil {
 		return errors.Join(fmt.Errorf("store.dir: %s: %w", dir, err), engine.Close())
 	}
 	h.closing(func() {
@@ -114,6 +127,31 @@ func (h *Host) openStore(ctx context.Context) error {
 		}
 	})
 	return nil
+}
+
+// openAudit opens the log of what was changed.
+func (h *Host) openAudit() (*audit.Log, error) {
+	c := &h.config
+	o := audit.Options{
+		Dir: c.data("audit"), Segment: int64(c.Store.AuditSegment), Size: int64(c.Store.AuditSize),
+		Keep: time.Duration(c.Store.AuditDays) * 24 * time.Hour, Now: c.Now, Log: c.Log,
+	}
+	if c.Store.MinFree > 0 {
+		o.Room = badger.Room(o.Dir, int64(c.Store.MinFree))
+	}
+	return audit.Open(o)
+}
+
+// started writes down that a server is there now, and what it asks. A disk that is
+// nearly full keeps it from that, and not from answering.
+func (h *Host) started(ctx context.Context) {
+	detail := map[string]string{}
+	for _, p := range h.Plugins.Plugins() {
+		detail["plugin "+p.Name] = p.SHA256
+	}
+	if err := h.Store.Audit(ctx, audit.Entry{Kind: audit.Started, Detail: detail}); err != nil {
+		h.config.Log.Error("the start is not written down", "error", err)
+	}
 }
 
 func (h *Host) openCatalog(ctx context.Context) (err error) {

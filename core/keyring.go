@@ -8,12 +8,14 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/souk-market/souk/core/admin"
 	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/store/audit"
 	"github.com/souk-market/souk/core/token"
 )
 
@@ -99,7 +101,7 @@ func (k *keyring) Keys() []admin.Key {
 // ring is full.
 func (k *keyring) Rotate(ctx context.Context) (byte, error) {
 	var id byte
-	err := k.change(ctx, func(keys []token.Key) ([]token.Key, error) {
+	err := k.change(ctx, audit.KeyRotated, &id, func(keys []token.Key) ([]token.Key, error) {
 		var err error
 		if id, err = token.FreeID(keys); err != nil {
 			return nil, fmt.Errorf("%w: the ring has all 255 keys that it can have", admin.ErrKey)
@@ -113,7 +115,7 @@ func (k *keyring) Rotate(ctx context.Context) (byte, error) {
 // Retire implements admin.Keys: tokens of the key are no longer good. The error is
 // an admin.ErrKey where the operator can do something about it.
 func (k *keyring) Retire(ctx context.Context, id byte, force bool) error {
-	return k.change(ctx, func(keys []token.Key) ([]token.Key, error) {
+	return k.change(ctx, audit.KeyRetired, &id, func(keys []token.Key) ([]token.Key, error) {
 		i := slices.IndexFunc(keys, func(key token.Key) bool { return key.ID == id })
 		switch {
 		case i < 0:
@@ -139,8 +141,9 @@ func (k *keyring) Retire(ctx context.Context, id byte, force bool) error {
 	})
 }
 
-// change writes another ring, made from the present one.
-func (k *keyring) change(ctx context.Context, f func([]token.Key) ([]token.Key, error)) error {
+// change writes another ring, made from the present one. kind says what happens to
+// the key that id names once f has run.
+func (k *keyring) change(ctx context.Context, kind audit.Kind, id *byte, f func([]token.Key) ([]token.Key, error)) error {
 	for {
 		if err := k.load(ctx); err != nil {
 			return err
@@ -154,6 +157,9 @@ func (k *keyring) change(ctx context.Context, f func([]token.Key) ([]token.Key, 
 		}
 		sealed, err := token.SealKeys(k.master, k.rand, keys)
 		if err != nil {
+			return err
+		}
+		if err := k.store.Audit(ctx, keyEntry(kind, *id)); err != nil {
 			return err
 		}
 		_, err = k.store.UpdateKeyRing(ctx, func(cur []byte) ([]byte, error) {
@@ -170,4 +176,8 @@ func (k *keyring) change(ctx context.Context, f func([]token.Key) ([]token.Key, 
 		}
 		return k.load(ctx)
 	}
+}
+
+func keyEntry(kind audit.Kind, id byte) audit.Entry {
+	return audit.Entry{Kind: kind, Detail: map[string]string{"key": strconv.Itoa(int(id))}}
 }

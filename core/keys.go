@@ -19,6 +19,7 @@ import (
 	"strings"
 
 	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/store/audit"
 	"github.com/souk-market/souk/core/token"
 )
 
@@ -74,6 +75,9 @@ func (c *Config) openRing(ctx context.Context, s *store.Store, created func(stri
 		fresh, err := c.firstRing(master)
 		if err != nil {
 			return nil, err
+		}
+		if err := s.Audit(ctx, keyEntry(audit.KeyRotated, 1)); err != nil {
+			return nil, fmt.Errorf("write the key ring: %w", err)
 		}
 		_, err = s.UpdateKeyRing(ctx, func(cur []byte) ([]byte, error) {
 			if cur != nil {

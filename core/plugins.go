@@ -11,6 +11,7 @@ import (
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/plugin/cases"
 	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/store/audit"
 )
 
 // pluginOptions are what the plugins are opened with; without a store their kv
@@ -20,7 +21,7 @@ func (c *Config) pluginOptions(s *store.Store) plugin.Options {
 	if cache == "" && s != nil {
 		cache = c.data("cache")
 	}
-	return plugin.Options{
+	o := plugin.Options{
 		Specs: c.Plugin, Dir: c.Dir, Cache: cache, Log: c.Log, Now: c.clock(), MaxModule: int64(c.Plugins.MaxModule),
 		Keys: c.Plugins.TrustedKeys, Try: c.runCases, Rules: &c.Market,
 		ShadowShare: c.Plugins.ShadowShare, RecordShare: c.Plugins.RecordShare,
@@ -32,6 +33,27 @@ func (c *Config) pluginOptions(s *store.Store) plugin.Options {
 			return pluginKV{kv}, err
 		},
 	}
+	if s != nil {
+		o.Changing = func(ctx context.Context, c plugin.Changeover) error { return s.Audit(ctx, changeEntry(c)) }
+	}
+	return o
+}
+
+// changeEntry is what is written down of a change of the plugins.
+func changeEntry(c plugin.Changeover) audit.Entry {
+	detail := map[string]string{"change": c.What}
+	for key, value := range map[string]string{
+		"plugin": c.Plugin, "sha256": c.After, "before": c.Before, "signed_by": c.SignedBy,
+		"added": strings.Join(c.Added, " "), "changed": strings.Join(c.Changed, " "), "removed": strings.Join(c.Removed, " "),
+	} {
+		if value != "" {
+			detail[key] = value
+		}
+	}
+	if c.Plugin == "" {
+		return audit.Entry{Kind: audit.PluginsReloaded, Detail: detail}
+	}
+	return audit.Entry{Kind: audit.PluginSwapped, Detail: detail}
 }
 
 // runCases asks a plugin what the file of its entry says. Its kv there is its own,

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/souk-market/souk/core/store/audit"
 )
 
 // Put stores an item in place of what was there.
@@ -116,7 +118,7 @@ var (
 	errKeep = errors.New("catalog: keep the item")
 )
 
-// rewrite stores what f makes of a record. The work is done out here on a copy, and the
+// rewrite stores what f makes of a record, and writes down before what changes. The work is done out here on a copy, and the
 // store's own function only compares and swaps: it runs on the one goroutine that
 // commits for everybody.
 func (c *Catalog) rewrite(ctx context.Context, id uint64, f func(*record) error) error {
@@ -125,7 +127,7 @@ func (c *Catalog) rewrite(ctx context.Context, id uint64, f func(*record) error)
 		if err != nil {
 			return err
 		}
-		next, err := c.rewritten(id, cur, f)
+		next, entry, err := c.rewritten(id, cur, f)
 		switch {
 		case errors.Is(err, errKeep):
 			return nil
@@ -133,6 +135,9 @@ func (c *Catalog) rewrite(ctx context.Context, id uint64, f func(*record) error)
 			return err
 		case bytes.Equal(next, cur):
 			return nil
+		}
+		if err := c.store.Audit(ctx, entry); err != nil {
+			return fmt.Errorf("write item %d: %w", id, err)
 		}
 		_, err = c.store.UpdateCatalogItem(ctx, id, func(now []byte) ([]byte, error) {
 			if !bytes.Equal(now, cur) {
@@ -150,27 +155,30 @@ func (c *Catalog) rewrite(ctx context.Context, id uint64, f func(*record) error)
 	}
 }
 
-// rewritten returns the record that f makes of the present one, validated.
-func (c *Catalog) rewritten(id uint64, cur []byte, f func(*record) error) ([]byte, error) {
-	rec := new(record)
+// rewritten returns the record that f makes of the present one, validated, and the
+// entry that says what has changed.
+func (c *Catalog) rewritten(id uint64, cur []byte, f func(*record) error) ([]byte, audit.Entry, error) {
+	rec, before := new(record), (*record)(nil)
 	if cur != nil {
 		var err error
 		if rec, err = decodeRecord(id, cur); err != nil {
-			return nil, err
+			return nil, audit.Entry{}, err
 		}
+		before = &record{Item: stored(Item(rec.Item).clone()), Gone: rec.Gone}
 	}
 	if err := f(rec); err != nil {
-		return nil, err
+		return nil, audit.Entry{}, err
 	}
 	if !rec.Gone {
 		it := Item(rec.Item)
 		if err := c.opts.Rules.Validate(it); err != nil {
-			return nil, err
+			return nil, audit.Entry{}, err
 		}
 		it.normalise()
 		rec.Item = stored(it)
 	}
-	return rec.encode()
+	value, err := rec.encode()
+	return value, entryOf(id, before, rec), err
 }
 
 // absent says that there is no item, perhaps because it was removed.

@@ -18,6 +18,7 @@ import (
 // nothing.
 type Attempts struct {
 	accounts, addresses buckets
+	refusals            refusals
 	now                 func() time.Time
 }
 
@@ -36,7 +37,10 @@ const attemptCells = 1 << 16 // a power of two; half a MiB a table
 // NewAttempts makes the counters of a server.
 func NewAttempts(c Config, now func() time.Time) *Attempts {
 	window := c.AttemptsWindow.Std()
-	return &Attempts{newBuckets(c.AttemptsAccount, window), newBuckets(c.AttemptsAddress, window), now}
+	return &Attempts{
+		accounts: newBuckets(c.AttemptsAccount, window), addresses: newBuckets(c.AttemptsAddress, window),
+		refusals: refusals{seed: maphash.MakeSeed()}, now: now,
+	}
 }
 
 func newBuckets(capacity int, window time.Duration) buckets {

@@ -64,6 +64,7 @@ func (s *Server) Callback(ctx context.Context, plugin string, p Params, v Visito
 	}
 	failed, wait, ok := s.Attempts.Take(t.Account, v.Address)
 	if !ok {
+		s.limited(ctx, t.Account, v.Address, failed > 0)
 		return s.tooMany(a, t, v, wait), nil
 	}
 	t.Away = false

@@ -96,6 +96,7 @@ func (g *codeGrant) decide(context.Context, *Server, *tokenCall) error { return 
 // A wrong verifier burns the code in the same way.
 func (g *codeGrant) spend(ctx context.Context, s *Server, c *tokenCall) error {
 	now := s.Now()
+	ctx = by(ctx, c.client.Device, c.client.ID)
 	f, err := s.found(ctx, g.code.Account, c.client, now)
 	if err != nil {
 		return err
@@ -125,19 +126,11 @@ func (g *codeGrant) spend(ctx context.Context, s *Server, c *tokenCall) error {
 	return nil
 }
 
-// revoke ends a family. The access tokens go first: if the process dies between
-// the two, what is left is a refresh token, and using it ends here again.
+// revoke ends a family, for a reason that is written down.
 func (s *Server) revoke(ctx context.Context, id [16]byte, why string) error {
 	now := s.Now()
-	if err := s.bar(ctx, id, now); err != nil {
-		return err
-	}
-	f, err := s.Store.UpdateFamily(ctx, id, func(f store.Family) (store.Family, time.Time, bool, error) {
-		if f.State == store.Revoked {
-			return f, time.Time{}, false, nil
-		}
-		f.State = store.Revoked
-		return f, s.familyExpiry(f, now), true, nil
+	f, err := s.Store.RevokeFamily(ctx, id, store.Ending{
+		Why: why, Until: s.barred(now), Expires: func(f store.Family) time.Time { return s.familyExpiry(f, now) },
 	})
 	if err != nil {
 		return storeError(err)
@@ -147,10 +140,16 @@ func (s *Server) revoke(ctx context.Context, id [16]byte, why string) error {
 	return nil
 }
 
-// bar refuses the access tokens of a family until the last of them, which was
-// issued by then, is out of date, and with it the last link of an install page.
+// barred is how long access tokens of a family are refused when it ends: until the
+// last of them, which was issued by then, is out of date, and with it the last link
+// of an install page.
+func (s *Server) barred(issued time.Time) time.Time {
+	return issued.Add(max(s.Lives.AccessDevice.Std(), s.Lives.AccessApp.Std(), PageLife+SubjectTokenLife) + time.Minute)
+}
+
+// bar refuses the access tokens of a family that has ended.
 func (s *Server) bar(ctx context.Context, id [16]byte, issued time.Time) error {
-	until := issued.Add(max(s.Lives.AccessDevice.Std(), s.Lives.AccessApp.Std(), PageLife+SubjectTokenLife) + time.Minute)
+	until := s.barred(issued)
 	if !until.After(s.Now()) {
 		return nil
 	}

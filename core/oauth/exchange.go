@@ -122,6 +122,7 @@ func (g *exchangeGrant) decide(ctx context.Context, s *Server, c *tokenCall) err
 // spend binds the token to the client and creates a family of its own: a device
 // that lost the answer asks again and gets another.
 func (g *exchangeGrant) spend(ctx context.Context, s *Server, c *tokenCall) error {
+	ctx = by(ctx, c.client.Device, c.client.ID)
 	var err error
 	if c.family, err = s.found(ctx, g.account, c.client, s.Now()); err != nil {
 		return err

@@ -14,12 +14,14 @@
 package oauth
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"time"
 
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/store/audit"
 	"github.com/souk-market/souk/core/token"
 )
 
@@ -66,6 +68,22 @@ const (
 type Visitor struct {
 	Address string // of the person, behind a trusted proxy
 	Locale  string // the first language tag, or empty
+}
+
+// Seen returns a context for a request of this visitor: what it changes is written
+// down as asked for from there.
+func Seen(ctx context.Context, v Visitor) context.Context {
+	return audit.By(ctx, audit.Origin{Actor: audit.Client, Address: v.Address})
+}
+
+// by refines who asks, once it is known: a device or an app.
+func by(ctx context.Context, device bool, name string) context.Context {
+	o := audit.From(ctx)
+	o.Actor, o.Name = audit.Client, name
+	if device {
+		o.Actor, o.Name = audit.Device, ""
+	}
+	return audit.By(ctx, o)
 }
 
 func (s *Server) log() *slog.Logger {

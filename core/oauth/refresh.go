@@ -2,8 +2,8 @@ package oauth
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/souk-market/souk/core/store"
@@ -30,6 +30,17 @@ const (
 	lateWindow  = 10 // generations
 )
 
+// reuse says that a token was used after it had been replaced, and so carries the
+// decision out of the Update: the family ends only once that is written down.
+type reuse struct {
+	family     store.Family
+	generation uint32
+}
+
+func (r *reuse) Error() string {
+	return fmt.Sprintf("refresh token of generation %d was used, the newest is %d", r.generation, r.family.Generation)
+}
+
 var errLate = errors.New("oauth: refresh token was replaced")
 
 func (g *refreshGrant) verify(_ context.Context, s *Server, c *tokenCall) error {
@@ -49,7 +60,7 @@ func (g *refreshGrant) verify(_ context.Context, s *Server, c *tokenCall) error 
 
 func (g *refreshGrant) decide(context.Context, *Server, *tokenCall) error { return nil }
 
-// spend is one Update of the family. What it decided is read off the record that
+// spend is one Update of the family, and a second one where it ends. What it decided is read off the record that
 // comes back, since the function in it may run more than once.
 func (g *refreshGrant) spend(ctx context.Context, s *Server, c *tokenCall) error {
 	id, now, kid := g.token.Family, s.Now(), s.Ring().Current()
@@ -64,9 +75,17 @@ func (g *refreshGrant) spend(ctx context.Context, s *Server, c *tokenCall) error
 			return f, time.Time{}, false, nil
 		}
 		next, change := s.rotate(f, g.token.Generation, now, kid)
+		if next.State != store.Active {
+			return f, time.Time{}, false, &reuse{f, g.token.Generation}
+		}
 		return next, s.familyExpiry(next, now), change, nil
 	})
-	switch {
+	switch reused, ok := errors.AsType[*reuse](err); {
+	case ok:
+		if err := s.revoke(by(ctx, reused.family.Class == ClassDevice, s.Clients.Policy(reused.family.Client)), id, reused.Error()); err != nil {
+			return err
+		}
+		return Errorf(InvalidGrant, "refresh_token is revoked").because(reused)
 	case errors.Is(err, store.ErrNotFound):
 		return Errorf(InvalidGrant, "refresh_token has expired")
 	case err != nil:
@@ -77,9 +96,6 @@ func (g *refreshGrant) spend(ctx context.Context, s *Server, c *tokenCall) error
 			return err
 		}
 		s.vacate(ctx, id, &f)
-		if f.Generation != g.token.Generation {
-			s.log().Warn("refresh token reused: sign-in revoked", "family", hex.EncodeToString(id[:]), "generation", g.token.Generation, "newest", f.Generation)
-		}
 		return Errorf(InvalidGrant, "refresh_token is revoked").because(errLate)
 	}
 	// An account that was signed out everywhere has a newer epoch; a sign-in that

@@ -17,6 +17,7 @@ import (
 
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/store/audit"
 	"github.com/souk-market/souk/core/token"
 	"github.com/souk-market/souk/sdk/abi"
 )
@@ -95,6 +96,7 @@ func (s *Server) Submit(ctx context.Context, p Params, v Visitor) (*Step, error)
 	t.Account = cmp.Or(typed, t.Account, t.Hint)
 	failed, wait, ok := s.Attempts.Take(t.Account, v.Address)
 	if !ok {
+		s.limited(ctx, t.Account, v.Address, failed > 0)
 		return s.tooMany(a, t, v, wait), nil
 	}
 	step, err := s.ask(ctx, a, t, v, abi.SignInSubmit, fields, failed)
@@ -220,7 +222,7 @@ func (s *Server) signedIn(ctx context.Context, a *authorization, answer *abi.Sig
 		return nil, Errorf(ServerError, "sign-in is not possible at the moment").
 			because(errors.New("plugin " + name + " named an account that is empty, too long or not text"))
 	}
-	record, err := s.keep(ctx, account, answer)
+	record, err := s.keep(ctx, account, name, answer)
 	if err != nil {
 		return nil, storeError(err)
 	}
@@ -233,7 +235,7 @@ func (s *Server) signedIn(ctx context.Context, a *authorization, answer *abi.Sig
 }
 
 // keep writes the account record; what the plugin left empty stays as it is.
-func (s *Server) keep(ctx context.Context, account string, answer *abi.SignInAnswer) (store.Account, error) {
+func (s *Server) keep(ctx context.Context, account, plugin string, answer *abi.SignInAnswer) (store.Account, error) {
 	display, territory := strings.Clone(answer.DisplayName), strings.Clone(answer.Territory)
 	var grants []string
 	for _, g := range answer.Grants {
@@ -246,7 +248,9 @@ func (s *Server) keep(ctx context.Context, account string, answer *abi.SignInAns
 	if err != nil && !first {
 		return store.Account{}, err
 	}
-	return s.Store.UpdateAccount(ctx, account, func(r *store.Account) (bool, error) {
+	o := audit.From(ctx)
+	o.Actor, o.Name = audit.Plugin, plugin
+	return s.Store.UpdateAccount(audit.By(ctx, o), account, func(r *store.Account) (bool, error) {
 		change := first
 		if display != "" && display != r.DisplayName {
 			r.DisplayName, change = display, true

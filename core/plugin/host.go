@@ -45,6 +45,9 @@ type Options struct {
 	RecordShare uint32   // of the devices, in basis points: these are recorded; 0 = all
 	ShadowShare uint32   // of the devices, in basis points: shadows are asked about these; 0 = all
 
+	// Changing is told of each change of what is asked, before it is made; its error,
+	// one sentence, stops the change. nil = nobody is told.
+	Changing func(ctx context.Context, c Changeover) error
 	// Try tries a module out before it is asked in earnest: its error, one sentence,
 	// refuses it. The Options are those of a host with this plugin alone. nil = none is.
 	Try      func(ctx context.Context, alone Options) error
@@ -156,7 +159,7 @@ func validateAll(specs []Spec) error {
 
 func (o Options) loader() *loader {
 	l := &loader{
-		dir: o.Dir, cache: o.Cache, max: o.MaxModule, kv: o.KV, log: o.Log, now: o.Now, try: o.Try,
+		dir: o.Dir, cache: o.Cache, max: o.MaxModule, kv: o.KV, log: o.Log, now: o.Now, try: o.Try, changing: o.Changing,
 		timeless: o.Timeless, offline: o.Offline,
 		workers: max(1, runtime.GOMAXPROCS(0)/max(1, min(maxLoads, len(o.Specs)))),
 	}

@@ -105,6 +105,7 @@ type loader struct {
 	log      *slog.Logger
 	now      func() time.Time
 	try      func(context.Context, Options) error
+	changing func(context.Context, Changeover) error
 	timeless bool
 	offline  bool
 	keys     []TrustedKey // a Reload changes them, in its turn

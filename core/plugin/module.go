@@ -44,6 +44,9 @@ func badModule(ctx context.Context, err error) error {
 	if ctx.Err() != nil || errors.Is(err, errClosed) {
 		return fmt.Errorf("load the module: %w", errors.Join(ctx.Err(), err))
 	}
+	if _, ok := errors.AsType[*untold](err); ok { // the module may be as good as any
+		return err
+	}
 	return &BadModule{err}
 }
 

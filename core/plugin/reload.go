@@ -53,6 +53,10 @@ func (h *Host) Reload(ctx context.Context, specs []Spec, keys []string) (Reloade
 		h.discard(next...)
 		return r, err
 	}
+	if err := t.say(ctx, Changeover{What: "reload", Added: r.Added, Changed: r.Changed, Removed: t.missing(next)}); err != nil {
+		h.discard(next...)
+		return r, err
+	}
 	now := h.loader.now()
 	err = t.change(func(all []*generation) []*generation {
 		for _, old := range all {
@@ -88,6 +92,16 @@ func (h *Host) Reload(ctx context.Context, specs []Spec, keys []string) (Reloade
 		}
 	}
 	return r, nil
+}
+
+// missing names the plugins that are asked now and are not among next.
+func (t *turn) missing(next []*generation) (names []string) {
+	for _, old := range t.set.Load().all {
+		if !slices.ContainsFunc(next, func(g *generation) bool { return g.plugin == old.plugin }) {
+			names = append(names, old.name)
+		}
+	}
+	return names
 }
 
 // reload loads what changed. After an error next has what was loaded by then.

@@ -164,6 +164,10 @@ func (h *Host) Swap(ctx context.Context, name string, m Module) (Swapped, error)
 	if err != nil {
 		return Swapped{}, badModule(ctx, err)
 	}
+	if err := t.say(ctx, changeOf("swap", old, g)); err != nil {
+		h.discard(g)
+		return Swapped{}, err
+	}
 	// The configuration is still what the operator wrote.
 	g.spec.File, g.spec.Hooks, g.uploaded = old.spec.File, old.spec.Hooks, true
 	if err := t.replace(g, old); err != nil {
@@ -249,7 +253,7 @@ func (h *Host) Return(ctx context.Context, name, expect string) (Swapped, error)
 	if err != nil {
 		return Swapped{}, err
 	}
-	previous, err := t.goBack(ctx, g, g)
+	previous, err := t.goBack(ctx, g, g, "return")
 	switch {
 	case errors.Is(err, ErrNoPrevious):
 		return Swapped{}, err
@@ -263,7 +267,7 @@ func (h *Host) Return(ctx context.Context, name, expect string) (Swapped, error)
 
 // goBack publishes the generation before g. next is what its plugin may return to
 // from there.
-func (t *turn) goBack(ctx context.Context, g, next *generation) (*generation, error) {
+func (t *turn) goBack(ctx context.Context, g, next *generation, what string) (*generation, error) {
 	t.mu.Lock()
 	previous := g.previous
 	if previous != nil {
@@ -276,6 +280,9 @@ func (t *turn) goBack(ctx context.Context, g, next *generation) (*generation, er
 	err := t.loader.trusts(previous.voucher)
 	if err == nil {
 		err = previous.warm(ctx, g.running())
+	}
+	if err == nil {
+		err = t.say(ctx, changeOf(what, g, previous))
 	}
 	if err == nil {
 		err = t.replace(previous, next)
@@ -313,7 +320,7 @@ func (h *Host) sendBack(g *generation, why *Failure) {
 			return // somebody was quicker
 		}
 		r := &Returned{At: h.loader.now(), SHA256: hex.EncodeToString(g.hash[:]), Reason: why.Error()}
-		_, err = t.goBack(context.Background(), g, nil)
+		_, err = t.goBack(context.Background(), g, nil, "sent back")
 		switch {
 		case errors.Is(err, errClosed):
 		case err != nil:
@@ -347,6 +354,39 @@ type swaps struct {
 
 func newSwaps(l *loader) swaps {
 	return swaps{loader: l, swapping: make(chan struct{}, 1), draining: make(chan struct{}, maxDraining)}
+}
+
+// Changeover is a change of what is asked.
+type Changeover struct {
+	What          string // swap, return, sent back, or reload
+	Plugin        string // of the first three
+	Before, After string // their modules' SHA-256
+	SignedBy      string // who has signed the one after; empty = nobody
+
+	Added, Changed, Removed []string // plugins; of a reload
+}
+
+func changeOf(what string, from, to *generation) Changeover {
+	return Changeover{
+		What: what, Plugin: to.name, Before: hex.EncodeToString(from.hash[:]), After: hex.EncodeToString(to.hash[:]), SignedBy: to.voucher.String(),
+	}
+}
+
+// untold says that a change was not made because it could not be told of.
+type untold struct{ err error }
+
+func (e *untold) Error() string { return e.err.Error() }
+func (e *untold) Unwrap() error { return e.err }
+
+// say tells of a change that is about to be made.
+func (t *turn) say(ctx context.Context, c Changeover) error {
+	if t.loader.changing == nil {
+		return nil
+	}
+	if err := t.loader.changing(ctx, c); err != nil {
+		return &untold{err}
+	}
+	return nil
 }
 
 // logSwapped writes what became of a plugin.

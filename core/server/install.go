@@ -228,6 +228,7 @@ func (s *Server) beginPage(r *fasthttp.RequestCtx, item string) error {
 // the page without the code in its address; otherwise there is a message for who
 // did not sign in.
 func (s *Server) endPage(ctx context.Context, r *fasthttp.RequestCtx, item string, p oauth.Params) (done bool, message string, err error) {
+	ctx = s.seen(ctx, r)
 	access, life, err := s.oauth.EndPage(ctx, item, p, string(r.Request.Header.Cookie(s.cookie(beginCookie))))
 	var e *oauth.Error
 	switch {
@@ -258,7 +259,7 @@ func (s *Server) signOut(ctx context.Context, r *fasthttp.RequestCtx) error {
 		return &problem{status: 403, sentence: "The form was not sent by our page"}
 	}
 	if visitor := s.visitorOf(r); visitor != nil {
-		if err := s.oauth.SignOut(ctx, visitor); err != nil {
+		if err := s.oauth.SignOut(s.seen(ctx, r), visitor); err != nil {
 			return err
 		}
 	}

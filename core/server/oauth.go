@@ -45,7 +45,7 @@ func (s *Server) submit(ctx context.Context, r *fasthttp.RequestCtx) error {
 	if !fromOurPage(r) {
 		return &oauth.Error{Code: oauth.InvalidRequest, Description: "the form was not sent by our page"}
 	}
-	step, err := s.oauth.Submit(ctx, p, s.visitor(r))
+	step, err := s.oauth.Submit(s.seen(ctx, r), p, s.visitor(r))
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (s *Server) callback(ctx context.Context, r *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	step, err := s.oauth.Callback(ctx, strings.TrimPrefix(string(r.Path()), oauth.CallbackPath), p, s.visitor(r))
+	step, err := s.oauth.Callback(s.seen(ctx, r), strings.TrimPrefix(string(r.Path()), oauth.CallbackPath), p, s.visitor(r))
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (s *Server) token(ctx context.Context, r *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	res, err := s.oauth.Token(ctx, oauth.TokenRequest{Params: p, Basic: basic})
+	res, err := s.oauth.Token(s.seen(ctx, r), oauth.TokenRequest{Params: p, Basic: basic})
 	if err != nil {
 		return err
 	}
@@ -146,6 +146,11 @@ func basicCredentials(header string) (*oauth.Basic, error) {
 		return nil, oauth.Errorf(oauth.InvalidClient, "the Authorization header is not form-encoded")
 	}
 	return &b, nil
+}
+
+// seen notes from where a request comes, for what is written down of it.
+func (s *Server) seen(ctx context.Context, r *fasthttp.RequestCtx) context.Context {
+	return oauth.Seen(ctx, oauth.Visitor{Address: s.address(r)})
 }
 
 func (s *Server) visitor(r *fasthttp.RequestCtx) oauth.Visitor {

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/souk-market/souk/core/store/audit"
 )
 
 // The limits of an account.
@@ -103,6 +105,7 @@ func (s *Store) CachedAccount(ctx context.Context, subject [16]byte) (Account, e
 // be pure, as an UpdateFunc; its error is returned as it is and nothing is
 // written.
 //
+// A change of Grants, Territory or Epoch is written down first, and f runs again then.
 // Grants and History are put in order. A History beyond MaxHistory stays as it
 // was.
 func (s *Store) UpdateAccount(ctx context.Context, account string, f func(*Account) (change bool, err error)) (Account, error) {
@@ -112,16 +115,22 @@ func (s *Store) UpdateAccount(ctx context.Context, account string, f func(*Accou
 	if err := checkText("account", account, maxAccount); err != nil {
 		return Account{}, err
 	}
-	it, err := s.writeAccount(ctx, account, f, false)
-	if errors.Is(err, errUnlisted) {
-		// The list first: a crash in between leaves a name in it without an
-		// account, which Accounts passes over. The other way round it would leave
-		// an account that no operator can find.
-		if err := s.listAccount(ctx, account); err != nil {
-			return Account{}, fmt.Errorf("list account: %w", err)
+	var it Item
+	listed := false
+	err := s.firstWrite(ctx, func(written []audit.Entry) (err error) {
+		it, err = s.writeAccount(ctx, account, s.changeAccount(account, f, listed, written))
+		if errors.Is(err, errUnlisted) {
+			// The list first: a crash in between leaves a name in it without an
+			// account, which Accounts passes over. The other way round it would leave
+			// an account that no operator can find.
+			if err := s.listAccount(ctx, account); err != nil {
+				return fmt.Errorf("list account: %w", err)
+			}
+			listed = true
+			it, err = s.writeAccount(ctx, account, s.changeAccount(account, f, listed, written))
 		}
-		it, err = s.writeAccount(ctx, account, f, true)
-	}
+		return err
+	})
 	if err != nil {
 		return Account{}, err
 	}
@@ -137,7 +146,7 @@ var errUnlisted = errors.New("store: account is not listed yet")
 // writeAccount runs the Update and drops the account from the cache once that has
 // ended, even if the caller has gone before: a write that lands after the cache was
 // cleaned would leave the old account there for good.
-func (s *Store) writeAccount(ctx context.Context, account string, f func(*Account) (bool, error), listed bool) (Item, error) {
+func (s *Store) writeAccount(ctx context.Context, account string, change UpdateFunc) (Item, error) {
 	if err := ctx.Err(); err != nil {
 		return Item{}, err
 	}
@@ -148,7 +157,7 @@ func (s *Store) writeAccount(ctx context.Context, account string, f func(*Accoun
 	}
 	done := make(chan result, 1)
 	go func() {
-		it, err := s.engine.Update(context.WithoutCancel(ctx), accountKey(subject), changeAccount(account, f, listed))
+		it, err := s.engine.Update(context.WithoutCancel(ctx), accountKey(subject), change)
 		s.cache.drop(subject)
 		done <- result{it, err}
 	}()
@@ -160,8 +169,9 @@ func (s *Store) writeAccount(ctx context.Context, account string, f func(*Accoun
 	}
 }
 
-// changeAccount is the UpdateFunc around f.
-func changeAccount(account string, f func(*Account) (bool, error), listed bool) UpdateFunc {
+// changeAccount is the UpdateFunc around f, with the entries that its change was
+// written down in.
+func (s *Store) changeAccount(account string, f func(*Account) (bool, error), listed bool, written []audit.Entry) UpdateFunc {
 	return func(cur *Item) (*Write, error) {
 		a := Account{Account: account}
 		if cur != nil {
@@ -173,7 +183,8 @@ func changeAccount(account string, f func(*Account) (bool, error), listed bool) 
 				return nil, fmt.Errorf("store: account %q has the id of account %q", account, a.Account)
 			}
 		}
-		history := slices.Clone(a.History)
+		before := a
+		before.Grants, before.History = slices.Clone(a.Grants), slices.Clone(a.History)
 		change, err := f(&a)
 		if err != nil || !change {
 			return nil, err
@@ -182,8 +193,13 @@ func changeAccount(account string, f func(*Account) (bool, error), listed bool) 
 			return nil, errUnlisted
 		}
 		a.Account = account
-		if err := a.tidy(history); err != nil {
+		if err := a.tidy(before.History); err != nil {
 			return nil, err
+		}
+		if s.audit != nil {
+			if need := before.changes(&a); !sameChanges(need, written) {
+				return nil, &unwritten{need}
+			}
 		}
 		return &Write{Value: encodeAccount(a)}, nil
 	}

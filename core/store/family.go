@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/souk-market/souk/core/store/audit"
 )
 
 // FamilyState says whether a family's refresh tokens are worth anything. A revoked
@@ -45,10 +47,26 @@ func (s *Store) Family(ctx context.Context, id [16]byte) (Family, error) {
 }
 
 // CreateFamily creates the family unless it exists; then it returns the one that
-// does. Of many at once exactly one creates it. A zero expires is never.
+// does. Of many at once exactly one creates it. A zero expires is never. The sign-in
+// is written down first, and a family that is created revoked as a burned code.
 func (s *Store) CreateFamily(ctx context.Context, id [16]byte, f Family, expires time.Time) (created bool, existing Family, err error) {
 	if err := f.check(); err != nil {
 		return false, Family{}, err
+	}
+	if s.audit != nil { // a code that comes again is no sign-in: it leaves no entry
+		switch existing, err := s.Family(ctx, id); {
+		case err == nil:
+			return false, existing, nil
+		case !errors.Is(err, ErrNotFound):
+			return false, Family{}, err
+		}
+		e := audit.Entry{Kind: audit.SignedIn, Subject: f.Subject, Client: f.Client, Family: id, Epoch: f.Epoch}
+		if f.State != Active {
+			e.Kind, e.Epoch = audit.CodeBurned, 0
+		}
+		if err := s.Audit(ctx, e); err != nil {
+			return false, Family{}, err
+		}
 	}
 	// The list first: a crash in between leaves an entry without a family, which
 	// Sessions passes over. The other way round it would leave a sign-in that nobody
@@ -74,8 +92,19 @@ func (s *Store) CreateFamily(ctx context.Context, id [16]byte, f Family, expires
 // UpdateFamily lets f decide what becomes of the family and returns it as it then
 // stands. A zero expires keeps the present one. f's error is returned as it is and
 // nothing is written; without change nothing is written either. f must be pure, as
-// an UpdateFunc.
+// an UpdateFunc. A change that ends the family is written down first, and f runs
+// again then; RevokeFamily ends its access tokens too.
 func (s *Store) UpdateFamily(ctx context.Context, id [16]byte, f func(cur Family) (next Family, expires time.Time, change bool, err error)) (Family, error) {
+	var family Family
+	err := s.firstWrite(ctx, func(written []audit.Entry) (err error) {
+		family, err = s.updateFamily(ctx, id, f, len(written) > 0)
+		return err
+	})
+	return family, err
+}
+
+// updateFamily is UpdateFamily; ending says that its end was written down.
+func (s *Store) updateFamily(ctx context.Context, id [16]byte, f func(Family) (Family, time.Time, bool, error), ending bool) (Family, error) {
 	it, err := s.engine.Update(ctx, familyKey(id), func(cur *Item) (*Write, error) {
 		if cur == nil {
 			return nil, ErrNotFound
@@ -91,6 +120,9 @@ func (s *Store) UpdateFamily(ctx context.Context, id [16]byte, f func(cur Family
 		if err := next.check(); err != nil {
 			return nil, err
 		}
+		if s.audit != nil && !ending && family.State == Active && next.State == Revoked {
+			return nil, &unwritten{[]audit.Entry{{Kind: audit.FamilyRevoked, Subject: family.Subject, Client: family.Client, Family: id}}}
+		}
 		if expires.IsZero() {
 			expires = cur.Expires
 		}
@@ -100,6 +132,49 @@ func (s *Store) UpdateFamily(ctx context.Context, id [16]byte, f func(cur Family
 		return Family{}, err
 	}
 	return decodeFamily(it.Value)
+}
+
+// Ending says how RevokeFamily ends a family.
+type Ending struct {
+	Why string // for the entry: no token and nothing that a stranger has written
+	// Until is when the last access token runs out; those in the past need no
+	// revocation.
+	Until time.Time
+	// Expires is when the record may be forgotten; nil = as before.
+	Expires func(Family) time.Time
+}
+
+// RevokeFamily ends a sign-in and returns its family. It is written down first; then
+// the access tokens go, then the family. If the process dies between the two, what
+// is left is a refresh token, and using it gives access tokens that are refused. A
+// family that has ended already is not written down again.
+func (s *Store) RevokeFamily(ctx context.Context, id [16]byte, end Ending) (Family, error) {
+	f, err := s.Family(ctx, id)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Family{}, err
+	}
+	if f.State != Revoked && s.audit != nil {
+		e := audit.Entry{Kind: audit.FamilyRevoked, Subject: f.Subject, Client: f.Client, Family: id, Until: Millis(end.Until), Detail: map[string]string{"why": end.Why}}
+		if err := s.Audit(ctx, e); err != nil {
+			return Family{}, err
+		}
+	}
+	if end.Until.After(s.now()) {
+		if err := s.Revoke(ctx, id, end.Until); err != nil {
+			return Family{}, err
+		}
+	}
+	return s.updateFamily(ctx, id, func(f Family) (Family, time.Time, bool, error) {
+		if f.State == Revoked {
+			return f, time.Time{}, false, nil
+		}
+		f.State = Revoked
+		var expires time.Time
+		if end.Expires != nil {
+			expires = end.Expires(f)
+		}
+		return f, expires, true, nil
+	}, true)
 }
 
 func (f Family) check() error {

@@ -13,7 +13,8 @@ type Revocation struct {
 	Until time.Time
 }
 
-// Revoke stores the revocation and puts it into this node's RevocationSet, there
+// Revoke refuses the access tokens of a family; RevokeFamily, which writes it down,
+// ends the whole sign-in. It stores the revocation and puts it into this node's RevocationSet, there
 // before it is durable: when in doubt a token is refused. Revoking again can only
 // make it last longer.
 func (s *Store) Revoke(ctx context.Context, id [16]byte, until time.Time) error {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/souk-market/souk/core/store/audit"
 )
 
 // Config says how a Store uses its engine. The zero value is a single node with
@@ -19,6 +21,10 @@ type Config struct {
 	// Shared says that other nodes write to the same engine. Then accounts and
 	// revocations are read again when the engine hints at a change.
 	Shared bool
+
+	// Audit is where changes are written down before they are made; nil = nowhere. It
+	// belongs to the caller, who closes it after the Store.
+	Audit *audit.Log
 
 	Log *slog.Logger // of a migration; nil = silent
 }
@@ -32,6 +38,7 @@ type Store struct {
 	shared  bool
 	cache   *accountCache
 	revoked *RevocationSet
+	audit   *audit.Log // nil = none
 
 	recovery atomic.Pointer[Recovery]
 
@@ -77,7 +84,7 @@ func Open(ctx context.Context, e Engine, c Config) (*Store, error) {
 }
 
 func newStore(e Engine, c Config) *Store {
-	s := &Store{engine: e, now: c.Now, log: c.Log, shared: c.Shared, kv: make(map[string]*usage)}
+	s := &Store{engine: e, now: c.Now, log: c.Log, shared: c.Shared, audit: c.Audit, kv: make(map[string]*usage)}
 	s.recovery.Store(&Recovery{})
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

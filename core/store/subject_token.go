@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/souk-market/souk/core/store/audit"
 )
 
 // ErrBound means that a subject token belongs to another client already.
@@ -20,13 +22,17 @@ type SubjectToken struct {
 	Epoch   uint32 // the account's when the token was issued, or first seen
 }
 
-// PutSubjectToken stores a token that was just issued. A token with that hash that
+// PutSubjectToken stores a token that was just issued, which is written down first. A token with that hash that
 // is there already stays as it is, so a retry does no harm.
 func (s *Store) PutSubjectToken(ctx context.Context, hash [32]byte, t SubjectToken, expires time.Time) error {
 	if err := t.check(); err != nil {
 		return err
 	}
-	_, err := s.engine.Update(ctx, subjectTokenKey(hash), func(cur *Item) (*Write, error) {
+	err := s.Audit(ctx, audit.Entry{Kind: audit.TokenMinted, Account: t.Account, Subject: SubjectID(t.Account), Until: Millis(expires)})
+	if err != nil {
+		return err
+	}
+	_, err = s.engine.Update(ctx, subjectTokenKey(hash), func(cur *Item) (*Write, error) {
 		if cur != nil {
 			return nil, nil
 		}

@@ -26,8 +26,7 @@ const (
 	// SignedOut: all sign-ins of an account ended. Account, Subject, and Epoch, which
 	// is the account's from then on.
 	SignedOut Kind = "signed_out"
-	// GrantsChanged: what an account was granted. Account, Subject; "added" and
-	// "removed" in Detail.
+	// GrantsChanged: what an account was granted. Account, Subject, Added, Removed.
 	GrantsChanged Kind = "grants_changed"
 	// TerritoryChanged: where an account belongs. Account, Subject; "old" and "new" in
 	// Detail.
@@ -50,11 +49,14 @@ const (
 	KeyRotated Kind = "key_rotated"
 	// KeyRetired: tokens under this key are no longer good. "key" in Detail.
 	KeyRetired Kind = "key_retired"
-	// PluginSwapped: a plugin's module was replaced. "plugin" and "sha256" in Detail.
+	// PluginSwapped: another module of a plugin is asked. "plugin", "change" (swap,
+	// return, sent back), "before" and "sha256" in Detail, and "signed_by" if anybody has.
 	PluginSwapped Kind = "plugin_swapped"
-	// PluginsReloaded: the plugins of the configuration were read again.
+	// PluginsReloaded: the plugins of the configuration were read again. "added",
+	// "changed" and "removed" in Detail name them.
 	PluginsReloaded Kind = "plugins_reloaded"
-	// Started: a server opened the data directory.
+	// Started: a server opened the data directory. In Detail the SHA-256 of each plugin's
+	// module, by "plugin " and its name.
 	Started Kind = "started"
 	// Recovered: the store was restored from a backup. "backup" in Detail.
 	Recovered Kind = "recovered"
@@ -112,6 +114,8 @@ type Entry struct {
 	Item    uint64            `json:"item,omitempty"`
 	Epoch   uint32            `json:"epoch,omitempty"`
 	Until   time.Time         `json:"until,omitzero"`
+	Added   []string          `json:"added,omitempty"`
+	Removed []string          `json:"removed,omitempty"`
 	Detail  map[string]string `json:"detail,omitempty"`
 
 	// Of an entry that was read: where it stands, and the hash of the chain up to it.
@@ -137,6 +141,11 @@ func (e *Entry) check() error {
 		return fmt.Errorf("audit: entry of kind %q by %q: both have to be named", e.Kind, e.Actor)
 	}
 	n := len(e.Kind) + len(e.Actor) + len(e.Name) + len(e.Address) + len(e.Account)
+	for _, list := range [...][]string{e.Added, e.Removed} {
+		for _, text := range list {
+			n += len(text) + 1
+		}
+	}
 	for k, v := range e.Detail {
 		n += len(k) + len(v) + 1
 	}

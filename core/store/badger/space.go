@@ -14,6 +14,26 @@ const (
 	lookBytes = 16 << 20 // 20-fold amplification makes 320 MiB of it, half of the least margin
 )
 
+// Room returns a check of the disk for whoever else writes to it: it refuses as the
+// engine does with this MinFree.
+func Room(dir string, minFree int64) func() error {
+	minFree = max(minFree, 10*memTable)
+	return func() error {
+		left, err := diskFree(dir)
+		if err != nil {
+			return fmt.Errorf("%w: free space of %s: %w", store.ErrFull, dir, err)
+		}
+		return enough(dir, left, minFree)
+	}
+}
+
+func enough(dir string, left, minFree int64) error {
+	if left < minFree {
+		return fmt.Errorf("%w: %d MiB free in %s, %d MiB needed", store.ErrFull, left>>20, dir, minFree>>20)
+	}
+	return nil
+}
+
 // space watches how much room the disk has left. Badger maps its files, and
 // writing to a mapped page that finds no room is a signal that ends the process,
 // now and on each start until there is room again.
@@ -38,10 +58,7 @@ func (s *space) check(now time.Time, written uint64) error {
 		}
 		s.written = written
 	}
-	if left := s.left.Load(); left < s.min {
-		return fmt.Errorf("%w: %d MiB free in %s, %d MiB needed", store.ErrFull, left>>20, s.dir, s.min>>20)
-	}
-	return nil
+	return enough(s.dir, s.left.Load(), s.min)
 }
 
 func (s *space) look(now time.Time) error {
