@@ -54,6 +54,17 @@ func (s *Store) checkFormat(ctx context.Context) error {
 	return s.migrate(ctx, found, migrations[:])
 }
 
+// FormatOf is the format of what an engine holds, without a Store over it.
+func FormatOf(ctx context.Context, e Engine) (uint32, error) {
+	it, err := e.Get(ctx, formatKey())
+	if errors.Is(err, ErrNotFound) {
+		return 0, errors.New("store: nothing was ever stored here")
+	} else if err != nil {
+		return 0, err
+	}
+	return decodeFormat(it.Value)
+}
+
 // migrate takes the steps that are left. A step is over when the format says so: that
 // is written after all else.
 func (s *Store) migrate(ctx context.Context, found uint32, steps []migration) error {

@@ -178,6 +178,14 @@ func (s *Store) DumpSince(ctx context.Context, name [16]byte, emit func(it Item,
 	return s.engine.DumpSince(ctx, name, emit)
 }
 
+// Size is about how many bytes the records take; 0 where the engine can't tell.
+func (s *Store) Size() int64 {
+	if e, ok := s.engine.(interface{ Size() int64 }); ok {
+		return e.Size()
+	}
+	return 0
+}
+
 // kinds are what the tables hold, in words.
 var kinds = map[byte]string{
 	tableCatalog: "apps", tableFamily: "sign-ins", tableAccountIndex: "names of accounts", tableKeyRing: "key ring", tableMeta: "format",

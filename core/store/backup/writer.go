@@ -2,6 +2,7 @@ package backup
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -19,6 +20,7 @@ import (
 
 // Options say what to write.
 type Options struct {
+	Format     uint32           // of the store; 0 = store.Format, which each store has that was opened
 	Since      *Ref             // the file to build on; nil = a full backup
 	SinceBegun time.Time        // of that file
 	Now        func() time.Time // nil = time.Now
@@ -29,7 +31,7 @@ type Options struct {
 // meanwhile. An error leaves the file without its end. Before anything is written it
 // is ErrNoBase if the store can't tell all that has changed since the earlier file.
 func Write(ctx context.Context, w io.Writer, s Source, o Options) (Header, error) {
-	h := Header{Format: store.Format, Since: o.Since}
+	h := Header{Format: cmp.Or(o.Format, store.Format), Since: o.Since}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
