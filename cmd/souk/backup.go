@@ -220,10 +220,15 @@ func contents(f backup.File) string {
 	if f.Header.Since != nil {
 		text += fmt.Sprintf(", %d that are gone", f.Gone)
 	}
-	return text + ", " + megabytes(f.Size)
+	return text + ", " + size(f.Size)
 }
 
-func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
+func size(bytes int64) string {
+	if bytes < 1e6 {
+		return fmt.Sprintf("%.1f kB", float64(bytes)/1e3)
+	}
+	return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
+}
 
 // backupFile is a file as it is printed for machines.
 type backupFile struct {
