@@ -24,6 +24,7 @@ type commands struct {
 	App     appCommands     `cmd:"" help:"The apps of a running server: list, change, roll out, take down."`
 	Account accountCommands `cmd:"" help:"The people of a running server: who signs in, and what each may have."`
 	Explain explainCommand  `cmd:"" help:"Why a device gets what it gets from a running server. Changes nothing."`
+	Audit   auditCommand    `cmd:"" help:"Who changed what in a running server, newest first; or whether its log is whole."`
 	Key     keyCommands     `cmd:"" help:"The key ring of a running server: list, rotate, retire."`
 	Backup  backupCommand   `cmd:"" help:"Write all that the store holds into a file, while the server runs."`
 	Recover recoverCommand  `cmd:"" help:"Make a data directory of backups, or look whether they are whole."`

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/core/store/audit"
 )
 
 // Traffic is what the public listener has answered so far.
@@ -50,12 +51,12 @@ func (s *Server) metrics(_ context.Context, r *request) error {
 type registry struct{ *prometheus.Registry }
 
 // newRegistry has what there is to measure: this process, the requests, the
-// plugins.
-func newRegistry(plugins *plugin.Host, traffic func() Traffic) (*registry, error) {
+// plugins, the audit log.
+func newRegistry(plugins *plugin.Host, traffic func() Traffic, changes *audit.Log) (*registry, error) {
 	r := &registry{prometheus.NewRegistry()}
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		trafficCollector{traffic}, pluginCollector{plugins},
+		trafficCollector{traffic}, pluginCollector{plugins}, auditCollector{changes},
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, err
@@ -106,6 +107,55 @@ func (c trafficCollector) Collect(out chan<- prometheus.Metric) {
 		}
 		counter(out, descRequests, float64(q.Count), q.Method, q.Route, status)
 	}
+}
+
+type auditCollector struct{ log *audit.Log }
+
+var (
+	descAuditEntries  = described("audit_entries_total", "Entries of the audit log that this process has written.")
+	descAuditRefused  = described("audit_refused_total", "Entries that could not be written: the changes were not made.")
+	descAuditSeq      = described("audit_seq", "Number of the newest entry of the audit log.")
+	descAuditFrom     = described("audit_segment_info", "1; the newest file of the audit log, and the hash of the chain that it goes on from. Kept elsewhere, the two and the number of the newest entry show whether something was changed or cut off later.", "segment", "hash")
+	descAuditSegments = described("audit_segments", "Files of the audit log.")
+	descAuditBytes    = described("audit_bytes", "Bytes of these files.")
+	descAuditSync     = described("audit_sync_seconds", "How long the last entries took to reach the disk.")
+	descAuditStopped  = described("audit_stopped", "1 when a write has failed: nothing is written, and nothing that is audited is changed, until a restart.")
+	descAuditBroken   = described("audit_broken", "1 when the start has found the newest file damaged, and has begun a new chain.")
+)
+
+// Describe implements prometheus.Collector.
+func (auditCollector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		descAuditEntries, descAuditRefused, descAuditSeq, descAuditFrom, descAuditSegments, descAuditBytes, descAuditSync, descAuditStopped, descAuditBroken,
+	} {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c auditCollector) Collect(out chan<- prometheus.Metric) {
+	if c.log == nil {
+		return
+	}
+	s := c.log.Stats()
+	counter(out, descAuditEntries, float64(s.Entries))
+	counter(out, descAuditRefused, float64(s.Failed))
+	gauge(out, descAuditSeq, float64(s.Seq))
+	if s.Segment != "" { // one series a file: with each entry there would be too many
+		gauge(out, descAuditFrom, 1, s.Segment, s.From.String())
+	}
+	gauge(out, descAuditSegments, float64(s.Segments))
+	gauge(out, descAuditBytes, float64(s.Bytes))
+	gauge(out, descAuditSync, s.LastSync.Seconds())
+	gauge(out, descAuditStopped, zeroOne(s.Stopped))
+	gauge(out, descAuditBroken, zeroOne(s.Broken))
+}
+
+func zeroOne(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 type pluginCollector struct{ plugins *plugin.Host }

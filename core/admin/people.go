@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/store/audit"
 )
 
 // personPrefix begins the keys of people in the data of the accounts plugin; the
@@ -189,6 +191,9 @@ func (s *Server) putPerson(ctx context.Context, r *request) error {
 		}
 		next.Email = r.parts["email"]
 		change.apply(&next, hash)
+		if err := s.store.Audit(ctx, change.entry(email, before == nil)); err != nil {
+			return err
+		}
 		switch err := s.swapPerson(ctx, email, old, next); {
 		case errors.Is(err, store.ErrConflict):
 			continue // somebody was faster: the change is made to what they left
@@ -262,6 +267,23 @@ func (s *Server) swapPerson(ctx context.Context, email string, old []byte, next 
 	return s.people.Swap(ctx, []byte(personPrefix+email), old, value)
 }
 
+// entry says what a change does, and of passwords and secrets only that they are
+// others.
+func (c *personChange) entry(email string, made bool) audit.Entry {
+	var changes []string
+	for what, does := range map[string]bool{
+		"added": made, "password set": c.Password != nil, "name set": c.Name != nil,
+		"disabled": c.Disabled != nil && *c.Disabled, "enabled": c.Disabled != nil && !*c.Disabled,
+		"second step begun": c.TOTP != nil && *c.TOTP, "second step ended": c.TOTP != nil && !*c.TOTP,
+	} {
+		if does {
+			changes = append(changes, what)
+		}
+	}
+	slices.Sort(changes)
+	return audit.Entry{Kind: audit.PersonChanged, Account: email, Detail: map[string]string{"change": strings.Join(changes, ", ")}}
+}
+
 // auditPerson says what changed, and of the password only that it did.
 func (s *Server) auditPerson(ctx context.Context, err error, email string, before, after *person, password bool) {
 	s.audit(ctx, err, "person.put", slog.String("account", email),
@@ -288,6 +310,9 @@ func (s *Server) removePerson(ctx context.Context, r *request) error {
 	}
 	if value == nil {
 		return problemf(404, "email: there is no such person")
+	}
+	if err := s.store.Audit(ctx, audit.Entry{Kind: audit.PersonRemoved, Account: email}); err != nil {
+		return err
 	}
 	err = errors.Join(s.people.Delete(ctx, []byte(personPrefix+email)), s.people.Delete(ctx, []byte(totpPrefix+email)))
 	s.audit(ctx, err, "person.remove", slog.String("account", email), personAttr("old", before))

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/core/store"
 )
 
 const wasmType = "application/wasm"
@@ -99,7 +100,7 @@ func (s *Server) reload(ctx context.Context, r *request) error {
 	switch {
 	case err == nil:
 		return r.write(200, done)
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, errors.Is(err, store.ErrFull), errors.Is(err, store.ErrStopped): // of the audit log
 		return err
 	}
 	return problemf(422, "%v", err)

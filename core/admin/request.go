@@ -75,28 +75,46 @@ const (
 
 // page reads ?after= and ?limit=; any other parameter is a mistake.
 func (r *request) page() (after string, limit int, err error) {
-	limit = usualPage
+	q, err := r.query("after", "limit")
+	if err != nil {
+		return "", 0, err
+	}
+	limit, err = pageLimit(q["limit"])
+	return q["after"], limit, err
+}
+
+// query reads the parameters of the query; any but these, or one that is given twice,
+// is a mistake.
+func (r *request) query(known ...string) (map[string]string, error) {
 	target := string(r.http.Request.Header.RequestURI())
 	_, query, _ := strings.Cut(target, "?")
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return "", 0, problemf(400, "the query is not form-encoded")
+		return nil, problemf(400, "the query is not form-encoded")
 	}
+	given := make(map[string]string, len(values))
 	for key, list := range values {
 		switch {
-		case key != "after" && key != "limit":
-			return "", 0, problemf(400, "%s: there is no such parameter: there are after and limit", key)
+		case !slices.Contains(known, key):
+			last := len(known) - 1
+			return nil, problemf(400, "%s: there is no such parameter: there are %s and %s", key, strings.Join(known[:last], ", "), known[last])
 		case len(list) > 1:
-			return "", 0, problemf(400, "%s: is given twice", key)
-		case key == "after":
-			after = list[0]
-		default:
-			if limit, err = strconv.Atoi(list[0]); err != nil || limit < 1 || limit > maxPage {
-				return "", 0, problemf(400, "limit: %q is out of range: use 1 to %d", list[0], maxPage)
-			}
+			return nil, problemf(400, "%s: is given twice", key)
 		}
+		given[key] = list[0]
 	}
-	return after, limit, nil
+	return given, nil
+}
+
+func pageLimit(text string) (int, error) {
+	if text == "" {
+		return usualPage, nil
+	}
+	limit, err := strconv.Atoi(text)
+	if err != nil || limit < 1 || limit > maxPage {
+		return 0, problemf(400, "limit: %q is out of range: use 1 to %d", text, maxPage)
+	}
+	return limit, nil
 }
 
 // read decodes the JSON body into a struct. Unknown keys and keys that stand there

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/souk-market/souk/core/store/audit"
 )
 
 // route is one thing to ask for.
@@ -79,6 +81,7 @@ var routes = []route{
 	{method: "PUT", path: "/api/plugins/{name}/module", handler: (*Server).putModule, accepts: wasmBody, body: moduleBody, within: 5 * time.Minute},
 	{method: "POST", path: "/api/plugins/{name}/return", handler: (*Server).returnPlugin, within: 5 * time.Minute},
 	{method: "POST", path: "/api/plugins/reload", handler: (*Server).reload, within: 5 * time.Minute},
+	{method: "GET", path: "/api/audit", handler: (*Server).listAudit},
 	{method: "POST", path: "/api/explain", handler: (*Server).explain, accepts: jsonBody, body: smallBody},
 }
 
@@ -181,6 +184,7 @@ func (s *Server) handle(r *fasthttp.RequestCtx) {
 	}
 	ctx, cancel := context.WithTimeout(s.base, within)
 	defer cancel()
+	ctx = audit.By(ctx, audit.Origin{Actor: audit.Admin, Address: r.RemoteIP().String()})
 	if err := m.route.handler(s, ctx, &request{http: r, parts: m.parts}); err != nil {
 		s.answer(r, m.route, err)
 	}

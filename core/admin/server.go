@@ -27,9 +27,10 @@ import (
 	"github.com/souk-market/souk/core/oauth"
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/store/audit"
 )
 
-// Options wire a Server. Every field is needed but Ready, Log and Now.
+// Options wire a Server. Every field is needed but Audit, Ready, Log and Now.
 type Options struct {
 	Config  Config
 	Token   string // the secret; only its SHA-256 is kept
@@ -38,7 +39,8 @@ type Options struct {
 	OAuth   *oauth.Server
 	Market  *market.Market
 	Plugins *plugin.Host
-	People  *store.KV // of oauth.accounts_plugin
+	People  *store.KV  // of oauth.accounts_plugin
+	Audit   *audit.Log // nil = there is none to read
 	Keys    Keys
 	// Reload reads the configuration again and takes over what can be. Its error is
 	// a sentence for the operator.
@@ -60,6 +62,7 @@ type Server struct {
 	market   *market.Market
 	plugins  *plugin.Host
 	people   *store.KV
+	changes  *audit.Log // nil = none
 	keys     Keys
 	reread   func(ctx context.Context) (Reloaded, error)
 	most     int // bytes of a module
@@ -89,7 +92,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		token: sha256.Sum256([]byte(o.Token)), listen: strings.ToLower(host),
-		store: o.Store, catalog: o.Catalog, oauth: o.OAuth, market: o.Market, plugins: o.Plugins, people: o.People,
+		store: o.Store, catalog: o.Catalog, oauth: o.OAuth, market: o.Market, plugins: o.Plugins, people: o.People, changes: o.Audit,
 		keys: o.Keys, reread: o.Reload, most: o.MaxModule, ready: o.Ready, log: o.Log, now: o.Now,
 	}
 	if s.log == nil {
@@ -98,7 +101,7 @@ func New(o Options) (*Server, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	if s.registry, err = newRegistry(o.Plugins, o.Traffic); err != nil {
+	if s.registry, err = newRegistry(o.Plugins, o.Traffic, o.Audit); err != nil {
 		return nil, fmt.Errorf("admin: metrics: %w", err)
 	}
 	s.base, s.stop = context.WithCancel(context.Background())

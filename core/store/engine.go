@@ -9,10 +9,11 @@
 // The package refuses to know files, SQL, transactions and timestamps of a
 // database, and it never sees a secret: tokens reach it as hashes.
 //
-// Three rules shape everything here. Each rule that must be atomic is one
+// Four rules shape everything here. Each rule that must be atomic is one
 // record's Update. An outcome may be unknown ([ErrUnknown]), so each operation
 // can be repeated: it is idempotent by content. Security never hangs on a
-// delete: a state is written over, not removed.
+// delete: a state is written over, not removed. And what ends a sign-in or changes
+// what somebody may have is written down in the audit log before it is done.
 package store
 
 import (

@@ -68,6 +68,13 @@ const (
 	SegmentsDropped Kind = "segments_dropped"
 )
 
+// Kinds are all there are.
+var Kinds = []Kind{
+	SignedIn, CodeBurned, FamilyRevoked, SignedOut, GrantsChanged, TerritoryChanged, PersonChanged, PersonRemoved, TokenMinted,
+	LimitReached, ItemChanged, ItemRemoved, KeyRotated, KeyRetired, PluginSwapped, PluginsReloaded, Started, Recovered,
+	ChainBroken, SegmentsDropped,
+}
+
 // Actor says who did it.
 type Actor string
 
@@ -111,7 +118,7 @@ type Entry struct {
 	Subject ID                `json:"subject,omitzero"` // of the account
 	Client  ID                `json:"client,omitzero"`
 	Family  ID                `json:"family,omitzero"`
-	Item    uint64            `json:"item,omitempty"`
+	Item    uint64            `json:"item,string,omitempty"`
 	Epoch   uint32            `json:"epoch,omitempty"`
 	Until   time.Time         `json:"until,omitzero"`
 	Added   []string          `json:"added,omitempty"`

@@ -72,6 +72,7 @@ type Log struct {
 	file    *os.File // nil = a new segment has to begin
 	current segment
 	older   []segment
+	tidied  bool  // old segments were looked for since this one began
 	synced  int64 // bytes of file
 	begun   header
 	failed  error
@@ -88,6 +89,8 @@ type Stats struct {
 	Time     time.Time // of the newest entry
 	Entries  uint64    // written since Open
 	Failed   uint64    // refused since Open, for want of room or after a failure
+	Segment  string    // the newest
+	From     Hash      // that it goes on from
 	Segments int
 	Bytes    int64         // of all segments
 	LastSync time.Duration // how long the last one took
@@ -275,18 +278,21 @@ func (l *Log) commit(entries []Entry) error {
 		}
 	}
 	now := l.now().UTC().Truncate(time.Millisecond)
-	var drop []segment
 	if l.due(now) {
 		if err := l.begin(now, false); err != nil {
 			return l.stop(err)
 		}
 	}
-	if drop = l.past(now); len(drop) > 0 {
-		entries = append(entries[:len(entries):len(entries)], l.dropping(drop))
+	var drop []segment
+	if !l.tidied {
+		if drop = l.past(now); len(drop) > 0 {
+			entries = append(entries[:len(entries):len(entries)], l.dropping(drop))
+		}
 	}
 	if err := l.append(entries, now); err != nil {
 		return l.stop(err)
 	}
+	l.tidied = true
 	l.drop(drop)
 	return nil
 }
@@ -321,7 +327,7 @@ func (l *Log) append(entries []Entry, now time.Time) error {
 		hash = hash.then(payload)
 		l.buf = appendFrame(l.buf, &frame{synced: l.synced, hash: hash, payload: payload})
 	}
-	if _, err := l.file.Write(l.buf); err != nil {
+	if _, err := l.file.WriteAt(l.buf, l.synced); err != nil {
 		return fmt.Errorf("audit: write: %w", err)
 	}
 	began := time.Now()
@@ -359,21 +365,22 @@ func (l *Log) begin(now time.Time, broken bool) error {
 	s := l.Stats()
 	h := header{number: l.begun.number + 1, first: s.Seq + 1, created: now, broken: broken, before: s.Head}
 	name := segmentName(h.number, now)
-	file, err := os.OpenFile(filepath.Join(l.o.Dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	file, err := os.OpenFile(filepath.Join(l.o.Dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("audit: begin a segment: %w", err)
 	}
 	l.file, l.synced = file, 0
-	if _, err := file.Write(h.encode()); err != nil {
+	if _, err := file.WriteAt(h.encode(), 0); err != nil {
 		return fmt.Errorf("audit: begin a segment: %w", err)
 	}
 	if err := errors.Join(l.o.Sync(file), l.syncDir()); err != nil {
 		return fmt.Errorf("audit: begin a segment: %w", err)
 	}
-	l.begun, l.synced = h, headerSize
+	l.begun, l.synced, l.tidied = h, headerSize, false
 	l.current = segment{name: name, number: h.number, created: now, size: headerSize}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.stats.Segment, l.stats.From = name, s.Head
 	l.stats.Head = h.hash()
 	l.stats.Segments++
 	l.stats.Bytes += headerSize

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -98,7 +99,7 @@ func (c *chain) segment(s segment, b []byte, newest bool, yield func(Entry, erro
 	}
 	c.end, c.torn = 0, 0
 	h, reason := decodeHeader(b)
-	if reason != "" && newest && len(b) < headerSize {
+	if reason != "" && newest && (len(b) < headerSize || len(bytes.TrimLeft(b, "\x00")) == 0) { // it was never begun
 		c.torn = len(b)
 		return true
 	}

@@ -74,6 +74,9 @@ func (l *Log) inspect(s segment) (c *chain, first *DamageError, err error) {
 // one with a flipped bit: then putting the bit back would make its checksum right.
 func newer(b []byte) bool {
 	fixed := append([]byte{}, b[:headerSize]...)
+	if fixed[8] == 0 && fixed[9] == format {
+		return false
+	}
 	fixed[8], fixed[9] = 0, format
 	_, reason := decodeHeader(fixed)
 	return reason != ""
@@ -102,6 +105,7 @@ func (l *Log) resume(all []segment, c *chain) {
 	l.begun = c.header
 	l.begun.number = l.current.number
 	l.stats.Seq, l.stats.Head, l.stats.Time = max(c.next, 1)-1, c.hash, c.last.Time
+	l.stats.Segment, l.stats.From = l.current.name, c.header.before
 	l.stats.Segments = len(all)
 	for _, s := range all {
 		l.stats.Bytes += s.size
@@ -114,7 +118,7 @@ func (l *Log) resume(all []segment, c *chain) {
 // reopen goes on in the newest segment, without what was never finished.
 func (l *Log) reopen(c *chain) error {
 	name := filepath.Join(l.o.Dir, l.current.name)
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+	file, err := os.OpenFile(name, os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("audit: open a segment: %w", err)
 	}

@@ -50,24 +50,22 @@ func (l *Log) after(drop []segment) segment {
 	return l.current
 }
 
-// drop removes the segments, the oldest first, so that a crash in between leaves a
-// chain that is whole.
+// drop removes the segments, the oldest first and each for good before the next, so
+// that a crash in between leaves a chain that is whole.
 func (l *Log) drop(drop []segment) {
-	if len(drop) == 0 {
-		return
-	}
 	for _, s := range drop {
-		if err := os.Remove(filepath.Join(l.o.Dir, s.name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		err := os.Remove(filepath.Join(l.o.Dir, s.name))
+		if err == nil || errors.Is(err, os.ErrNotExist) {
+			err = l.syncDir()
+		}
+		if err != nil {
 			l.log.Error("audit: a segment can't be dropped", "segment", s.name, "error", err)
-			break
+			return
 		}
 		l.older = l.older[1:]
 		l.mu.Lock()
 		l.stats.Segments--
 		l.stats.Bytes -= s.size
 		l.mu.Unlock()
-	}
-	if err := l.syncDir(); err != nil {
-		l.log.Error("audit: dropping segments is not certain to last", "error", err)
 	}
 }
