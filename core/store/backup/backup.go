@@ -19,7 +19,7 @@
 //	what 1 | table 1 | part | sub | expiry 8, if what says so | value, unless it is gone
 //
 // with a uvarint before part, sub and value that is their length. Numbers are big
-// endian. Nothing is compressed: tokens and ids are random and don't get smaller.
+// endian. Nothing is compressed, see RATIONALE.md.
 package backup
 
 import (
