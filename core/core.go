@@ -99,6 +99,9 @@ func (h *Host) closing(f func()) { h.undo = append(h.undo, f) }
 func (h *Host) openStore(ctx context.Context) error {
 	c := &h.config
 	dir := c.path(c.Store.Dir)
+	if err := c.cutOff(); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("store.dir: %w", err)
 	}
@@ -118,7 +121,7 @@ func (h *Host) openStore(ctx context.Context) error {
 			c.Log.Error("close the audit log", "error", err)
 		}
 	})
-	if h.Store, err = store.Open(ctx, engine, store.Config{Now: c.clock(), Accounts: c.Store.Accounts, Audit: h.Audit}); err != nil {
+	if h.Store, err = store.Open(ctx, engine, store.Config{Now: c.clock(), Accounts: c.Store.Accounts, Audit: h.Audit, Log: c.Log}); err != nil {
 		return errors.Join(fmt.Errorf("store.dir: %s: %w", dir, err), engine.Close())
 	}
 	h.closing(func() {

@@ -106,10 +106,7 @@ func (c *client) do(q call, into any) error {
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		if cause, ok := errors.AsType[*url.Error](err); ok {
-			err = cause.Err
-		}
-		return fmt.Errorf("can't reach the admin API at %s: %w: does \"souk serve\" run there? (--admin says where)", c.base, err)
+		return c.unreachable(err)
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
@@ -126,6 +123,13 @@ func (c *client) do(q call, into any) error {
 		return fmt.Errorf("the answer of %s is not that of an admin API: does --admin name the admin listener?", c.base)
 	}
 	return nil
+}
+
+func (c *client) unreachable(err error) error {
+	if cause, ok := errors.AsType[*url.Error](err); ok {
+		err = cause.Err
+	}
+	return fmt.Errorf("can't reach the admin API at %s: %w: does \"souk serve\" run there? (--admin says where)", c.base, err)
 }
 
 func (c *client) request(q call) (*http.Request, error) {

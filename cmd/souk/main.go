@@ -26,6 +26,8 @@ type commands struct {
 	Explain explainCommand  `cmd:"" help:"Why a device gets what it gets from a running server. Changes nothing."`
 	Audit   auditCommand    `cmd:"" help:"Who changed what in a running server, newest first; or whether its log is whole."`
 	Key     keyCommands     `cmd:"" help:"The key ring of a running server: list, rotate, retire."`
+	Backup  backupCommand   `cmd:"" help:"Write all that the store holds into a file, while the server runs."`
+	Recover recoverCommand  `cmd:"" help:"Make a data directory of backups, or look whether they are whole."`
 	Plugin  pluginCommands  `cmd:"" help:"Plugins: write, try, change them."`
 }
 

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,8 @@ func TestMain(m *testing.M) {
 //	signin [!] URL EMAIL PASSWORD       signs in on the page, or is refused there
 //	setfrom NAME FILE                   sets a variable to the text of a file
 //	clash FILE URL                      writes a config whose admin address is that of the URL
+//	cut TO FILE N                       copies the first N bytes of a file, or all but the last -N
+//	flip TO FILE N                      copies a file with another byte at N
 func TestScripts(t *testing.T) {
 	t.Setenv("SOUK_ADMIN_TOKEN", "")
 	cache := compiled(t)
@@ -60,7 +63,7 @@ func TestScripts(t *testing.T) {
 				copyFile("../../plugins/quota/cases.toml", filepath.Join(env.WorkDir, "quota.toml")),
 				os.Symlink(cache, filepath.Join(env.WorkDir, "cache")))
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "signin": signIn, "setfrom": setFrom, "clash": clash},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "signin": signIn, "setfrom": setFrom, "clash": clash, "cut": cut, "flip": flip},
 	})
 }
 
@@ -145,6 +148,30 @@ func setFrom(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: setfrom NAME FILE")
 	}
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
+}
+
+func cut(ts *testscript.TestScript, neg bool, args []string) {
+	whole, n, to := damaged(ts, neg, args)
+	if n < 0 {
+		n += len(whole)
+	}
+	ts.Check(os.WriteFile(to, whole[:n], 0o600))
+}
+
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	whole, n, to := damaged(ts, neg, args)
+	whole[n] ^= 1
+	ts.Check(os.WriteFile(to, whole, 0o600))
+}
+
+// damaged reads the file that is about to be copied wrongly.
+func damaged(ts *testscript.TestScript, neg bool, args []string) (whole []byte, n int, to string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: cut|flip TO FILE N")
+	}
+	n, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	return []byte(ts.ReadFile(args[1])), n, ts.MkAbs(args[0])
 }
 
 func clash(ts *testscript.TestScript, neg bool, args []string) {

@@ -28,6 +28,7 @@ const secret = "an-admin-token-for-tests-0123456789"
 type bench struct {
 	*testing.T
 	url     string
+	server  *admin.Server
 	store   *store.Store
 	catalog *catalog.Catalog
 	people  *store.KV
@@ -91,7 +92,7 @@ func newBench(t *testing.T) *bench {
 			t.Errorf("Serve = %v", err)
 		}
 	})
-	b.url = "http://" + l.Addr().String()
+	b.url, b.server = "http://"+l.Addr().String(), server
 	return b
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/souk-market/souk/core/catalog"
 	"github.com/souk-market/souk/core/oauth"
 	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/store/backup"
 )
 
 // problem is an answer other than the one that was asked for.
@@ -103,6 +104,7 @@ func explain(err error) *problem {
 	}{
 		{catalog.ErrNotFound, 404, "the catalogue has no such app"},
 		{catalog.ErrNoVersion, 404, "the app has no such version"},
+		{backup.ErrNoBase, 409, "no backup can build on that one any more, or it is of another store: make a full one"},
 		{store.ErrLimit, 400, "the record would be larger than the store takes"},
 		{store.ErrQuota, 507, "the plugin's data has reached plugins.kv_bytes or plugins.kv_keys: raise them"},
 		{store.ErrFull, 507, "the disk is nearly full and writes have stopped: make room, or lower store.min_free"},

@@ -74,6 +74,8 @@ var routes = []route{
 	{method: "POST", path: "/api/keys", handler: (*Server).rotateKeys},
 	{method: "POST", path: "/api/keys/{key}/retire", handler: (*Server).retireKey, accepts: jsonBody, body: smallBody},
 
+	{method: "POST", path: "/api/backup", handler: (*Server).backup, accepts: jsonBody, body: smallBody},
+
 	{method: "GET", path: "/api/plugins", handler: (*Server).listPlugins},
 	{method: "GET", path: "/api/plugins/{name}/module", handler: (*Server).module},
 	{method: "PUT", path: "/api/plugins/{name}/module", handler: (*Server).putModule, accepts: wasmBody, body: moduleBody, within: 5 * time.Minute},

@@ -23,7 +23,7 @@ func (s *Server) Bearer(t []byte, audience byte) (token.Access, error) {
 		return a, err
 	case a.Audience != audience:
 		return a, ErrAudience
-	case s.Store.RevocationSet().Contains(a.Family):
+	case s.Store.RevocationSet().Contains(a.Family), s.ended(&a):
 		return a, ErrRevoked
 	}
 	return a, nil

@@ -21,6 +21,7 @@ type code struct {
 	Redirect  string   `json:"r"`
 	Challenge string   `json:"h"`
 	Epoch     uint32   `json:"e"` // the account's: one who was signed out everywhere has no codes either
+	Issued    int64    `json:"i"` // Unix milliseconds
 	Expires   int64    `json:"x"` // unix seconds
 }
 
@@ -31,7 +32,7 @@ func (s *Server) mintCode(a *authorization, account store.Account) (string, erro
 	}
 	plain, err := json.Marshal(code{
 		Family: id, Account: account.Account, ClientID: a.client.ID, Redirect: a.redirect, Challenge: a.challenge,
-		Epoch: account.Epoch, Expires: s.Now().Add(s.Lives.Code.Std()).Unix(),
+		Epoch: account.Epoch, Issued: s.Now().UnixMilli(), Expires: s.Now().Add(s.Lives.Code.Std()).Unix(),
 	})
 	if err == nil {
 		var sealed string
@@ -65,6 +66,9 @@ func (g *codeGrant) verify(_ context.Context, s *Server, c *tokenCall) error {
 	}
 	if s.Now().Unix() >= g.code.Expires {
 		return Errorf(InvalidGrant, "code has expired")
+	}
+	if s.forgotten(g.code.Issued) {
+		return Errorf(InvalidGrant, "code was issued before this server was restored from a backup: sign in again")
 	}
 	client, ok := s.Clients.ByID(g.code.ClientID)
 	switch {

@@ -39,6 +39,9 @@ func DefaultConfig() Config {
 	}
 }
 
+// MaxAccess is the longest life that an access token can be given.
+const MaxAccess = 90 * 24 * time.Hour
+
 // Lives are the lifetimes in section [token].
 type Lives struct {
 	// AccessDevice is an access token's life on a device. A device asks once a
@@ -96,8 +99,8 @@ func (l *Lives) Validate() error {
 		value    unit.Duration
 		min, max time.Duration
 	}{
-		{"access_device", l.AccessDevice, time.Minute, 90 * 24 * time.Hour},
-		{"access_app", l.AccessApp, time.Minute, 90 * 24 * time.Hour},
+		{"access_device", l.AccessDevice, time.Minute, MaxAccess},
+		{"access_app", l.AccessApp, time.Minute, MaxAccess},
 		{"refresh_idle", l.RefreshIdle, time.Hour, 10 * year},
 		{"refresh_absolute", l.RefreshAbsolute, 0, 10 * year},
 		{"grace", l.Grace, 0, time.Hour},

@@ -92,6 +92,9 @@ func (g *exchangeGrant) decide(ctx context.Context, s *Server, c *tokenCall) err
 	}
 	call := s.Plugins.Acquire()
 	defer call.Release()
+	if from := s.strangersFrom(); call.Has(abi.HookExchange) && s.Now().Before(from) {
+		return Errorf(TemporarilyUnavailable, "this server was restored from a backup: tokens of others are exchanged from %s on", from.Format(time.RFC3339))
+	}
 	if _, err := io.ReadFull(s.Rand, call.Random[:]); err != nil {
 		return Errorf(ServerError, "the token can't be exchanged at the moment").because(err)
 	}

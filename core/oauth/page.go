@@ -116,6 +116,7 @@ type linkToken struct {
 	Epoch   uint32   `json:"e"`
 	Family  [16]byte `json:"f"` // the sign-in that it was made for
 	Item    uint64   `json:"i"`
+	Issued  int64    `json:"t"` // Unix milliseconds
 	Expires int64    `json:"x"` // unix seconds
 }
 
@@ -123,7 +124,8 @@ type linkToken struct {
 // worth what the visitor's sign-in is worth at the moment when a device shows it.
 func (s *Server) LinkToken(visitor *token.Access, account string, item uint64) (string, error) {
 	plain, err := json.Marshal(linkToken{
-		Account: account, Epoch: visitor.Epoch, Family: visitor.Family, Item: item, Expires: s.Now().Add(SubjectTokenLife).Unix(),
+		Account: account, Epoch: visitor.Epoch, Family: visitor.Family, Item: item,
+		Issued: s.Now().UnixMilli(), Expires: s.Now().Add(SubjectTokenLife).Unix(),
 	})
 	if err == nil {
 		var sealed string
@@ -145,7 +147,7 @@ func (s *Server) openLink(subjectToken string) (*linkToken, error) {
 		return nil, Errorf(ServerError, "the token can't be exchanged at the moment").because(err)
 	}
 	switch {
-	case s.Now().Unix() >= l.Expires:
+	case s.Now().Unix() >= l.Expires || s.forgotten(l.Issued):
 		return nil, Errorf(InvalidRequest, "subject_token is not known, or has expired")
 	case s.Store.RevocationSet().Contains(l.Family):
 		return nil, Errorf(InvalidRequest, "subject_token is of a visitor who is no longer signed in")

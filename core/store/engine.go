@@ -37,6 +37,9 @@ var (
 	// ErrStopped means that an earlier commit failed, so that what the disk holds
 	// is no longer certain. Reads go on; writes are over until a restart.
 	ErrStopped = errors.New("store: writes stopped after a failed commit")
+	// ErrNoMark means that an engine can't tell what has changed since a moment: it
+	// was never marked here, or too long ago.
+	ErrNoMark = errors.New("store: no such mark to go on from")
 	// ErrClosed is what every call returns after Close.
 	ErrClosed = errors.New("store: closed")
 	// ErrLocked means that another process holds the directory.
@@ -123,6 +126,20 @@ type Engine interface {
 	// Dump hands out every live record; emit's error ends it. Versions are those
 	// of this engine and mean nothing to another.
 	Dump(ctx context.Context, emit func(Item) error) error
+
+	// Mark names this moment, so that DumpSince can go on from it, also after a
+	// restart. It is a write, and a mark stays until many others came after it or so
+	// much was deleted that the engine forgot what; it never goes wrong silently. A
+	// Load brings no marks: they belong to this engine's own history.
+	Mark(ctx context.Context, name [16]byte) error
+
+	// DumpSince hands out what a Dump that began after Mark returned would lack:
+	// every record that was written since, as it is now, and the key of every record
+	// that is gone, with gone set, maybe more than once. What was not changed since
+	// may be among them too. Applied to that Dump it makes what Dump hands out now,
+	// but for records past their expiry. The error is ErrNoMark, before anything is
+	// handed out, if the engine can't tell all of it.
+	DumpSince(ctx context.Context, name [16]byte, emit func(it Item, gone bool) error) error
 
 	// Load fills an empty engine from next, which ends with io.EOF. Nobody else
 	// may write meanwhile. After an error the engine holds a part of the stream

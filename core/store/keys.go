@@ -11,6 +11,7 @@ import "encoding/binary"
 //	I      bucket, 1 (accountBucket)  subject, 16    account name                never                  Accounts
 //	K      "ring"                     –              sealed key ring             never                  KeyRing
 //	M      "format"                   –              format of the store, 5      never                  Open
+//	M      "recovery"                 –              Recovery, 17                never                  Recovery
 //	P      plugin name                plugin's key   plugin's bytes              as the plugin says     KV
 //	S      subject, 16                family id, 16  listed at, 9                never, see listFamily  Sessions
 //	T      SHA-256 of the token, 32   –              SubjectToken, 7 + strings   with the token         SubjectToken
@@ -39,6 +40,7 @@ const (
 	partCatalog     = "cat"
 	partKeyRing     = "ring"
 	partFormat      = "format"
+	partRecovery    = "recovery"
 	partRevocations = "x"
 )
 
@@ -79,3 +81,5 @@ func pluginKey(plugin string, key []byte) Key {
 func keyRingKey() Key { return Key{Table: tableKeyRing, Part: partKeyRing} }
 
 func formatKey() Key { return Key{Table: tableMeta, Part: partFormat} }
+
+func recoveryKey() Key { return Key{Table: tableMeta, Part: partRecovery} }

@@ -2,19 +2,15 @@ package store
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/souk-market/souk/core/store/audit"
 )
-
-// formatKnown is the format of the whole store that this program reads and
-// writes. It changes when the key map does; a record's own format is in its first
-// byte.
-const formatKnown = 1
 
 // Config says how a Store uses its engine. The zero value is a single node with
 // the wall clock.
@@ -29,6 +25,8 @@ type Config struct {
 	// Audit is where changes are written down before they are made; nil = nowhere. It
 	// belongs to the caller, who closes it after the Store.
 	Audit *audit.Log
+
+	Log *slog.Logger // of a migration; nil = silent
 }
 
 // Store is the marketplace's records over an engine. All methods may be called at
@@ -36,10 +34,13 @@ type Config struct {
 type Store struct {
 	engine  Engine
 	now     func() time.Time
+	log     *slog.Logger
 	shared  bool
 	cache   *accountCache
 	revoked *RevocationSet
 	audit   *audit.Log // nil = none
+
+	recovery atomic.Pointer[Recovery]
 
 	kvMu sync.Mutex
 	kv   map[string]*usage // by plugin: shared by all who opened it
@@ -55,14 +56,14 @@ func New(e Engine, now func() time.Time) *Store {
 }
 
 // Open makes a Store after checking that this program understands what the engine
-// holds; an empty engine is given the present format, so a copy is loaded before.
-// Open reads the revocations and, if the engine is shared, follows it until Close.
+// holds, and migrates what an older one has left; an empty engine is given the present
+// format, so a copy is loaded before. Open reads the revocations and, if the engine is shared, follows it until Close.
 func Open(ctx context.Context, e Engine, c Config) (*Store, error) {
 	s := newStore(e, c)
 	if err := s.checkFormat(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.loadRevocations(ctx); err != nil {
+	if err := errors.Join(s.loadRevocations(ctx), s.loadRecovery(ctx)); err != nil {
 		return nil, err
 	}
 	if !s.shared {
@@ -83,7 +84,11 @@ func Open(ctx context.Context, e Engine, c Config) (*Store, error) {
 }
 
 func newStore(e Engine, c Config) *Store {
-	s := &Store{engine: e, now: c.Now, shared: c.Shared, audit: c.Audit, kv: make(map[string]*usage)}
+	s := &Store{engine: e, now: c.Now, log: c.Log, shared: c.Shared, audit: c.Audit, kv: make(map[string]*usage)}
+	s.recovery.Store(&Recovery{})
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -131,36 +136,6 @@ func (s *Store) follow(ctx context.Context, table byte, again func()) error {
 		}
 	})
 	return nil
-}
-
-// checkFormat refuses a store of another format, and marks an empty one.
-func (s *Store) checkFormat(ctx context.Context) error {
-	_, err := s.engine.Update(ctx, formatKey(), func(cur *Item) (*Write, error) {
-		if cur == nil {
-			return &Write{Value: encodeFormat(formatKnown)}, nil
-		}
-		found, err := decodeFormat(cur.Value)
-		switch {
-		case err != nil:
-			return nil, err
-		case found > formatKnown:
-			return nil, fmt.Errorf("store: this directory was written by a newer version (format %d, this program knows %d)", found, formatKnown)
-		case found < formatKnown:
-			return nil, fmt.Errorf("store: this directory was written by an older version (format %d, this program knows %d)", found, formatKnown)
-		}
-		return nil, nil
-	})
-	return err
-}
-
-func encodeFormat(format uint32) []byte {
-	return binary.BigEndian.AppendUint32([]byte{1}, format)
-}
-
-func decodeFormat(b []byte) (uint32, error) {
-	r := readRecord(tableMeta, b, 1)
-	format := r.uint32()
-	return format, r.end()
 }
 
 // existsError carries a record out of an UpdateFunc that wanted it absent.

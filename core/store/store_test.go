@@ -98,8 +98,8 @@ func formatOf(t *testing.T, e store.Engine) uint32 {
 
 func TestOpenMarksAnEmptyStore(t *testing.T) {
 	s, e, c := openStore(t)
-	if f := formatOf(t, e); f != 1 {
-		t.Errorf("an empty store was given the format %d, want 1", f)
+	if f := formatOf(t, e); f != store.Format {
+		t.Errorf("an empty store was given the format %d, want %d", f, store.Format)
 	}
 	if _, err := store.Open(ctx, e, store.Config{Now: c.now}); err != nil {
 		t.Errorf("Open again = %v", err)
@@ -119,8 +119,8 @@ func TestOpenRefusesOtherFormats(t *testing.T) {
 		record string
 		says   string
 	}{
-		{"\x01\x00\x00\x00\x02", "store: this directory was written by a newer version (format 2, this program knows 1)"},
-		{"\x01\x00\x00\x00\x00", "older version"},
+		{"\x01\x00\x00\x00\x03", "store: this directory was written by a newer version (format 3, this program knows 2)"},
+		{"\x01\x00\x00\x00\x00", "store: this directory was written by an older version (format 0, this program knows 1 to 2)"},
 		{"\x02\x00\x00\x00\x01", "table M: record of format 2, this program knows 1"},
 		{"\x01\x00\x00\x00\x01\x00", "table M: 1 bytes behind the record"},
 		{"", "table M: record is damaged"},

@@ -80,7 +80,8 @@ type Engine struct {
 	done    chan struct{} // closed when the committer has ended
 
 	reservedTo uint64 // the committer's: timestamps below may be used
-	stopped    error  // the committer's: why writes are over
+	history    history
+	stopped    error // the committer's: why writes are over
 	commit     func(txn *bdb.Txn, ts uint64) error
 
 	closing  sync.Once
@@ -200,7 +201,9 @@ func (e *Engine) restore() error {
 	}
 	e.read.Store(next)
 	e.snapshots.begin = next
-	return nil
+	var err error
+	e.history, err = openHistory(txn, next)
+	return err
 }
 
 // reserve adds the next block of timestamps to the commit that needs it.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"time"
 
@@ -23,6 +24,8 @@ type batch struct {
 	records map[string]*record
 	tables  tableSet // written to
 	seq     uint16   // writes so far
+	lost    [][]byte // keys for the history
+	marks   bool     // the history gets a mark
 	ops     int
 	bytes   int
 	jobs    []*job
@@ -191,6 +194,9 @@ func (b *batch) put(r *record, k store.Key, stored []byte) store.Item {
 	if err != nil {
 		panic(err) // encodeValue made it
 	}
+	if !it.Expires.IsZero() {
+		b.lose(r, it.Expires.UnixMilli())
+	}
 	r.item, r.stored, r.expires, r.dirty = &it, stored, it.Expires, true
 	if store.Expired(it.Expires, b.now) {
 		r.item = nil
@@ -204,6 +210,7 @@ func (b *batch) delete(r *record) {
 	if r.item == nil {
 		return
 	}
+	b.lose(r, math.MinInt64)
 	b.wrote(r.item.Key.Table, len(r.enc))
 	r.item, r.stored, r.dirty = nil, nil, true
 }
@@ -215,10 +222,10 @@ func (b *batch) wrote(table byte, n int) {
 
 // commit writes what is dirty and moves the readers on.
 func (b *batch) commit() error {
-	if b.tables == 0 {
+	e := b.e
+	if b.tables == 0 && !b.marks {
 		return nil
 	}
-	e := b.e
 	txn := e.db.NewTransactionAt(b.ts-1, true)
 	defer txn.Discard()
 	for _, r := range b.records {
@@ -228,6 +235,9 @@ func (b *batch) commit() error {
 		if err := r.write(txn, e.wall); err != nil {
 			return fmt.Errorf("add to the commit: %w", err)
 		}
+	}
+	if err := e.history.write(txn, b.txn, b.ts, b.lost); err != nil {
+		return fmt.Errorf("keep the history: %w", err)
 	}
 	until, err := e.reserve(txn, b.ts)
 	if err != nil {

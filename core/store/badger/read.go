@@ -120,9 +120,15 @@ func (e *Engine) walk(ctx context.Context, prefix, from []byte, emit func(store.
 		return err
 	}
 	defer leave()
+	return e.walkAt(ctx, txn, prefix, from, 0, emit)
+}
+
+// walkAt is walk in a view; with since only those that were written later.
+func (e *Engine) walkAt(ctx context.Context, txn *bdb.Txn, prefix, from []byte, since uint64, emit func(store.Item) error) error {
 	o := bdb.DefaultIteratorOptions
 	o.PrefetchValues = false // they lie beside the keys
 	o.Prefix = prefix
+	o.SinceTs = since
 	cursor := txn.NewIterator(o)
 	defer cursor.Close()
 	now := e.now()

@@ -45,6 +45,8 @@ func Run(t *testing.T, open Open) {
 		{"hints coalesce and end with their context", hintsEnd},
 		{"a dump loads into an empty engine", dumpLoad},
 		{"load refuses what it should", loadRefusals},
+		{"what changed since a mark completes a dump", changesSince},
+		{"dumps that build on each other are of one moment each", busyMarks},
 		{"a context that ended in time stops a write", cancelledBefore},
 		{"a context that ends too late leaves the outcome open", cancelledDuring},
 		{"limits are refused with ErrLimit", limits},

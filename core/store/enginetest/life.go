@@ -207,4 +207,6 @@ func closedSays(t *testing.T, e engine) {
 	wantIs(t, "Watch", err, store.ErrClosed)
 	wantIs(t, "Dump", e.Dump(ctx, func(store.Item) error { return nil }), store.ErrClosed)
 	wantIs(t, "Load", e.Load(ctx, func() (store.Item, error) { return store.Item{}, io.EOF }), store.ErrClosed)
+	wantIs(t, "Mark", e.Mark(ctx, [16]byte{1}), store.ErrClosed)
+	wantIs(t, "DumpSince", e.DumpSince(ctx, [16]byte{1}, func(store.Item, bool) error { return nil }), store.ErrClosed)
 }

@@ -1,0 +1,98 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/souk-market/souk/core/store/backup"
+)
+
+// backup answers POST /api/backup with a file, as package backup has it. What goes
+// wrong before its first byte is a problem as any other; later the answer breaks off,
+// and the file has no end.
+func (s *Server) backup(_ context.Context, r *request) error {
+	var body struct {
+		Since *backup.Ref `json:"since"` // the file to build on; left out = a full backup
+		Begun time.Time   `json:"since_begun"`
+	}
+	if err := r.read(&body); err != nil {
+		return err
+	}
+	if body.Since != nil && body.Begun.IsZero() {
+		return problemf(400, "since_begun: is missing: it is what the header of the earlier file has as begun")
+	}
+	ctx, cancel := context.WithCancel(s.base) // it outlives the handler
+	out, in := io.Pipe()
+	f := &stream{out: out, conn: r.http.Conn(), cancel: cancel}
+	f.writing.Go(func() {
+		h, err := backup.Write(ctx, in, s.store, backup.Options{Since: body.Since, SinceBegun: body.Begun, Now: s.now})
+		in.CloseWithError(err)
+		switch {
+		case err != nil && !errors.Is(err, backup.ErrNoBase):
+			s.log.Error("backup failed", "backup", h.ID.String(), "error", err)
+		case err == nil && !h.Base:
+			s.log.Warn("no later backup can build on this one: the store takes no writes", "backup", h.ID.String())
+		}
+	})
+	var err error
+	if f.first, err = f.begin(); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	since := ""
+	if body.Since != nil {
+		since = body.Since.ID.String()
+	}
+	s.audit(ctx, nil, "backup", slog.String("since", since))
+	h := &r.http.Response.Header
+	h.SetContentType("application/octet-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if size := s.store.Size(); body.Since == nil && size > 0 {
+		h.Set("Souk-Backup-Size", strconv.FormatInt(size, 10)) // about
+	}
+	r.http.Response.SetBodyStream(f, -1)
+	return nil
+}
+
+// stream is the body of an answer while it is made. It may take hours, but each piece
+// has to leave in time.
+type stream struct {
+	first   []byte // the beginning, which was awaited
+	out     *io.PipeReader
+	conn    net.Conn
+	cancel  context.CancelFunc
+	writing sync.WaitGroup
+}
+
+// begin waits for the first bytes.
+func (f *stream) begin() ([]byte, error) {
+	b := make([]byte, 64)
+	n, err := f.out.Read(b)
+	return b[:n], err
+}
+
+// Read implements io.Reader.
+func (f *stream) Read(b []byte) (n int, err error) {
+	if len(f.first) > 0 {
+		n = copy(b, f.first)
+		f.first = f.first[n:]
+	} else {
+		n, err = f.out.Read(b)
+	}
+	_ = f.conn.SetWriteDeadline(time.Now().Add(patience)) // one that is closed fails at the write
+	return n, err
+}
+
+// Close ends the writing, also when the client has gone.
+func (f *stream) Close() error {
+	f.cancel()
+	err := f.out.Close()
+	f.writing.Wait()
+	return err
+}
