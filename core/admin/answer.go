@@ -103,6 +103,10 @@ func explain(err error) *problem {
 	}{
 		{catalog.ErrNotFound, 404, "the catalogue has no such app"},
 		{catalog.ErrNoVersion, 404, "the app has no such version"},
+		{oauth.ErrNoClient, 404, "client: there is no such client"},
+		{oauth.ErrClientTaken, 409, "id: there is such a client already: change it, or choose another id"},
+		{oauth.ErrClientConfigured, 409, "client: it stands in config.toml, which wins: change it there and restart the server, or choose another id"},
+		{store.ErrClients, 409, "there are as many client ids as there may be, removed ones among them: register one of those anew"},
 		{store.ErrLimit, 400, "the record would be larger than the store takes"},
 		{store.ErrQuota, 507, "the plugin's data has reached plugins.kv_bytes or plugins.kv_keys: raise them"},
 		{store.ErrFull, 507, "the disk is nearly full and writes have stopped: make room, or lower store.min_free"},

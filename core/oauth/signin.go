@@ -261,6 +261,11 @@ func (s *Server) keep(ctx context.Context, account string, answer *abi.SignInAns
 	})
 }
 
+// validName reports whether a text can be shown as a client's name.
+func validName(name string) bool {
+	return len(name) <= maxAccount && utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
 // ValidAccount reports whether a text can be the name of an account.
 func ValidAccount(account string) bool {
 	if account == "" || len(account) > maxAccount || strings.TrimSpace(account) != account {

@@ -12,6 +12,7 @@ import "encoding/binary"
 //	K      "ring"                     –              sealed key ring             never                  KeyRing
 //	M      "format"                   –              format of the store, 5      never                  Open
 //	P      plugin name                plugin's key   plugin's bytes              as the plugin says     KV
+//	R      "client"                   client id      Client, 62 + strings        never                  Clients
 //	S      subject, 16                family id, 16  listed at, 9                never, see listFamily  Sessions
 //	T      SHA-256 of the token, 32   –              SubjectToken, 7 + strings   with the token         SubjectToken
 //	U      subject, 16                –              Account                     never                  Account
@@ -22,8 +23,8 @@ import "encoding/binary"
 // format, which is 1, of an account that has devices 2; a value of the catalogue, the
 // key ring or a plugin is stored as it came.
 //
-// F, I, P, S, T and U spread over shards by their part. A, K, M and X are small and
-// live on one shard each.
+// F, I, P, S, T and U spread over shards by their part. A, K, M, R and X are small
+// and live on one shard each.
 const (
 	tableCatalog      = 'A'
 	tableFamily       = 'F'
@@ -31,12 +32,14 @@ const (
 	tableKeyRing      = 'K'
 	tableMeta         = 'M'
 	tablePlugin       = 'P'
+	tableClient       = 'R'
 	tableSession      = 'S'
 	tableSubjectToken = 'T'
 	tableAccount      = 'U'
 	tableRevocation   = 'X'
 
 	partCatalog     = "cat"
+	partClients     = "client"
 	partKeyRing     = "ring"
 	partFormat      = "format"
 	partRevocations = "x"
@@ -75,6 +78,8 @@ func catalogKey(id uint64) Key {
 func pluginKey(plugin string, key []byte) Key {
 	return Key{Table: tablePlugin, Part: plugin, Sub: string(key)}
 }
+
+func clientKey(id string) Key { return Key{Table: tableClient, Part: partClients, Sub: id} }
 
 func keyRingKey() Key { return Key{Table: tableKeyRing, Part: partKeyRing} }
 
