@@ -214,7 +214,7 @@ func (h *Host) openRules(ctx context.Context) error {
 	h.OAuth = &oauth.Server{
 		Issuer: h.PublicURL(), Market: c.Market.Name, Config: c.OAuth, Lives: c.Token.Lives, Clients: clients,
 		Store: h.Store, Ring: ring.ring.Load, Plugins: h.Plugins,
-		Attempts: oauth.NewAttempts(c.OAuth, c.clock()), Now: c.clock(), Rand: c.Rand, Log: c.Log,
+		Attempts: oauth.NewAttempts(c.OAuth, h.Store, c.clock()), Now: c.clock(), Rand: c.Rand, Log: c.Log,
 	}
 	h.Market = &market.Market{
 		Config: c.Market, Catalog: h.Catalog, Store: h.Store, Plugins: h.Plugins,

@@ -8,6 +8,7 @@ import "encoding/binary"
 //	table  part                       sub            value                       expires                reader
 //	A      "cat"                      item id, 8     the catalogue's JSON        never                  CatalogItems
 //	F      family id, 16              –              Family, 73                  its idle life          Family
+//	G      SHA-256 of the name, 16    –              until when guesses count, 9 then                   Attempts
 //	I      bucket, 1 (accountBucket)  subject, 16    account name                never                  Accounts
 //	K      "ring"                     –              sealed key ring             never                  KeyRing
 //	M      "format"                   –              format of the store, 5      never                  Open
@@ -23,11 +24,12 @@ import "encoding/binary"
 // format, which is 1, of an account that has devices 2; a value of the catalogue, the
 // key ring or a plugin is stored as it came.
 //
-// F, I, P, S, T and U spread over shards by their part. A, K, M, R and X are small
+// F, G, I, P, S, T and U spread over shards by their part. A, K, M, R and X are small
 // and live on one shard each.
 const (
 	tableCatalog      = 'A'
 	tableFamily       = 'F'
+	tableAttempts     = 'G'
 	tableAccountIndex = 'I'
 	tableKeyRing      = 'K'
 	tableMeta         = 'M'
@@ -80,6 +82,8 @@ func pluginKey(plugin string, key []byte) Key {
 }
 
 func clientKey(id string) Key { return Key{Table: tableClient, Part: partClients, Sub: id} }
+
+func attemptKey(id [16]byte) Key { return Key{Table: tableAttempts, Part: string(id[:])} }
 
 func keyRingKey() Key { return Key{Table: tableKeyRing, Part: partKeyRing} }
 
