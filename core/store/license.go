@@ -110,7 +110,7 @@ func (s *Store) issue(list []License, l License, most int) (next []License, chan
 	if slices.ContainsFunc(list, func(have License) bool { return have.ID == l.ID }) {
 		return nil, false, ErrLicenseID // it has ended, and must not come back
 	}
-	if !roomFor(list, l.Device, most, now) {
+	if !roomFor(list, most, now) {
 		return nil, false, ErrLicenseLimit
 	}
 	l.Revoked, l.Issued, l.Renewed = false, now, now
@@ -120,13 +120,13 @@ func (s *Store) issue(list []License, l License, most int) (next []License, chan
 	return append(next, l), true, nil
 }
 
-// roomFor says whether the licences of others leave one for the device.
-func roomFor(list []License, device [16]byte, most int, now time.Time) bool {
+// roomFor says whether the good licences leave one for a device that has none.
+func roomFor(list []License, most int, now time.Time) bool {
 	if most <= 0 || most > MaxLicenses {
 		most = MaxLicenses
 	}
 	for _, have := range list {
-		if have.Device != device && have.Good(now) {
+		if have.Good(now) {
 			most--
 		}
 	}
@@ -165,7 +165,7 @@ func (s *Store) RenewLicense(ctx context.Context, id uint64, expires time.Time, 
 			return nil, false, ErrLicenseRevoked
 		case !list[at].Expires.Before(expires.Truncate(time.Second)):
 			return list, false, nil
-		case !list[at].Good(now) && !roomFor(list, list[at].Device, most, now):
+		case !list[at].Good(now) && !roomFor(list, most, now):
 			return nil, false, ErrLicenseLimit
 		}
 		next := slices.Clone(list)
