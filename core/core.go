@@ -248,10 +248,14 @@ func (h *Host) openRules(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := clients.Open(ctx, h.Store, c.Log); err != nil {
+		return err
+	}
+	h.closing(clients.Close)
 	h.OAuth = &oauth.Server{
 		Issuer: h.PublicURL(), Market: c.Market.Name, Config: c.OAuth, Lives: c.Token.Lives, Clients: clients,
 		Store: h.Store, Ring: ring.ring.Load, Plugins: h.Plugins,
-		Attempts: oauth.NewAttempts(c.OAuth, c.clock()), Now: c.clock(), Rand: c.Rand, Log: c.Log,
+		Attempts: oauth.NewAttempts(c.OAuth, h.Store, c.clock()), Now: c.clock(), Rand: c.Rand, Log: c.Log,
 	}
 	h.Market = &market.Market{
 		Config: c.Market, Catalog: h.Catalog, Store: h.Store, Plugins: h.Plugins,

@@ -309,6 +309,58 @@ func TestCrashLosesNothingThatWasAcknowledged(t *testing.T) {
 	}
 }
 
+// A guess that was answered counts after SIGKILL: otherwise whoever can crash the
+// server could guess on.
+func TestCrashForgivesNoGuess(t *testing.T) {
+	if runtime.GOOS == "windows" || runtime.GOOS == "plan9" || runtime.GOOS == "js" {
+		t.Skipf("%s has no SIGKILL", runtime.GOOS)
+	}
+	dir := t.TempDir()
+	writeSouk(t, dir, strings.Replace(crashConfig, "attempts_account = 1000", "attempts_account = 3", 1))
+	client := &http.Client{Timeout: bound, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	guess := func(p *soukProcess, password string) int {
+		t.Helper()
+		res, err := client.Get(p.Public + "/oauth/authorize?" + url.Values{
+			"client_id": {"browser"}, "response_type": {"code"}, "redirect_uri": {"app-distribution-oauth://"},
+			"code_challenge": {crashChallenge}, "code_challenge_method": {"S256"}, "state": {"s"},
+		}.Encode())
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		sealed := transaction.FindSubmatch(page)
+		if err != nil || sealed == nil {
+			t.Fatalf("the sign-in page answered %d and has no form: %v", res.StatusCode, err)
+		}
+		res, err = client.PostForm(p.Public+"/oauth/authorize", url.Values{
+			"transaction": {html.UnescapeString(string(sealed[1]))}, "field_email": {"alice@example.com"}, "field_password": {password},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		return res.StatusCode
+	}
+	for i := range 3 {
+		p := startSouk(t, dir)
+		if i == 0 {
+			if _, err := p.admin("PUT", "/api/people/alice@example.com", `{"password": "`+crashPassword+`"}`); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if status := guess(p, "a guess"); status != 200 {
+			t.Errorf("guess %d was answered %d, want the page again", i+1, status)
+		}
+		p.kill()
+	}
+	p := startSouk(t, dir)
+	if status := guess(p, crashPassword); status != 429 {
+		t.Errorf("after three guesses and three crashes the right password was answered %d, want 429", status)
+	}
+	p.kill()
+}
+
 // crashProvision signs all devices in with tokens of install links.
 func crashProvision(t *testing.T, p *soukProcess, c *crashClient) []*crashDevice {
 	t.Helper()

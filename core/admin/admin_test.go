@@ -32,6 +32,7 @@ type bench struct {
 	store   *store.Store
 	catalog *catalog.Catalog
 	people  *store.KV
+	clients *oauth.Clients
 	log     *logBuffer
 	ready   error
 }
@@ -70,9 +71,14 @@ func newBench(t *testing.T) *bench {
 	b.must(err)
 	plugins, err := plugin.Open(ctx, plugin.Options{})
 	b.must(err)
+	clients, err := oauth.NewClients("https://market.example.com", []oauth.ClientConfig{{ID: "com.example.market", RedirectURIs: []string{"com.example.market:/back"}, Market: true}})
+	b.must(err)
+	b.must(clients.Open(ctx, b.store, nil))
+	t.Cleanup(clients.Close)
+	b.clients = clients
 	server, err := admin.New(admin.Options{
 		Config: admin.DefaultConfig(), Token: secret, Store: b.store, Catalog: b.catalog, Plugins: plugins, People: b.people,
-		OAuth: &oauth.Server{Config: oauth.DefaultConfig(), Store: b.store, Now: time.Now, Rand: rand.Reader},
+		OAuth: &oauth.Server{Config: oauth.DefaultConfig(), Clients: clients, Store: b.store, Now: time.Now, Rand: rand.Reader},
 		Ready: func(context.Context) error { return b.ready },
 		Log:   slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})

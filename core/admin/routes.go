@@ -70,6 +70,13 @@ var routes = []route{
 	{method: "PUT", path: "/api/people/{email}", handler: (*Server).putPerson, accepts: jsonBody, body: smallBody},
 	{method: "DELETE", path: "/api/people/{email}", handler: (*Server).removePerson},
 
+	{method: "GET", path: "/api/clients", handler: (*Server).listClients},
+	{method: "POST", path: "/api/clients", handler: (*Server).registerClient, accepts: jsonBody, body: smallBody},
+	{method: "GET", path: "/api/clients/{client}", handler: (*Server).client},
+	{method: "PUT", path: "/api/clients/{client}", handler: (*Server).changeClient, accepts: jsonBody, body: smallBody},
+	{method: "DELETE", path: "/api/clients/{client}", handler: (*Server).removeClient},
+	{method: "POST", path: "/api/clients/{client}/secret", handler: (*Server).rotateSecret},
+
 	{method: "GET", path: "/api/keys", handler: (*Server).listKeys},
 	{method: "POST", path: "/api/keys", handler: (*Server).rotateKeys},
 	{method: "POST", path: "/api/keys/{key}/retire", handler: (*Server).retireKey, accepts: jsonBody, body: smallBody},

@@ -46,6 +46,36 @@ func TestGuessingAtOneAccount(t *testing.T) {
 	}
 }
 
+// What was counted before a restart counts after it.
+func TestARestartForgivesNoGuess(t *testing.T) {
+	t.Parallel()
+	s := coretest.Start(t, func(c *core.Config) { quick(c); c.OAuth.AttemptsAccount = 3 })
+	guess := func(password string) answer {
+		t.Helper()
+		return open(t, s, deviceSignIn("").query()).submit(t, coretest.Alice, password)
+	}
+	for i := range 3 {
+		if a := guess("guess"); a.status != 200 {
+			t.Errorf("attempt %d answered %d, want the page again", i+1, a.status)
+		}
+		s.Restart(t)
+	}
+	refusedGuess(t, "attempt 4, with the right password", guess(coretest.AlicePassword))
+	if a := open(t, s, deviceSignIn("").query()).submit(t, coretest.Bob, coretest.BobPassword); a.status != 303 {
+		t.Errorf("another account answered %d, want 303", a.status)
+	}
+	s.Clock.Advance(6 * time.Minute) // a third of the window, and a bit
+	if a := guess(coretest.AlicePassword); a.status != 303 {
+		t.Errorf("after a third of the window the right password answered %d, want 303", a.status)
+	}
+	s.Restart(t)
+	for i := range 3 {
+		if a := guess("guess"); a.status != 200 {
+			t.Errorf("attempt %d after a sign-in answered %d, want the page again", i+1, a.status)
+		}
+	}
+}
+
 // An account that does not exist is treated no better: the limit tells nothing.
 func TestGuessingAtAnAccountThatIsNone(t *testing.T) {
 	t.Parallel()

@@ -82,6 +82,9 @@ func TestSecondStep(t *testing.T) {
 		t.Fatalf("password and code led to %v, want a code of ours and the state", q)
 	}
 	token(t, s, r.redemption(q.Get("code"))).granted(t, "the code of ours")
+	if a := enter(p, code); a.status != 200 {
+		t.Errorf("the form that has signed somebody in, sent once more, is answered %d to %q, want the page", a.status, a.header.Get("Location"))
+	}
 	if a := enter(second(), code); a.status != 200 {
 		t.Errorf("the same code again is answered %d to %q, want the page", a.status, a.header.Get("Location"))
 	}

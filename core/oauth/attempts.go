@@ -1,11 +1,14 @@
 package oauth
 
 import (
+	"context"
 	"hash/maphash"
 	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/souk-market/souk/core/store"
 )
 
 // Attempts counts attempts at passwords, by account and by address. Each key has
@@ -16,8 +19,13 @@ import (
 // nobody can make the server forget an account by trying many others. Two keys
 // seldom share both cells; the emptier cell counts, so that sharing one costs
 // nothing.
+//
+// What failed at an account is stored too, before anybody is told that it did: so
+// neither a crash nor another node forgives what was answered. The table stays the
+// first to ask. It counts what is under way, and addresses are in it alone.
 type Attempts struct {
 	accounts, addresses buckets
+	store               *store.Store
 	refusals            refusals
 	now                 func() time.Time
 }
@@ -35,11 +43,11 @@ type buckets struct {
 const attemptCells = 1 << 16 // a power of two; half a MiB a table
 
 // NewAttempts makes the counters of a server.
-func NewAttempts(c Config, now func() time.Time) *Attempts {
+func NewAttempts(c Config, s *store.Store, now func() time.Time) *Attempts {
 	window := c.AttemptsWindow.Std()
 	return &Attempts{
 		accounts: newBuckets(c.AttemptsAccount, window), addresses: newBuckets(c.AttemptsAddress, window),
-		refusals: refusals{seed: maphash.MakeSeed()}, now: now,
+		store: s, refusals: refusals{seed: maphash.MakeSeed()}, now: now,
 	}
 }
 
@@ -47,39 +55,64 @@ func newBuckets(capacity int, window time.Duration) buckets {
 	return buckets{capacity, window / time.Duration(capacity), maphash.MakeSeed(), make([]atomic.Int64, attemptCells)}
 }
 
-// Take counts one attempt. Above a limit it is not counted, and wait says when
-// the next one will be. failed is the number of attempts at the account that
-// still count.
+// Take counts one attempt that is about to be made. Above a limit it is not
+// counted, and wait says when the next one will be; 0 = it may be made. failed is
+// the number of attempts at the account that still count.
 //
 // It counts first and takes back what was too much: many attempts at the same
 // moment must not all see the room for one.
-func (a *Attempts) Take(account, address string) (failed int, wait time.Duration, ok bool) {
+func (a *Attempts) Take(ctx context.Context, account, address string) (failed int, wait time.Duration, err error) {
 	now := a.now().UnixNano()
 	byAddress := a.addresses.find(network(address))
 	if _, wait := a.addresses.take(byAddress, now); wait > 0 {
-		return 0, wait, false
+		return 0, wait, nil
 	}
 	if account == "" {
-		return 0, 0, true
+		return 0, 0, nil
 	}
-	failed, wait = a.accounts.take(a.accounts.find(strings.ToLower(account)), now)
+	cells := a.accounts.find(strings.ToLower(account))
+	stored, err := a.store.Attempts(ctx, attemptID(account))
+	if err != nil {
+		return 0, 0, storeError(err)
+	}
+	if !stored.IsZero() {
+		a.accounts.lift(cells, stored.UnixNano())
+	}
+	failed, wait = a.accounts.take(cells, now)
 	if wait > 0 {
 		a.addresses.add(byAddress, -a.addresses.each, now)
-		return failed, wait, false
 	}
-	return failed, 0, true
+	return failed, wait, nil
+}
+
+// Failed stores that an attempt which was taken has failed. Without it nobody may be
+// told that it did.
+func (a *Attempts) Failed(ctx context.Context, account string) error {
+	if account == "" {
+		return nil
+	}
+	if _, err := a.store.AddAttempt(ctx, attemptID(account), a.accounts.each); err != nil {
+		return storeError(err)
+	}
+	return nil
 }
 
 // Forget takes a successful attempt back: the account begins anew, and the
 // address gets back the one that it took.
-func (a *Attempts) Forget(account, address string) {
+func (a *Attempts) Forget(ctx context.Context, account, address string) error {
 	now := a.now().UnixNano()
 	a.addresses.add(a.addresses.find(network(address)), -a.addresses.each, now)
-	if account != "" {
-		cells := a.accounts.find(strings.ToLower(account))
-		a.accounts.add(cells, -a.accounts.add(cells, 0, now), now)
+	if account == "" {
+		return nil
 	}
+	cells := a.accounts.find(strings.ToLower(account))
+	a.accounts.add(cells, -a.accounts.add(cells, 0, now), now)
+	return a.store.ForgetAttempts(ctx, attemptID(account))
 }
+
+// attemptID is under what attempts at an account are stored, of one that does not
+// exist too: the answer must not tell.
+func attemptID(account string) [16]byte { return store.SubjectID(strings.ToLower(account)) }
 
 // network is what counts as one address: of IPv6 a person has a whole /64.
 func network(address string) string {
@@ -132,4 +165,12 @@ func (b *buckets) add(cells [2]*atomic.Int64, by time.Duration, now int64) (fill
 		}
 	}
 	return filled
+}
+
+// lift makes a bucket as full as it is said to be, if it is emptier.
+func (b *buckets) lift(cells [2]*atomic.Int64, empty int64) {
+	for _, c := range cells {
+		for old := c.Load(); old < empty && !c.CompareAndSwap(old, empty); old = c.Load() {
+		}
+	}
 }

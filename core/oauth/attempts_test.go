@@ -1,6 +1,7 @@
 package oauth_test
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/souk-market/souk/core/oauth"
+	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/store/badger"
 )
 
 // stopwatch is a time that stands until it is moved on.
@@ -17,15 +20,164 @@ type stopwatch struct{ at atomic.Int64 }
 func (s *stopwatch) now() time.Time          { return time.Unix(1_900_000_000, s.at.Load()) }
 func (s *stopwatch) advance(d time.Duration) { s.at.Add(int64(d)) }
 
-func attempts(account, address int) (*oauth.Attempts, *stopwatch) {
-	s := new(stopwatch)
+// counted are Attempts of a test.
+type counted struct {
+	*oauth.Attempts
+	t *testing.T
+}
+
+func attempts(t *testing.T, account, address int) (counted, *stopwatch) {
+	t.Helper()
+	clock := new(stopwatch)
+	return attemptsOver(t, openMemory(t, clock.now), clock, account, address), clock
+}
+
+// attemptsOver are those of a node, or of one more run of it, over a store.
+func attemptsOver(t *testing.T, s *store.Store, clock *stopwatch, account, address int) counted {
 	c := oauth.DefaultConfig() // a window of 15 minutes
 	c.AttemptsAccount, c.AttemptsAddress = account, address
-	return oauth.NewAttempts(c, s.now), s
+	return counted{oauth.NewAttempts(c, s, clock.now), t}
+}
+
+func openMemory(t *testing.T, now func() time.Time) *store.Store {
+	t.Helper()
+	e, err := badger.Open(badger.Options{InMemory: true, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(t.Context(), e, store.Config{Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func (c counted) Take(account, address string) (failed int, wait time.Duration, ok bool) {
+	c.t.Helper()
+	failed, wait, err := c.Attempts.Take(c.t.Context(), account, address)
+	if err != nil {
+		c.t.Errorf("Take = %v", err)
+	}
+	return failed, wait, wait == 0
+}
+
+func (c counted) Failed(account string) {
+	c.t.Helper()
+	if err := c.Attempts.Failed(c.t.Context(), account); err != nil {
+		c.t.Errorf("Failed = %v", err)
+	}
+}
+
+func (c counted) Forget(account, address string) {
+	c.t.Helper()
+	if err := c.Attempts.Forget(c.t.Context(), account, address); err != nil {
+		c.t.Errorf("Forget = %v", err)
+	}
+}
+
+// fails is an attempt that is made and fails, if one may be made.
+func (c counted) fails(account string) bool {
+	c.t.Helper()
+	_, _, ok := c.Take(account, "192.0.2.1")
+	if ok {
+		c.Failed(account)
+	}
+	return ok
+}
+
+// What was answered counts after a crash and on every node, and is forgotten in
+// its time.
+func TestFailedAttemptsAreKept(t *testing.T) {
+	clock := new(stopwatch)
+	s := openMemory(t, clock.now)
+	run := func() counted { return attemptsOver(t, s, clock, 3, 100) }
+	one, two := run(), run()
+	for i, node := range []counted{one, two, one} {
+		if !node.fails("Alice") {
+			t.Fatalf("attempt %d was refused", i+1)
+		}
+	}
+	for name, node := range map[string]counted{"the first node": one, "the second node": two, "a node that starts now": run()} {
+		failed, wait, ok := node.Take("alice", "192.0.2.9")
+		if ok || failed != 3 || wait > 5*time.Minute {
+			t.Errorf("%s: a fourth attempt = %d, %v, %v, want it refused for a third of the window", name, failed, wait, ok)
+		}
+	}
+	if _, _, ok := two.Take("bob", "192.0.2.9"); !ok {
+		t.Error("attempts at alice count for bob")
+	}
+	clock.advance(5*time.Minute + time.Second)
+	later := run()
+	if failed, _, ok := later.Take("alice", "192.0.2.9"); !ok || failed != 2 {
+		t.Errorf("after a third of the window Take = %d, %v, want the third attempt", failed, ok)
+	}
+	later.Forget("alice", "192.0.2.9")
+	if failed, _, ok := run().Take("alice", "192.0.2.9"); !ok || failed != 0 {
+		t.Errorf("after a success Take = %d, %v, want the first attempt", failed, ok)
+	}
+	one.fails("carol")
+	clock.advance(time.Hour)
+	if until, err := s.Attempts(t.Context(), store.SubjectID("carol")); err != nil || !until.IsZero() {
+		t.Errorf("an hour later attempts at carol count until %v, %v, want no record", until, err)
+	}
+}
+
+// Who signs in at once, and who is refused, writes nothing: so writes are bounded
+// by what the limits let through.
+func TestRefusedAttemptsWriteNothing(t *testing.T) {
+	clock := new(stopwatch)
+	e, err := badger.Open(badger.Options{InMemory: true, Now: clock.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(t.Context(), e, store.Config{Now: clock.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	a := attemptsOver(t, s, clock, 3, 50)
+	before := e.Stats().Batches
+	a.Take("alice", "192.0.2.1")
+	a.Forget("alice", "192.0.2.1")
+	if n := e.Stats().Batches - before; n != 0 {
+		t.Errorf("a sign-in at the first attempt made %d writes, want none", n)
+	}
+	for range 40 {
+		a.fails("alice")
+	}
+	if n := e.Stats().Batches - before; n != 3 {
+		t.Errorf("of 40 attempts at one account %d were written, want the 3 that were let through", n)
+	}
+	before = e.Stats().Batches
+	for i := range 500 {
+		a.fails(fmt.Sprint("account-", i))
+	}
+	if n := e.Stats().Batches - before; n > 50 {
+		t.Errorf("of 500 attempts at as many accounts from one address %d were written, want at most 50", n)
+	}
+}
+
+// A failure that can't be stored is an error, and so is a count that can't be read:
+// nobody guesses while the store is away.
+func TestAttemptsNeedTheStore(t *testing.T) {
+	clock := new(stopwatch)
+	s := openMemory(t, clock.now)
+	a := attemptsOver(t, s, clock, 3, 100)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var refused *oauth.Error
+	if _, _, err := a.Attempts.Take(t.Context(), "alice", "192.0.2.1"); !errors.As(err, &refused) || refused.Code != oauth.TemporarilyUnavailable {
+		t.Errorf("Take without a store = %v, want temporarily_unavailable", err)
+	}
+	if err := a.Attempts.Failed(t.Context(), "alice"); !errors.As(err, &refused) || refused.Code != oauth.TemporarilyUnavailable {
+		t.Errorf("Failed without a store = %v, want temporarily_unavailable", err)
+	}
 }
 
 func TestAttemptsOfAnAccount(t *testing.T) {
-	a, clock := attempts(3, 100)
+	a, clock := attempts(t, 3, 100)
 	take := func(what, account string, wantFailed int, want bool) {
 		t.Helper()
 		failed, wait, ok := a.Take(account, "192.0.2.1")
@@ -52,7 +204,7 @@ func TestAttemptsOfAnAccount(t *testing.T) {
 }
 
 func TestWaitIsWhenTheNextAttemptIsTaken(t *testing.T) {
-	a, clock := attempts(3, 100)
+	a, clock := attempts(t, 3, 100)
 	for range 3 {
 		a.Take("alice", "192.0.2.1")
 	}
@@ -86,7 +238,7 @@ func TestAttemptsOfAnAddress(t *testing.T) {
 		{"IPv4 in IPv6's clothes", "::ffff:192.0.2.1", "::ffff:192.0.2.2", false},
 		{"no address", "", "", true},
 	} {
-		a, _ := attempts(100, 1)
+		a, _ := attempts(t, 100, 1)
 		a.Take("alice", test.first)
 		if _, _, ok := a.Take("bob", test.second); ok == test.same {
 			t.Errorf("%s: after an attempt from %s one from %s was taken = %v", test.name, test.first, test.second, ok)
@@ -101,7 +253,7 @@ func TestAttemptsOfAnAddress(t *testing.T) {
 // What is refused at the address costs the account nothing: or else anybody could
 // lock somebody else out for free.
 func TestRefusedAddressCostsTheAccountNothing(t *testing.T) {
-	a, _ := attempts(2, 1)
+	a, _ := attempts(t, 2, 1)
 	a.Take("mallory", "192.0.2.66")
 	for range 10 {
 		if _, _, ok := a.Take("alice", "192.0.2.66"); ok {
@@ -114,7 +266,7 @@ func TestRefusedAddressCostsTheAccountNothing(t *testing.T) {
 }
 
 func TestAttemptsAtTheSameMoment(t *testing.T) {
-	a, _ := attempts(5, 1000)
+	a, _ := attempts(t, 5, 1000)
 	var taken atomic.Int64
 	var wg sync.WaitGroup
 	start := make(chan struct{})
@@ -137,7 +289,7 @@ func TestAttemptsAtTheSameMoment(t *testing.T) {
 // The table has a fixed size: whoever tries very many accounts can neither fill
 // the memory nor make the server forget the account in question.
 func TestManyAccountsMakeNothingForgotten(t *testing.T) {
-	a, clock := attempts(3, 1_000_000)
+	a, clock := attempts(t, 3, 1_000_000)
 	for range 3 {
 		a.Take("alice", "192.0.2.1")
 	}

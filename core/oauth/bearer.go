@@ -6,7 +6,7 @@ import (
 	"github.com/souk-market/souk/core/token"
 )
 
-// ErrRevoked means that the token's sign-in was ended.
+// ErrRevoked means that the token's sign-in was ended, or its client was.
 var ErrRevoked = errors.New("oauth: token is revoked")
 
 // ErrAudience means that the token is for another API.
@@ -23,7 +23,7 @@ func (s *Server) Bearer(t []byte, audience byte) (token.Access, error) {
 		return a, err
 	case a.Audience != audience:
 		return a, ErrAudience
-	case s.Store.RevocationSet().Contains(a.Family), s.ended(&a):
+	case s.Store.RevocationSet().Contains(a.Family), s.ended(&a), a.Flags&flagRegistered != 0 && s.Clients.byKey(a.Client) == nil:
 		return a, ErrRevoked
 	}
 	return a, nil

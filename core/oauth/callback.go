@@ -62,11 +62,6 @@ func (s *Server) Callback(ctx context.Context, plugin string, p Params, v Visito
 	if len(p) > maxCallback {
 		return nil, Errorf(InvalidRequest, "there are more than %d parameters", maxCallback)
 	}
-	failed, wait, ok := s.Attempts.Take(t.Account, v.Address)
-	if !ok {
-		s.limited(ctx, t.Account, v.Address, failed > 0)
-		return s.tooMany(a, t, v, wait), nil
-	}
 	t.Away = false
 	var fields []abi.SubmittedField
 	for _, name := range slices.Sorted(maps.Keys(p)) {
@@ -74,9 +69,5 @@ func (s *Server) Callback(ctx context.Context, plugin string, p Params, v Visito
 			fields = append(fields, abi.SubmittedField{Name: name, Value: p[name]})
 		}
 	}
-	step, err := s.ask(ctx, a, t, v, abi.SignInCallback, fields, failed)
-	if err == nil && step.Page == nil && !t.Away {
-		s.Attempts.Forget(t.Account, v.Address)
-	}
-	return step, err
+	return s.attempt(ctx, a, t, v, abi.SignInCallback, fields)
 }

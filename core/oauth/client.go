@@ -1,12 +1,15 @@
 package oauth
 
 import (
+	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 
+	"github.com/souk-market/souk/core/store"
 	"github.com/souk-market/souk/core/token"
 )
 
@@ -33,10 +36,29 @@ type Client struct {
 	Market    bool
 	Page      bool // the install page of this server
 	redirects []string
+	scopes    uint32 // that its tokens have
+
+	confidential bool     // it has to prove who it is with a secret
+	secret       [32]byte // SHA-256
+	epoch        uint32   // how often its sign-ins were ended
 }
 
-// Key is the client's place in tokens and records.
-func (c *Client) Key() [16]byte { return token.ClientID(c.ID) }
+// Key is the client's place in tokens and records. It is another one after the
+// client's sign-ins were ended, so that nothing from before fits it any more.
+func (c *Client) Key() [16]byte { return clientKey(c.ID, c.epoch) }
+
+func clientKey(id string, epoch uint32) [16]byte {
+	if epoch > 0 {
+		id += "\x00" + strconv.FormatUint(uint64(epoch), 10) // no id has a NUL
+	}
+	return token.ClientID(id)
+}
+
+// Proves reports whether the secret is the client's.
+func (c *Client) Proves(secret string) bool {
+	sum := token.Hash(secret)
+	return c.confidential && subtle.ConstantTimeCompare(sum[:], c.secret[:]) == 1
+}
 
 // Policy is the client as policy sees it: a registered one by its id, a device by
 // 32 hexadecimal digits that stay the same.
@@ -123,39 +145,28 @@ func cutPort(s string) (string, bool) {
 	return s, s == "" || s[0] == '/'
 }
 
-// Clients are the registered clients.
-type Clients struct {
-	byID  map[string]*Client
-	byKey map[[16]byte]*Client
+// checkClient holds what an operator may say of a client, in config.toml and over
+// the admin API. An error begins with the name of the field and has the fix.
+func checkClient(id, name string, redirects []string) error {
+	switch {
+	case id == "" || len(id) > maxClientID || !vschar(id):
+		return fmt.Errorf("id: %.60q is no client id: use 1 to 255 printable ASCII characters", id)
+	case id == PageClient:
+		return fmt.Errorf("id: %q is the install page of this server: choose another", id)
+	case !validName(name):
+		return fmt.Errorf("name: is longer than %d bytes, or no text in one line", maxAccount)
+	case len(redirects) == 0 || len(redirects) > store.MaxRedirects:
+		return fmt.Errorf("redirect_uris: has %d entries: a client has 1 to %d", len(redirects), store.MaxRedirects)
+	}
+	for i, uri := range redirects {
+		if err := checkRedirect(uri); err != nil {
+			return fmt.Errorf("redirect_uris[%d]: %q %w", i, uri, err)
+		}
+	}
+	return nil
 }
 
-// NewClients checks the configured clients; an error names the key and the fix.
-// issuer is the public URL of this server, whose install page is a client too.
-func NewClients(issuer string, configs []ClientConfig) (*Clients, error) {
-	page := &Client{ID: PageClient, Page: true, redirects: []string{issuer + PagePath}}
-	all := &Clients{map[string]*Client{PageClient: page}, map[[16]byte]*Client{page.Key(): page}}
-	for i, c := range configs {
-		at := fmt.Sprintf("oauth.client[%d]", i)
-		switch {
-		case c.ID == "" || len(c.ID) > 255 || !vschar(c.ID):
-			return nil, fmt.Errorf("%s.id: %q is no client id: use 1 to 255 printable ASCII characters", at, c.ID)
-		case c.ID == PageClient:
-			return nil, fmt.Errorf("%s.id: %q is the install page of this server: choose another", at, c.ID)
-		case all.byID[c.ID] != nil:
-			return nil, fmt.Errorf("%s.id: %q is there twice: a client id is unique", at, c.ID)
-		case len(c.RedirectURIs) == 0 || len(c.RedirectURIs) > 10:
-			return nil, fmt.Errorf("%s.redirect_uris: has %d entries: a client has 1 to 10", at, len(c.RedirectURIs))
-		}
-		for j, uri := range c.RedirectURIs {
-			if err := checkRedirect(uri); err != nil {
-				return nil, fmt.Errorf("%s.redirect_uris[%d]: %q %w", at, j, uri, err)
-			}
-		}
-		client := &Client{ID: c.ID, Name: c.Name, Market: c.Market, redirects: c.RedirectURIs}
-		all.byID[c.ID], all.byKey[client.Key()] = client, client
-	}
-	return all, nil
-}
+const maxClientID = 255 // bytes
 
 // checkRedirect holds RFC 8252 §7 for what a native app may register: a claimed
 // https URI, a private-use scheme, or a loopback address.
@@ -201,25 +212,4 @@ func hasAnswer(q url.Values) bool {
 func loopback(host string) bool {
 	a, err := netip.ParseAddr(host)
 	return err == nil && a.IsLoopback()
-}
-
-// ByID finds a client by its client_id: a registered one, or else a device if
-// the text can be a device's. Nobody registers a device (Apple's is a UUID that
-// it makes itself), so any short printable text is taken and proves nothing.
-func (c *Clients) ByID(id string) (*Client, bool) {
-	if client, ok := c.byID[id]; ok {
-		return client, true
-	}
-	if id == "" || len(id) > 255 || !vschar(id) {
-		return nil, false
-	}
-	return &Client{ID: id, Device: true}, true
-}
-
-// Policy is the client of a token as policy sees it; see [Client.Policy].
-func (c *Clients) Policy(key [16]byte) string {
-	if client, ok := c.byKey[key]; ok {
-		return client.ID
-	}
-	return hex.EncodeToString(key[:])
 }

@@ -18,6 +18,7 @@ type code struct {
 	Family    [16]byte `json:"f"`
 	Account   string   `json:"a"`
 	ClientID  string   `json:"c"`
+	Ended     uint32   `json:"n,omitempty"` // how often the client's sign-ins were ended: a code ends with them
 	Redirect  string   `json:"r"`
 	Challenge string   `json:"h"`
 	Epoch     uint32   `json:"e"` // the account's: one who was signed out everywhere has no codes either
@@ -31,7 +32,7 @@ func (s *Server) mintCode(a *authorization, account store.Account) (string, erro
 		return "", err
 	}
 	plain, err := json.Marshal(code{
-		Family: id, Account: account.Account, ClientID: a.client.ID, Redirect: a.redirect, Challenge: a.challenge,
+		Family: id, Account: account.Account, ClientID: a.client.ID, Ended: a.client.epoch, Redirect: a.redirect, Challenge: a.challenge,
 		Epoch: account.Epoch, Issued: s.Now().UnixMilli(), Expires: s.Now().Add(s.Lives.Code.Std()).Unix(),
 	})
 	if err == nil {
@@ -72,7 +73,7 @@ func (g *codeGrant) verify(_ context.Context, s *Server, c *tokenCall) error {
 	}
 	client, ok := s.Clients.ByID(g.code.ClientID)
 	switch {
-	case !ok:
+	case !ok, client.epoch != g.code.Ended:
 		return Errorf(InvalidGrant, "code was issued to a client that is no more")
 	case c.client != nil && c.client.ID != client.ID:
 		return Errorf(InvalidGrant, "code was issued to another client")

@@ -87,8 +87,7 @@ func (c *Config) Validate() error {
 	case c.AttemptsWindow.Std() < time.Minute || c.AttemptsWindow.Std() > 24*time.Hour:
 		return fmt.Errorf("oauth.attempts_window: %v is out of range: use 1m to 24h", c.AttemptsWindow)
 	}
-	_, err := NewClients("", c.Clients)
-	return err
+	return checkConfigs(c.Clients)
 }
 
 // Validate names the first lifetime of [token] with an impossible value.

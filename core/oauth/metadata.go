@@ -22,7 +22,7 @@ func (s *Server) Metadata() Metadata {
 		ResponseTypesSupported:        []string{"code"},
 		GrantTypesSupported:           GrantTypes,
 		CodeChallengeMethodsSupported: []string{MethodS256},
-		TokenEndpointAuthMethods:      []string{"none"},
+		TokenEndpointAuthMethods:      []string{"none", "client_secret_basic", "client_secret_post"},
 		IssParameterSupported:         true,
 	}
 }

@@ -32,7 +32,7 @@ type Server struct {
 	Market   string // what people sign in to when the client has no name of its own
 	Config   Config
 	Lives    Lives
-	Clients  *Clients
+	Clients  *Clients // after Open
 	Store    *store.Store
 	Ring     func() *token.Ring // the key ring as it is now
 	Plugins  *plugin.Host
@@ -55,6 +55,10 @@ const (
 	ClassDevice byte = 1
 	ClassApp    byte = 2
 )
+
+// flagRegistered marks an access token of a registered client: it is worth
+// something as long as the client is.
+const flagRegistered byte = 1
 
 // ScopeAll is the only scope of a device: what it may have is a matter of
 // entitlement, not of scopes. Apple's sample response carries the word.

@@ -67,6 +67,9 @@ func (g *refreshGrant) spend(ctx context.Context, s *Server, c *tokenCall) error
 	id, now, kid := g.token.Family, s.Now(), s.Ring().Current()
 	ending := s.Store.RevocationSet().Contains(id) // or is over already
 	f, err := s.Store.UpdateFamily(ctx, id, func(f store.Family) (store.Family, time.Time, bool, error) {
+		if err := s.clientOf(c, &f); err != nil {
+			return f, time.Time{}, false, err
+		}
 		if c.client != nil && c.client.Key() != f.Client {
 			return f, time.Time{}, false, Errorf(InvalidGrant, "refresh_token was issued to another client")
 		}
@@ -119,6 +122,20 @@ func (g *refreshGrant) spend(ctx context.Context, s *Server, c *tokenCall) error
 	}
 	c.familyID, c.family = id, f
 	return nil
+}
+
+// clientOf looks at the client of a family. A registered one has to be there still,
+// and to have shown its secret. Nothing is written: it is the client's own record
+// that says that it has ended.
+func (s *Server) clientOf(c *tokenCall, f *store.Family) error {
+	if f.Class != ClassApp {
+		return nil
+	}
+	client := s.Clients.byKey(f.Client)
+	if client == nil {
+		return Errorf(InvalidGrant, "refresh_token was issued to a client that may not be used any more, or only by who signs in again")
+	}
+	return c.mayGoOn(client)
 }
 
 // rotate decides what becomes of a family when a token of a generation is used.

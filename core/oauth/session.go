@@ -54,7 +54,7 @@ func (s *Server) live(ctx context.Context, account string) ([]store.Session, err
 	}
 	live := all[:0]
 	for _, f := range all {
-		if f.Family.State == store.Active && f.Family.Epoch == r.Epoch {
+		if f.Family.State == store.Active && f.Family.Epoch == r.Epoch && (f.Family.Class != ClassApp || s.Clients.byKey(f.Family.Client) != nil) {
 			live = append(live, f)
 		}
 	}

@@ -94,14 +94,33 @@ func (s *Server) Submit(ctx context.Context, p Params, v Visitor) (*Step, error)
 	}
 	fields, typed := t.submitted(p)
 	t.Account = cmp.Or(typed, t.Account, t.Hint)
-	failed, wait, ok := s.Attempts.Take(t.Account, v.Address)
-	if !ok {
-		s.limited(ctx, t.Account, v.Address, failed > 0)
+	return s.attempt(ctx, a, t, v, abi.SignInSubmit, fields)
+}
+
+// attempt puts to policy what may be a guess, within the limits. That it failed is
+// stored before anybody learns it; where it can't be, nobody does.
+func (s *Server) attempt(ctx context.Context, a *authorization, t *transaction, v Visitor, m abi.SignInMethod, fields []abi.SubmittedField) (*Step, error) {
+	account := t.Account
+	failed, wait, err := s.Attempts.Take(ctx, account, v.Address)
+	switch {
+	case err != nil:
+		return nil, err
+	case wait > 0:
+		s.limited(ctx, account, v.Address, failed > 0)
 		return s.tooMany(a, t, v, wait), nil
 	}
-	step, err := s.ask(ctx, a, t, v, abi.SignInSubmit, fields, failed)
-	if err == nil && step.Page == nil && !t.Away {
-		s.Attempts.Forget(t.Account, v.Address)
+	step, err := s.ask(ctx, a, t, v, m, fields, failed)
+	var refused *Error
+	switch {
+	case err == nil && step.Page == nil && t.Away: // what comes of it is not known yet
+	case err == nil && step.Page == nil:
+		if err := s.Attempts.Forget(ctx, account, v.Address); err != nil {
+			s.log().Error("failed attempts still count against who has signed in", "account", account, "error", err)
+		}
+	case err == nil, errors.As(err, &refused) && refused.Code == AccessDenied:
+		if err := s.Attempts.Failed(ctx, account); err != nil {
+			return nil, err
+		}
 	}
 	return step, err
 }
@@ -263,6 +282,11 @@ func (s *Server) keep(ctx context.Context, account, plugin string, answer *abi.S
 		}
 		return change, nil
 	})
+}
+
+// validName reports whether a text can be shown as a client's name.
+func validName(name string) bool {
+	return len(name) <= maxAccount && utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 // ValidAccount reports whether a text can be the name of an account.

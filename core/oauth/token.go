@@ -57,6 +57,7 @@ type grant interface {
 type tokenCall struct {
 	params     Params
 	client     *Client // nil until somebody names it
+	proven     bool    // the client has shown its secret
 	familyID   [16]byte
 	family     store.Family
 	issuedType string
@@ -72,11 +73,15 @@ func (s *Server) Token(ctx context.Context, req TokenRequest) (*TokenResponse, e
 		return nil, err
 	}
 	// 2. Who asks? A client that says who it is has to be that one.
-	if c.client, err = s.authenticate(req); err != nil {
+	if c.client, c.proven, err = s.authenticate(req); err != nil {
 		return nil, err
 	}
-	// 3. Is what it holds good, for this client and now?
+	// 3. Is what it holds good, for this client and now? A client that the grant
+	// names has to have shown its secret too, if it has one.
 	if err := g.verify(ctx, s, c); err != nil {
+		return nil, err
+	}
+	if err := c.mayGoOn(c.client); err != nil {
 		return nil, err
 	}
 	// 4. What does policy say?
@@ -106,30 +111,43 @@ func grantFor(grantType string) (grant, error) {
 	return nil, Errorf(UnsupportedGrantType, "grant_type must be authorization_code, refresh_token or %s", GrantTokenExchange)
 }
 
-// authenticate finds the client in the request. Every client here is public: it
-// has a name and no secret, so a secret is a mistake that is not let pass.
-func (s *Server) authenticate(req TokenRequest) (*Client, error) {
-	id := req.Params["client_id"]
+// authenticate finds the client in the request (RFC 6749 §2.3.1). A client with a
+// secret shows it, in the Authorization header or in the body; one without has a
+// name only, so there a secret is a mistake that is not let pass.
+func (s *Server) authenticate(req TokenRequest) (c *Client, proven bool, err error) {
+	id, secret := req.Params["client_id"], req.Params["client_secret"]
 	if b := req.Basic; b != nil {
 		switch {
 		case id != "" && id != b.ID:
-			return nil, Errorf(InvalidRequest, "client_id differs between the Authorization header and the body")
+			return nil, false, Errorf(InvalidRequest, "client_id differs between the Authorization header and the body")
+		case b.Secret != "" && secret != "": // RFC 6749 §2.3: one method in each request
+			return nil, false, Errorf(InvalidRequest, "the client's secret is in the Authorization header and in the body: send it once")
 		case b.Secret != "":
-			return nil, Errorf(InvalidClient, "this client has no secret")
+			secret = b.Secret
 		}
 		id = b.ID
 	}
-	if req.Params["client_secret"] != "" {
-		return nil, Errorf(InvalidClient, "this client has no secret")
-	}
-	if id == "" {
-		return nil, nil
+	if id == "" && secret == "" {
+		return nil, false, nil
 	}
 	c, ok := s.Clients.ByID(id)
-	if !ok {
-		return nil, Errorf(InvalidClient, "client_id is no client id")
+	switch {
+	case !ok:
+		return nil, false, Errorf(InvalidClient, "client_id is no client id, or of a client that may not be used any more")
+	case c.confidential && !c.Proves(secret):
+		return nil, false, Errorf(InvalidClient, "client_id or client_secret is wrong")
+	case !c.confidential && secret != "":
+		return nil, false, Errorf(InvalidClient, "this client has no secret")
 	}
-	return c, nil
+	return c, c.confidential, nil
+}
+
+// mayGoOn refuses a client that has a secret and has not shown it.
+func (c *tokenCall) mayGoOn(client *Client) error {
+	if client != nil && client.confidential && !c.proven {
+		return Errorf(InvalidClient, "client_id and client_secret are missing: this client has a secret")
+	}
+	return nil
 }
 
 // record returns the record of an account, and makes one where there is none:
@@ -151,7 +169,7 @@ func (s *Server) found(ctx context.Context, account string, c *Client, now time.
 	subject := store.SubjectID(account)
 	return store.Family{
 		State: store.Active, KID: s.Ring().Current(), Class: c.class(), Audience: c.audience(),
-		RotatedAt: now, Created: now, Subject: subject, Client: c.Key(), Scope: scopeAll, Epoch: r.Epoch,
+		RotatedAt: now, Created: now, Subject: subject, Client: c.Key(), Scope: c.scopes, Epoch: r.Epoch,
 	}, nil
 }
 
@@ -201,8 +219,12 @@ func (s *Server) respond(c *tokenCall) *TokenResponse {
 	if end := s.Lives.RefreshAbsolute.Std(); end > 0 && f.Created.Add(end).Before(expires) {
 		expires = f.Created.Add(end) // no token outlives its sign-in
 	}
+	var flags byte
+	if f.Class == ClassApp {
+		flags = flagRegistered
+	}
 	access := ring.AppendAccess(nil, &token.Access{
-		KID: f.KID, Audience: f.Audience, IssuedAt: uint32(issued.Unix()), Expires: uint32(expires.Unix()),
+		KID: f.KID, Audience: f.Audience, Flags: flags, IssuedAt: uint32(issued.Unix()), Expires: uint32(expires.Unix()),
 		Subject: f.Subject, Family: c.familyID, Client: f.Client, Scope: f.Scope, Epoch: f.Epoch,
 	})
 	var refresh []byte

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -143,6 +144,38 @@ func TestHistoryIsBounded(t *testing.T) {
 	var short store.Account
 	if !short.AddHistory(3, 1, 2, 3) || !slices.Equal(short.History, []uint64{1, 2, 3}) {
 		t.Errorf("AddHistory = %v, want 1 2 3", short.History)
+	}
+}
+
+// What an app in the history costs, with ids of ten digits as Apple's are.
+func TestHistoryIsSmall(t *testing.T) {
+	s, e, _ := openStore(t)
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, apps := range []int{15, 500, store.MaxHistory} {
+		name := fmt.Sprint("account with ", apps)
+		size := func() int {
+			it, err := e.Get(ctx, store.Key{Table: 'U', Part: string(subject(name))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(it.Value)
+		}
+		if _, err := s.UpdateAccount(ctx, name, change(func(a *store.Account) { a.Territory = "AUT" })); err != nil {
+			t.Fatal(err)
+		}
+		empty := size()
+		var ids []uint64
+		for range apps {
+			ids = append(ids, 6_440_000_000+random.Uint64N(320_000_000)) // those of three years
+		}
+		if _, err := s.UpdateAccount(ctx, name, change(func(a *store.Account) { a.AddHistory(ids...) })); err != nil {
+			t.Fatal(err)
+		}
+		each := float64(size()-empty) / float64(apps)
+		t.Logf("a history of %d apps: %d bytes, %.2f an app", apps, size()-empty, each)
+		if each > 5 {
+			t.Errorf("in a history of %d an app takes %.2f bytes, want at most 5", apps, each)
+		}
 	}
 }
 

@@ -48,7 +48,16 @@ var (
 		Devices: [][16]byte{{1}, {2}, {3}},
 		Held:    []Held{{0, 2}, {0, 0}, {1000002, 1}, {1 << 63, 1}},
 	}
-	someone   = Account{Account: "bob", History: []uint64{7}}
+	someone    = Account{Account: "bob", History: []uint64{7}}
+	someClient = Client{
+		ID: "app", State: ClientDisabled, Kind: ConfidentialClient, Market: true, Scope: 1, Epoch: 2, Created: someTime, Changed: someTime,
+		Secret: [32]byte{3}, Name: "App", RedirectURIs: []string{"com.example.app:/back", "http://127.0.0.1/back"},
+	}
+	someSecond   = someTime.Truncate(time.Second)
+	someLicenses = []License{
+		{ID: 1, Item: 1000001, Device: [16]byte{1}, Issued: someSecond, Renewed: someSecond, Expires: someSecond},
+		{ID: 2, Item: 1000001, Device: [16]byte{2}, Revoked: true, Issued: someSecond, Renewed: someSecond, Expires: someSecond},
+	}
 	someToken = SubjectToken{Account: "alice", Client: "client", Foreign: true}
 )
 
@@ -67,6 +76,49 @@ func FuzzRevocation(f *testing.F) {
 }
 
 func FuzzFormat(f *testing.F) { fuzzRecord(f, decodeFormat, encodeFormat, 1) }
+
+// The records that came later, in one target: the first byte says which.
+func FuzzRecord(f *testing.F) {
+	kinds := []struct {
+		seed  []byte
+		again func(b []byte) ([]byte, error) // decodes and encodes
+	}{
+		{encodeClient(someClient), func(b []byte) ([]byte, error) {
+			c, err := decodeClient("app", b)
+			return encodeClient(c), err
+		}},
+		{encodeAttempts(someTime), func(b []byte) ([]byte, error) {
+			until, err := decodeAttempts(b)
+			return encodeAttempts(until), err
+		}},
+		{encodeLicenses(someLicenses), func(b []byte) ([]byte, error) {
+			list, err := decodeLicenses(Item{Key: licenseKey([16]byte{}, 1000001), Value: b})
+			return encodeLicenses(list), err
+		}},
+		{encodeNumber(licenseKey([16]byte{4}, 1000001)), func(b []byte) ([]byte, error) {
+			k, err := decodeNumber(b)
+			return encodeNumber(k), err
+		}},
+		{encodeHolder(someTime), func(b []byte) ([]byte, error) {
+			listed, err := decodeHolder(b)
+			return encodeHolder(listed), err
+		}},
+	}
+	for i, kind := range kinds {
+		f.Add(byte(i), kind.seed)
+		f.Add(byte(i), kind.seed[:len(kind.seed)-1])
+		f.Add(byte(i), append(bytes.Clone(kind.seed), 0))
+	}
+	f.Fuzz(func(t *testing.T, i byte, b []byte) {
+		again, err := kinds[int(i)%len(kinds)].again(b)
+		switch {
+		case err != nil && !strings.Contains(err.Error(), "table "):
+			t.Errorf("decoding %x: %v does not name the table", b, err)
+		case err == nil && !bytes.Equal(again, b):
+			t.Errorf("%x is encoded as %x again", b, again)
+		}
+	})
+}
 
 func FuzzAccountName(f *testing.F) {
 	fuzzRecord(f, decodeAccountName, func(s string) []byte { return appendText([]byte{1}, s) }, "alice")
@@ -88,6 +140,12 @@ func TestRecordsSurvive(t *testing.T) {
 	if got, err := decodeSubjectToken(encodeSubjectToken(someToken)); err != nil || got != someToken {
 		t.Errorf("subject token = %+v, %v, want %+v", got, err, someToken)
 	}
+	if got, err := decodeClient("app", encodeClient(someClient)); err != nil || !reflect.DeepEqual(got, someClient) {
+		t.Errorf("client = %+v, %v, want %+v", got, err, someClient)
+	}
+	if got, err := decodeLicenses(Item{Key: licenseKey([16]byte{}, 1000001), Value: encodeLicenses(someLicenses)}); err != nil || !reflect.DeepEqual(got, someLicenses) {
+		t.Errorf("licences = %+v, %v, want %+v", got, err, someLicenses)
+	}
 	var zero Family
 	zero.State = Active
 	if got, err := decodeFamily(encodeFamily(zero)); err != nil || got != zero || !got.Created.IsZero() {
@@ -105,6 +163,14 @@ func TestNewerRecordsAreRefused(t *testing.T) {
 		'T': {encodeSubjectToken(someToken), func(b []byte) error { _, err := decodeSubjectToken(b); return err }},
 		'X': {encodeRevocation(someTime), func(b []byte) error { _, err := decodeRevocation(b); return err }},
 		'I': {appendText([]byte{1}, "alice"), func(b []byte) error { _, err := decodeAccountName(b); return err }},
+		'R': {encodeClient(someClient), func(b []byte) error { _, err := decodeClient("app", b); return err }},
+		'G': {encodeAttempts(someTime), func(b []byte) error { _, err := decodeAttempts(b); return err }},
+		'L': {encodeLicenses(someLicenses), func(b []byte) error {
+			_, err := decodeLicenses(Item{Key: licenseKey([16]byte{}, 1000001), Value: b})
+			return err
+		}},
+		'N': {encodeNumber(licenseKey([16]byte{4}, 1000001)), func(b []byte) error { _, err := decodeNumber(b); return err }},
+		'H': {encodeHolder(someTime), func(b []byte) error { _, err := decodeHolder(b); return err }},
 		'M': {encodeFormat(1), func(b []byte) error { _, err := decodeFormat(b); return err }},
 	}
 	for table, r := range records {
@@ -160,6 +226,38 @@ func TestWrongDevicesAreRefused(t *testing.T) {
 		if _, err := decodeAccount(b); !errors.Is(err, errDamaged) {
 			t.Errorf("with %s: decodeAccount = %v, want errDamaged", name, err)
 		}
+	}
+}
+
+// Clients and licences that nobody writes are damage.
+func TestWrongClientsAndLicencesAreRefused(t *testing.T) {
+	for name, change := range map[string]func(*Client){
+		"a state that is none":   func(c *Client) { c.State = 4 },
+		"a kind that is none":    func(c *Client) { c.Kind = 3 },
+		"a secret, and native":   func(c *Client) { c.Kind = NativeClient },
+		"no secret":              func(c *Client) { c.Secret = [32]byte{} },
+		"too many redirect URIs": func(c *Client) { c.RedirectURIs = make([]string, MaxRedirects+1) },
+		"a long name":            func(c *Client) { c.Name = strings.Repeat("x", 256) },
+	} {
+		c := someClient
+		change(&c)
+		if _, err := decodeClient("app", encodeClient(c)); !errors.Is(err, errDamaged) {
+			t.Errorf("a client with %s: decodeClient = %v, want errDamaged", name, err)
+		}
+	}
+	key := licenseKey([16]byte{}, 1000001)
+	for name, list := range map[string][]License{
+		"none":           nil,
+		"a device twice": {{ID: 1, Device: [16]byte{1}}, {ID: 2, Device: [16]byte{1}}},
+		"an id twice":    {{ID: 1, Device: [16]byte{1}}, {ID: 1, Device: [16]byte{2}}},
+		"too many":       make([]License, MaxLicenses+1),
+	} {
+		if _, err := decodeLicenses(Item{Key: key, Value: encodeLicenses(list)}); !errors.Is(err, errDamaged) {
+			t.Errorf("licences with %s: decodeLicenses = %v, want errDamaged", name, err)
+		}
+	}
+	if _, err := decodeLicenses(Item{Key: Key{Table: tableLicense, Sub: "short"}, Value: encodeLicenses(someLicenses)}); !errors.Is(err, errDamaged) {
+		t.Errorf("licences under a key without an item: decodeLicenses = %v, want errDamaged", err)
 	}
 }
 

@@ -8,11 +8,16 @@ import "encoding/binary"
 //	table  part                       sub            value                       expires                reader
 //	A      "cat"                      item id, 8     the catalogue's JSON        never                  CatalogItems
 //	F      family id, 16              –              Family, 73                  its idle life          Family
+//	G      SHA-256 of the name, 16    –              until when guesses count, 9 then                   Attempts
+//	H      item id, 8, and bucket, 1  subject, 16    listed at, 9                never, see ItemLicenses  ItemLicenses
 //	I      bucket, 1 (accountBucket)  subject, 16    account name                never                  Accounts
 //	K      "ring"                     –              sealed key ring             never                  KeyRing
+//	L      subject, 16                item id, 8     licences, 2 + 37 each       a month after the last  Licenses
 //	M      "format"                   –              format of the store, 5      never                  Open
 //	M      "recovery"                 –              Recovery, 17                never                  Recovery
+//	N      licence id, 8              –              subject and item id, 25     half a year later       License
 //	P      plugin name                plugin's key   plugin's bytes              as the plugin says     KV
+//	R      "client"                   client id      Client, 62 + strings        never                  Clients
 //	S      subject, 16                family id, 16  listed at, 9                never, see listFamily  Sessions
 //	T      SHA-256 of the token, 32   –              SubjectToken, 7 + strings   with the token         SubjectToken
 //	U      subject, 16                –              Account                     never                  Account
@@ -23,21 +28,27 @@ import "encoding/binary"
 // format, which is 1, of an account that has devices 2; a value of the catalogue, the
 // key ring or a plugin is stored as it came.
 //
-// F, I, P, S, T and U spread over shards by their part. A, K, M and X are small and
-// live on one shard each.
+// F, G, H, I, L, N, P, S, T and U spread over shards by their part. A, K, M, R and X
+// are small and live on one shard each.
 const (
 	tableCatalog      = 'A'
 	tableFamily       = 'F'
+	tableAttempts     = 'G'
+	tableHolder       = 'H'
 	tableAccountIndex = 'I'
 	tableKeyRing      = 'K'
+	tableLicense      = 'L'
 	tableMeta         = 'M'
+	tableNumber       = 'N'
 	tablePlugin       = 'P'
+	tableClient       = 'R'
 	tableSession      = 'S'
 	tableSubjectToken = 'T'
 	tableAccount      = 'U'
 	tableRevocation   = 'X'
 
 	partCatalog     = "cat"
+	partClients     = "client"
 	partKeyRing     = "ring"
 	partFormat      = "format"
 	partRecovery    = "recovery"
@@ -76,6 +87,26 @@ func catalogKey(id uint64) Key {
 
 func pluginKey(plugin string, key []byte) Key {
 	return Key{Table: tablePlugin, Part: plugin, Sub: string(key)}
+}
+
+func clientKey(id string) Key { return Key{Table: tableClient, Part: partClients, Sub: id} }
+
+func attemptKey(id [16]byte) Key { return Key{Table: tableAttempts, Part: string(id[:])} }
+
+func licenseKey(subject [16]byte, item uint64) Key {
+	return Key{Table: tableLicense, Part: string(subject[:]), Sub: string(binary.BigEndian.AppendUint64(nil, item))}
+}
+
+func numberKey(id uint64) Key {
+	return Key{Table: tableNumber, Part: string(binary.BigEndian.AppendUint64(nil, id))}
+}
+
+func holderKey(item uint64, subject [16]byte) Key {
+	return Key{Table: tableHolder, Part: holderPart(item, subject[0]/(256/holderParts)), Sub: string(subject[:])}
+}
+
+func holderPart(item uint64, n byte) string {
+	return string(append(binary.BigEndian.AppendUint64(nil, item), n))
 }
 
 func keyRingKey() Key { return Key{Table: tableKeyRing, Part: partKeyRing} }

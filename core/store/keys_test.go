@@ -26,25 +26,37 @@ func TestKeyMap(t *testing.T) {
 		kv.Put(ctx, []byte("held/1000001"), []byte("2.0"), 0),
 		s.PutSubjectToken(ctx, hash, store.SubjectToken{Account: "bob", Client: "tv"}, until),
 		s.Revoke(ctx, id, until),
+		func() error { _, err := s.CreateClient(ctx, aClient("com.example.app")); return err }(),
+		func() error { _, err := s.AddAttempt(ctx, store.SubjectID("bob"), time.Minute); return err }(),
+		func() error {
+			_, err := s.IssueLicense(ctx, store.SubjectID("bob"), license(258, 1000001, 1, time.Hour), 1)
+			return err
+		}(),
 	}
 	for i, err := range writes {
 		if err != nil {
 			t.Fatalf("write %d = %v", i, err)
 		}
 	}
+	const day = 24 * time.Hour
 	const bob = "\x81\xb6\x37\xd8\xfc\xd2\xc6\xda\x63\x59\xe6\x96\x31\x13\xa1\x17" // SHA-256("bob"), first half
 	family := aFamily()
 	want := map[string]string{
-		`A "cat" "\x00\x00\x00\x00\x00\x0fBA"`:           `2 bytes, for good`,
-		fmt.Sprintf(`F %q ""`, id[:]):                    `73 bytes, for 1h0m0s`,
-		fmt.Sprintf(`I " " %q`, bob):                     `5 bytes, for good`,
-		`K "ring" ""`:                                    `6 bytes, for good`,
-		`M "format" ""`:                                  `5 bytes, for good`,
-		`P "rollout" "held/1000001"`:                     `3 bytes, for good`,
-		fmt.Sprintf(`S %q %q`, family.Subject[:], id[:]): `9 bytes, for good`,
-		fmt.Sprintf(`T %q ""`, hash[:]):                  `13 bytes, for 1h0m0s`,
-		fmt.Sprintf(`U %q ""`, bob):                      `13 bytes, for good`,
-		fmt.Sprintf(`X "x" %q`, id[:]):                   `9 bytes, for 1h0m0s`,
+		`A "cat" "\x00\x00\x00\x00\x00\x0fBA"`:                        `2 bytes, for good`,
+		fmt.Sprintf(`F %q ""`, id[:]):                                 `73 bytes, for 1h0m0s`,
+		fmt.Sprintf(`G %q ""`, bob):                                   `9 bytes, for 1m0s`,
+		fmt.Sprintf(`H %q %q`, "\x00\x00\x00\x00\x00\x0fBA\x20", bob): `9 bytes, for good`,
+		fmt.Sprintf(`I " " %q`, bob):                                  `5 bytes, for good`,
+		`K "ring" ""`:                                                 `6 bytes, for good`,
+		fmt.Sprintf(`L %q %q`, bob, "\x00\x00\x00\x00\x00\x0fBA"):     "39 bytes, for " + (time.Hour + 30*day).String(),
+		`M "format" ""`:                                               `5 bytes, for good`,
+		fmt.Sprintf(`N %q ""`, "\x00\x00\x00\x00\x00\x00\x01\x02"):    "25 bytes, for " + (time.Hour + 180*day).String(),
+		`P "rollout" "held/1000001"`:                                  `3 bytes, for good`,
+		`R "client" "com.example.app"`:                                `87 bytes, for good`,
+		fmt.Sprintf(`S %q %q`, family.Subject[:], id[:]):              `9 bytes, for good`,
+		fmt.Sprintf(`T %q ""`, hash[:]):                               `13 bytes, for 1h0m0s`,
+		fmt.Sprintf(`U %q ""`, bob):                                   `13 bytes, for good`,
+		fmt.Sprintf(`X "x" %q`, id[:]):                                `9 bytes, for 1h0m0s`,
 	}
 	got := map[string]string{}
 	err := e.Dump(ctx, func(it store.Item) error {

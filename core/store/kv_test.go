@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/store/badger"
 )
 
 func openKV(t *testing.T, s *store.Store, name string, quota store.KVQuota) *store.KV {
@@ -284,5 +286,105 @@ func TestKVCounterIsLittleEndian(t *testing.T) {
 	mustPut(t, kv, "n", string(binary.LittleEndian.AppendUint64(nil, uint64(minus))))
 	if sum, err := kv.Add(ctx, []byte("n"), 5); err != nil || sum != 3 {
 		t.Errorf("Add = %d, %v, want 3", sum, err)
+	}
+}
+
+// A storm of all writes at once, with keys that expire in it, then a restart: what
+// is kept never is beyond the quota, and what is left of it can be used to the byte.
+func TestKVQuotaHoldsInAStorm(t *testing.T) {
+	t.Run("of keys that expire", func(t *testing.T) { kvStorm(t, true) })
+	t.Run("of keys that stay: nothing is ever counted again", func(t *testing.T) { kvStorm(t, false) })
+}
+
+func kvStorm(t *testing.T, mortal bool) {
+	c := newClock()
+	dir := t.TempDir()
+	open := func() (*store.Store, store.Engine) {
+		e, err := badger.Open(badger.Options{Dir: dir, Now: c.now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := store.Open(ctx, e, store.Config{Now: c.now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s, e
+	}
+	quota := store.KVQuota{Bytes: 4000, Keys: 60}
+	kept := func(kv *store.KV) (bytes, keys int64) {
+		t.Helper()
+		list, err := kv.List(ctx, "", "", 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range list {
+			bytes += int64(len(it.Key) + len(it.Value))
+		}
+		if keys = int64(len(list)); bytes > quota.Bytes || keys > quota.Keys {
+			t.Errorf("%d bytes in %d keys are kept, at most %d in %d", bytes, keys, quota.Bytes, quota.Keys)
+		}
+		return bytes, keys
+	}
+	s, e := open()
+	kv := openKV(t, s, "p", quota)
+	var full atomic.Int64
+	together(16, func(w int) {
+		random := rand.New(rand.NewPCG(7, uint64(w)))
+		for range 150 {
+			key := fmt.Appendf(nil, "key-%03d", random.IntN(120))
+			var err error
+			switch random.IntN(6) {
+			case 0, 1:
+				err = kv.Put(ctx, key, make([]byte, random.IntN(120)), 0)
+			case 2:
+				var ttl time.Duration
+				if mortal {
+					ttl = time.Duration(1+random.IntN(5)) * time.Second
+				}
+				err = kv.Put(ctx, key, make([]byte, random.IntN(120)), ttl)
+			case 3:
+				_, err = kv.Add(ctx, key, 1)
+			case 4:
+				err = kv.Swap(ctx, key, nil, []byte("new"))
+			default:
+				err = kv.Delete(ctx, key)
+			}
+			switch {
+			case errors.Is(err, store.ErrQuota):
+				full.Add(1)
+			case err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotCounter):
+				t.Errorf("a write: %v", err)
+			}
+			if w == 0 && random.IntN(10) == 0 {
+				c.advance(700 * time.Millisecond)
+				kept(kv)
+			}
+		}
+	})
+	if full.Load() == 0 {
+		t.Error("the quota was never reached: nothing was tested")
+	}
+	for run := range 2 {
+		c.advance(10 * time.Second) // what was to expire has
+		bytes, keys := kept(kv)
+		// One value that takes all bytes that are left, then nothing more fits.
+		free := quota.Bytes - bytes - int64(len("last"))
+		if keys < quota.Keys && free >= 0 {
+			wantIs(t, "one byte too much", kv.Put(ctx, []byte("last"), make([]byte, free+1), 0), store.ErrQuota)
+			if err := kv.Put(ctx, []byte("last"), make([]byte, free), 0); err != nil {
+				t.Errorf("run %d: the last %d bytes of %d keys: %v", run, free, keys, err)
+			}
+			wantIs(t, "a key with no bytes left", kv.Put(ctx, []byte("x"), nil, 0), store.ErrQuota)
+		} else if keys == quota.Keys {
+			wantIs(t, "one key too many", kv.Put(ctx, []byte("x"), nil, 0), store.ErrQuota)
+		}
+		if err := errors.Join(kv.Delete(ctx, []byte("last")), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		s, e = open()
+		kv = openKV(t, s, "p", quota)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
