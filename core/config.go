@@ -21,6 +21,7 @@ import (
 	"github.com/souk-market/souk/core/oauth"
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/server"
+	"github.com/souk-market/souk/core/store"
 	"github.com/souk-market/souk/core/unit"
 )
 
@@ -50,6 +51,9 @@ type Config struct {
 	Now  func() time.Time `toml:"-"`
 	Rand io.Reader        `toml:"-"`
 	Log  *slog.Logger     `toml:"-"`
+	// Engine stands between the store and what holds its bytes; nil = nothing does.
+	// No key of the file sets it: it is for tests of what fails.
+	Engine func(store.Engine) store.Engine `toml:"-"`
 	// Again reads the configuration once more from where it came from, for Reread;
 	// nil = it came from nowhere that can be read.
 	Again func() (Config, error) `toml:"-"`

@@ -98,12 +98,16 @@ func (h *Host) openStore(ctx context.Context) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("store.dir: %w", err)
 	}
-	engine, err := badger.Open(badger.Options{
+	opened, err := badger.Open(badger.Options{
 		Dir: c.data("store"), Sync: c.Store.Durability == DurabilityPower, MinFree: int64(c.Store.MinFree),
 		Now: c.Now, Log: c.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("store.dir: %w", err)
+	}
+	var engine store.Engine = opened
+	if c.Engine != nil {
+		engine = c.Engine(engine)
 	}
 	if h.Store, err = store.Open(ctx, engine, store.Config{Now: c.clock(), Accounts: c.Store.Accounts}); err != nil {
 		return errors.Join(fmt.Errorf("store.dir: %s: %w", dir, err), engine.Close())
