@@ -30,7 +30,7 @@ const (
 	Lost           // store.ErrUnknown, and it did not happen
 	Kept           // store.ErrUnknown, and it did
 	StopLost       // store.ErrUnknown, and it did not happen
-	StopKept       // store.ErrUnknown, and it is there after a restart: see Engine.Close
+	StopKept       // store.ErrUnknown, and it is there after a restart
 )
 
 var names = [...]string{"none", "conflict", "full", "lost", "kept", "stop, lost", "stop, kept"}
@@ -314,19 +314,22 @@ func (e *Engine) Watch(ctx context.Context, table byte) (<-chan struct{}, error)
 	return out, nil
 }
 
-// Close closes the engine behind. A write that is there after a restart is made
-// first: who opens the same records again finds it.
-func (e *Engine) Close() error {
+// Restart is what another start of the program finds: writes go on, and the one
+// that was kept is there. The script is over.
+func (e *Engine) Restart() error {
 	e.mu.Lock()
 	pending := e.pending
-	e.pending = nil
+	e.pending, e.stopped, e.script = nil, nil, nil
 	e.mu.Unlock()
-	var err error
-	if pending != nil {
-		err = pending()
+	if pending == nil {
+		return nil
 	}
-	return errors.Join(err, e.Engine.Close())
+	return pending()
 }
+
+// Close closes the engine behind, after a Restart: who opens the same files again
+// finds what it would.
+func (e *Engine) Close() error { return errors.Join(e.Restart(), e.Engine.Close()) }
 
 // Stats are those of the engine behind, if it has any, and what was done to it.
 func (e *Engine) Stats() store.Stats {
