@@ -84,6 +84,8 @@ type StoreConfig struct {
 	// Durability says what an acknowledged write survives: "power" = a power loss,
 	// "process" = a crash of the process only.
 	Durability string `toml:"durability"`
+	// Verify reads the whole store at the start and compares its checksums.
+	Verify bool `toml:"verify"`
 	// MinFree stops writes while the disk has less room; 0 = never.
 	MinFree unit.Size `toml:"min_free"`
 	// Accounts is how many account records are kept in memory.
@@ -131,7 +133,7 @@ func DefaultConfig() Config {
 		Market: market.DefaultConfig(),
 		OAuth:  oauth.DefaultConfig(),
 		Token:  TokenConfig{Lives: oauth.DefaultLives()},
-		Store:  StoreConfig{Dir: "data", Durability: DurabilityPower, MinFree: 2 << 30, Accounts: 65536},
+		Store:  StoreConfig{Dir: "data", Durability: DurabilityPower, Verify: true, MinFree: 2 << 30, Accounts: 65536},
 		Limits: server.DefaultLimits(),
 		Plugins: PluginsConfig{
 			MaxModule: 16 << 20, TrustedKeys: []string{}, KVBytes: 64 << 20, KVKeys: 1_000_000, ShadowShare: catalog.FullShare,

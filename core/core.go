@@ -99,7 +99,7 @@ func (h *Host) openStore(ctx context.Context) error {
 		return fmt.Errorf("store.dir: %w", err)
 	}
 	opened, err := badger.Open(badger.Options{
-		Dir: c.data("store"), Sync: c.Store.Durability == DurabilityPower, MinFree: int64(c.Store.MinFree),
+		Dir: c.data("store"), Sync: c.Store.Durability == DurabilityPower, MinFree: int64(c.Store.MinFree), Verify: c.Store.Verify,
 		Now: c.Now, Log: c.Log,
 	})
 	if err != nil {

@@ -38,6 +38,8 @@ var (
 	ErrStopped = errors.New("store: writes stopped after a failed commit")
 	// ErrClosed is what every call returns after Close.
 	ErrClosed = errors.New("store: closed")
+	// ErrDamaged means that a file is not what was written. The error names it.
+	ErrDamaged = errors.New("store: damaged")
 	// ErrLocked means that another process holds the directory.
 	ErrLocked = errors.New("store: in use by another process")
 )
