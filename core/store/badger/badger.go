@@ -27,6 +27,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	bdb "github.com/dgraph-io/badger/v4"
@@ -63,7 +64,7 @@ type Options struct {
 
 const (
 	openFree   = 2 * memTable // opening writes what the logs hold into tables, closing too
-	memTable   = 64 << 20 // 16 MiB costs 2.5 times the write amplification
+	memTable   = 64 << 20     // 16 MiB costs 2.5 times the write amplification
 	queueSize  = 8192
 	reserveBy  = 1 << 20   // timestamps, see Engine.reserve
 	expirySlop = time.Hour // Badger's expiry comes this much after ours
@@ -152,11 +153,18 @@ func prepare(o Options) error {
 	if o.Sync && !syncSurvivesPowerCut {
 		return errors.New(`store: durability "power" can't be had on this system, where mapped files are not flushed to the disk: set durability to "process"`)
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+	err := os.MkdirAll(o.Dir, 0o700)
+	if err != nil && !errors.Is(err, syscall.ENOSPC) {
 		return fmt.Errorf("store: make the directory %s: %w", o.Dir, err)
 	}
-	probe, err := os.CreateTemp(o.Dir, ".writable-*")
-	if err != nil {
+	var probe *os.File
+	if err == nil {
+		probe, err = os.CreateTemp(o.Dir, ".writable-*")
+	}
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("%w: %w: make room", store.ErrFull, err)
+	case err != nil:
 		return fmt.Errorf("store: the directory %s can't be written to: %w", o.Dir, err)
 	}
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
