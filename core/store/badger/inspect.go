@@ -193,7 +193,7 @@ func (f *files) leftovers(named map[uint64]bdb.TableManifest, highest uint64, be
 		if _, ok := named[id]; ok {
 			continue
 		}
-		b, err := os.ReadFile(f.table(id))
+		b, err := readTable(f.table(id), false)
 		if err != nil {
 			return fmt.Errorf("store: %w", err)
 		}

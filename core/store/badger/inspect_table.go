@@ -51,7 +51,7 @@ func (f *files) readTables(named map[uint64]bdb.TableManifest, all bool) (highes
 
 func (f *files) readTable(id uint64, all bool) (version uint64, err error) {
 	path := f.table(id)
-	b, err := os.ReadFile(path)
+	b, err := readTable(path, all)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return 0, damaged(path, "it is missing, though %s names it", filepath.Base(filepath.Join(f.dir, bdb.ManifestFilename)))
@@ -62,6 +62,37 @@ func (f *files) readTable(id uint64, all bool) (version uint64, err error) {
 		return 0, damaged(path, "%v", err)
 	}
 	return version, nil
+}
+
+// readTable reads a table whole, or its end from the index on.
+func readTable(path string, all bool) ([]byte, error) {
+	if all {
+		return os.ReadFile(path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	tail := func(n int64) ([]byte, error) {
+		b := make([]byte, min(n, info.Size()))
+		_, err := f.ReadAt(b, info.Size()-int64(len(b)))
+		return b, err
+	}
+	const most = 4 + 11 + 4 // two lengths and a checksum
+	b, err := tail(most)
+	if err != nil {
+		return nil, err
+	}
+	rest, _, ok := cutChecksum(b)
+	if !ok || len(rest) < 4 {
+		return b, nil // which is no table
+	}
+	return tail(most + int64(binary.BigEndian.Uint32(rest[len(rest)-4:])))
 }
 
 // checkTable compares the checksum of the index, and with all those of the blocks. It
