@@ -21,6 +21,7 @@ import (
 	"github.com/souk-market/souk/core/oauth"
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/server"
+	"github.com/souk-market/souk/core/store"
 	"github.com/souk-market/souk/core/unit"
 )
 
@@ -50,6 +51,9 @@ type Config struct {
 	Now  func() time.Time `toml:"-"`
 	Rand io.Reader        `toml:"-"`
 	Log  *slog.Logger     `toml:"-"`
+	// Engine stands between the store and what holds its bytes; nil = nothing does.
+	// No key of the file sets it: it is for tests of what fails.
+	Engine func(store.Engine) store.Engine `toml:"-"`
 	// Again reads the configuration once more from where it came from, for Reread;
 	// nil = it came from nowhere that can be read.
 	Again func() (Config, error) `toml:"-"`
@@ -80,6 +84,8 @@ type StoreConfig struct {
 	// Durability says what an acknowledged write survives: "power" = a power loss,
 	// "process" = a crash of the process only.
 	Durability string `toml:"durability"`
+	// Verify reads the whole store at the start and compares its checksums.
+	Verify bool `toml:"verify"`
 	// MinFree stops writes while the disk has less room; 0 = never.
 	MinFree unit.Size `toml:"min_free"`
 	// Accounts is how many account records are kept in memory.
@@ -135,7 +141,10 @@ func DefaultConfig() Config {
 		Market: market.DefaultConfig(),
 		OAuth:  oauth.DefaultConfig(),
 		Token:  TokenConfig{Lives: oauth.DefaultLives()},
-		Store:  StoreConfig{Dir: "data", Durability: DurabilityPower, MinFree: 2 << 30, Accounts: 65536, AuditDays: 400, AuditSize: 4 << 30, AuditSegment: 16 << 20},
+		Store: StoreConfig{
+			Dir: "data", Durability: DurabilityPower, Verify: true, MinFree: 2 << 30, Accounts: 65536,
+			AuditDays: 400, AuditSize: 4 << 30, AuditSegment: 16 << 20,
+		},
 		Limits: server.DefaultLimits(),
 		Plugins: PluginsConfig{
 			MaxModule: 16 << 20, TrustedKeys: []string{}, KVBytes: 64 << 20, KVKeys: 1_000_000, ShadowShare: catalog.FullShare,

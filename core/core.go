@@ -105,8 +105,8 @@ func (h *Host) openStore(ctx context.Context) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("store.dir: %w", err)
 	}
-	engine, err := badger.Open(badger.Options{
-		Dir: c.data("store"), Sync: c.Store.Durability == DurabilityPower, MinFree: int64(c.Store.MinFree),
+	opened, err := badger.Open(badger.Options{
+		Dir: c.data("store"), Sync: c.Store.Durability == DurabilityPower, MinFree: int64(c.Store.MinFree), Verify: c.Store.Verify,
 		Now: c.Now, Log: c.Log,
 	})
 	if err != nil {
@@ -114,13 +114,17 @@ func (h *Host) openStore(ctx context.Context) error {
 	}
 	// The engine's lock on its directory is the log's too.
 	if h.Audit, err = h.openAudit(); err != nil {
-		return errors.Join(fmt.Errorf("store.dir: %w", err), engine.Close())
+		return errors.Join(fmt.Errorf("store.dir: %w", err), opened.Close())
 	}
 	h.closing(func() {
 		if err := h.Audit.Close(); err != nil {
 			c.Log.Error("close the audit log", "error", err)
 		}
 	})
+	var engine store.Engine = opened
+	if c.Engine != nil {
+		engine = c.Engine(engine)
+	}
 	if h.Store, err = store.Open(ctx, engine, store.Config{Now: c.clock(), Accounts: c.Store.Accounts, Audit: h.Audit, Log: c.Log}); err != nil {
 		return errors.Join(fmt.Errorf("store.dir: %s: %w", dir, err), engine.Close())
 	}

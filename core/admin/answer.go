@@ -86,6 +86,12 @@ func (s *Server) answer(r *fasthttp.RequestCtx, rt *route, err error) {
 	p.write(r)
 }
 
+// Why nothing can be written.
+const (
+	sentenceFull    = "the disk is nearly full and writes have stopped: make room, or lower store.min_free"
+	sentenceStopped = "writes have stopped after a failed commit: look into the log and restart the server"
+)
+
 // explain makes an answer of whatever the floors below return.
 func explain(err error) *problem {
 	if p, ok := errors.AsType[*problem](err); ok {
@@ -111,8 +117,8 @@ func explain(err error) *problem {
 		{store.ErrClients, 409, "there are as many client ids as there may be, removed ones among them: register one of those anew"},
 		{store.ErrLimit, 400, "the record would be larger than the store takes"},
 		{store.ErrQuota, 507, "the plugin's data has reached plugins.kv_bytes or plugins.kv_keys: raise them"},
-		{store.ErrFull, 507, "the disk is nearly full and writes have stopped: make room, or lower store.min_free"},
-		{store.ErrStopped, 503, "writes have stopped after a failed commit: look into the log and restart the server"},
+		{store.ErrFull, 507, sentenceFull},
+		{store.ErrStopped, 503, sentenceStopped},
 		{store.ErrUnknown, 503, "it is not known whether the change was made: repeat the request, which does no harm"},
 		{store.ErrClosed, 503, "the server is stopping"},
 		{context.DeadlineExceeded, 503, "the server took too long: repeat the request"},

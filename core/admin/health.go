@@ -18,7 +18,13 @@ func (s *Server) readyz(ctx context.Context, r *request) error {
 	if err := s.check(ctx); err != nil {
 		return problemf(503, "not ready: %v", err).because(err)
 	}
-	return r.write(200, map[string]string{"status": "ready"})
+	ready := map[string]string{"status": "ready"}
+	if stats, _ := s.store.Stats(); stats.Full {
+		// Update checks go on, and writes will by themselves: no reason to turn
+		// devices away.
+		ready["writes"] = sentenceFull
+	}
+	return r.write(200, ready)
 }
 
 // check says what keeps the server from answering.
@@ -26,6 +32,9 @@ func (s *Server) check(ctx context.Context) error {
 	// Any record does: what counts is that the store answers.
 	if _, err := s.store.Account(ctx, store.SubjectID("readyz")); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("the store does not answer: %w", err)
+	}
+	if stats, _ := s.store.Stats(); stats.Stopped {
+		return errors.New(sentenceStopped)
 	}
 	if err := s.catalog.Err(); err != nil {
 		return fmt.Errorf("the catalogue can't be followed: %w", err)

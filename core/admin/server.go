@@ -101,7 +101,7 @@ func New(o Options) (*Server, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	if s.registry, err = newRegistry(o.Plugins, o.Traffic, o.Audit); err != nil {
+	if s.registry, err = newRegistry(o.Plugins, o.Traffic, o.Store, o.Audit); err != nil {
 		return nil, fmt.Errorf("admin: metrics: %w", err)
 	}
 	s.base, s.stop = context.WithCancel(context.Background())

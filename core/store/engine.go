@@ -42,6 +42,8 @@ var (
 	ErrNoMark = errors.New("store: no such mark to go on from")
 	// ErrClosed is what every call returns after Close.
 	ErrClosed = errors.New("store: closed")
+	// ErrDamaged means that a file is not what was written. The error names it.
+	ErrDamaged = errors.New("store: damaged")
 	// ErrLocked means that another process holds the directory.
 	ErrLocked = errors.New("store: in use by another process")
 )

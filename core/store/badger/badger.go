@@ -13,6 +13,7 @@
 package badger
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -20,10 +21,13 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	bdb "github.com/dgraph-io/badger/v4"
@@ -46,6 +50,10 @@ type Options struct {
 	// turns the watch off.
 	MinFree int64
 
+	// Verify reads all tables at the start and compares their checksums. Without it a
+	// damaged block is found out when it is read, if at all.
+	Verify bool
+
 	// Now is the clock of expiry; nil is the wall clock. Only with nil does Badger
 	// itself give back the room of expired records: its own expiry follows the wall
 	// clock and would take records too early from a clock that is behind.
@@ -55,7 +63,8 @@ type Options struct {
 }
 
 const (
-	memTable   = 64 << 20 // 16 MiB costs 2.5 times the write amplification
+	openFree   = 2 * memTable // opening writes what the logs hold into tables, closing too
+	memTable   = 64 << 20     // 16 MiB costs 2.5 times the write amplification
 	queueSize  = 8192
 	reserveBy  = 1 << 20   // timestamps, see Engine.reserve
 	expirySlop = time.Hour // Badger's expiry comes this much after ours
@@ -115,7 +124,15 @@ func Open(o Options) (*Engine, error) {
 			return nil, fmt.Errorf("store: watch the free space of %s: %w", o.Dir, err)
 		}
 	}
-	db, err := bdb.OpenManaged(settings(o, e.log))
+	if !o.InMemory {
+		if err := look(o, e.log); err != nil {
+			return nil, err
+		}
+	}
+	if e.space != nil && e.space.left.Load() < openFree {
+		return nil, fmt.Errorf("%w: %d MiB free in %s, %d MiB needed to open it: make room", store.ErrFull, e.space.left.Load()>>20, o.Dir, openFree>>20)
+	}
+	db, err := openFiles(o, e.log)
 	if err != nil {
 		return nil, openError(o.Dir, err)
 	}
@@ -137,19 +154,55 @@ func prepare(o Options) error {
 	if o.Sync && !syncSurvivesPowerCut {
 		return errors.New(`store: durability "power" can't be had on this system, where mapped files are not flushed to the disk: set durability to "process"`)
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+	err := os.MkdirAll(o.Dir, 0o700)
+	if err != nil && !errors.Is(err, syscall.ENOSPC) {
 		return fmt.Errorf("store: make the directory %s: %w", o.Dir, err)
 	}
-	probe, err := os.CreateTemp(o.Dir, ".writable-*")
-	if err != nil {
+	var probe *os.File
+	if err == nil {
+		probe, err = os.CreateTemp(o.Dir, ".writable-*")
+	}
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("%w: %w: make room", store.ErrFull, err)
+	case err != nil:
 		return fmt.Errorf("store: the directory %s can't be written to: %w", o.Dir, err)
 	}
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
+// look inspects the directory while nobody has it open.
+func look(o Options, log *slog.Logger) error {
+	unlock, err := lockDirectory(o.Dir)
+	if err != nil {
+		return openError(o.Dir, err)
+	}
+	// Badger takes the lock itself, so it is given up for that moment.
+	return errors.Join(inspect(settings(o, log), o.Sync, o.Verify, log), unlock())
+}
+
+// openFiles has Badger open the directory. What it finds there in spite of inspect
+// may make it panic.
+func openFiles(o Options, log *slog.Logger) (db *bdb.DB, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.Error("store: Badger panicked", "panic", p, "stack", string(debug.Stack()))
+			db, err = nil, damaged("a file in "+o.Dir, "Badger panicked: %v", p)
+		}
+	}()
+	return bdb.OpenManaged(settings(o, log))
+}
+
 func openError(dir string, err error) error {
-	if strings.Contains(err.Error(), "directory lock") {
-		return fmt.Errorf("store: the directory %s is %w: stop it first or use another directory", dir, errHeld)
+	if errors.Is(err, store.ErrDamaged) {
+		return err
+	}
+	if errors.Is(err, errHeld) || strings.Contains(err.Error(), "directory lock") || strings.Contains(err.Error(), "create lock file") {
+		lock := filepath.Join(dir, "LOCK")
+		if id, err := os.ReadFile(lock); err == nil && len(bytes.TrimSpace(id)) > 0 {
+			lock += ", process " + string(bytes.TrimSpace(id))
+		}
+		return fmt.Errorf("store: the directory %s is %w (%s): stop it first or use another directory", dir, errHeld, lock)
 	}
 	return fmt.Errorf("store: open %s: %w", dir, err)
 }
@@ -189,6 +242,7 @@ func (e *Engine) restore() error {
 	txn := e.db.NewTransactionAt(math.MaxUint64, false)
 	defer txn.Discard()
 	next := e.db.MaxVersion() + 1
+	foreign := next > 1 // each commit of ours brings along what is read here
 	switch it, err := txn.Get(reserved); {
 	case err == nil:
 		b, err := it.ValueCopy(nil)
@@ -198,6 +252,8 @@ func (e *Engine) restore() error {
 		next = max(next, binary.BigEndian.Uint64(b))
 	case !errors.Is(err, bdb.ErrKeyNotFound):
 		return fmt.Errorf("store: read the reserved versions: %w", err)
+	case foreign:
+		return fmt.Errorf("store: %s holds the database of another program: use another directory", e.db.Opts().Dir)
 	}
 	e.read.Store(next)
 	e.snapshots.begin = next
@@ -225,12 +281,27 @@ func (e *Engine) Close() error {
 		<-e.done
 		e.watchers.close()
 		e.snapshots.wait()
+		if e.noRoom() {
+			e.closeErr = fmt.Errorf("%w: %s is left as the end of the process leaves it: nothing is lost, and the next start needs room", store.ErrFull, e.db.Opts().Dir)
+			return
+		}
 		e.db.SetDiscardTs(e.read.Load()) // nobody reads: closing compacts old versions away
 		if err := e.db.Close(); err != nil {
 			e.closeErr = fmt.Errorf("store: close: %w", err)
 		}
 	})
 	return e.closeErr
+}
+
+// noRoom says that closing the files would end the process: it writes what the logs
+// hold into tables, and a mapped page that finds no room is a signal. The logs are on
+// the disk already, so they can as well be left for the next start.
+func (e *Engine) noRoom() bool {
+	if e.space == nil {
+		return false
+	}
+	left, err := e.space.free(e.space.dir)
+	return err == nil && left < openFree
 }
 
 // logger passes on what Badger says; its chatter is for debugging.

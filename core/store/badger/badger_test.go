@@ -31,3 +31,21 @@ func TestEngine(t *testing.T) {
 		})
 	}
 }
+
+func TestReopen(t *testing.T) {
+	for name, o := range map[string]badger.Options{"power": {Sync: true, MinFree: 1, Verify: true}, "process": {}} {
+		t.Run(name, func(t *testing.T) {
+			enginetest.RunReopen(t, func(t testing.TB) enginetest.Open {
+				dir := t.TempDir()
+				return func(t testing.TB, now func() time.Time) store.Engine {
+					o.Dir, o.Now = dir, now
+					e, err := badger.Open(o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return e
+				}
+			})
+		})
+	}
+}

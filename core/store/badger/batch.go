@@ -79,9 +79,22 @@ func (b *batch) fits(j *job) bool {
 }
 
 func (b *batch) add(j *job) {
-	j.item, j.err = j.run(b)
+	j.item, j.err = b.run(j)
 	b.ops += j.ops
 	b.jobs = append(b.jobs, j)
+}
+
+// run does the job up to its commit. Badger panics over a block that is damaged, and
+// the committer must outlive that too. A job that panicked has put nothing: all reads
+// come before the first write.
+func (b *batch) run(j *job) (it store.Item, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			b.e.log.Error("store: reading panicked", "panic", p, "stack", string(debug.Stack()))
+			it, err = store.Item{}, fmt.Errorf("%w: reading panicked: %v", store.ErrDamaged, p)
+		}
+	}()
+	return j.run(b)
 }
 
 // record returns the record as the batch has it so far.

@@ -339,3 +339,37 @@ func TestBadgerExpiryComesLater(t *testing.T) {
 		t.Errorf("Badger drops a record at %d, though the clock is not its own", at)
 	}
 }
+
+// A block that is damaged while the engine runs makes Badger panic over it.
+func TestPanicWhileReadingIsAnErrorForItsCallerAlone(t *testing.T) {
+	e := openTest(t, Options{InMemory: true})
+	release := hold(t, e)
+	var all sync.WaitGroup
+	var refused atomic.Int64
+	for i := range 16 {
+		all.Go(func() {
+			run := func(b *batch) (store.Item, error) { return b.update(testKey(i), encodeKey(testKey(i)), set("value")) }
+			if i%4 == 0 {
+				run = func(*batch) (store.Item, error) { panic("slice bounds out of range") }
+			}
+			_, err := e.send(ctx, &job{ops: 1, bytes: store.MaxValue, run: run})
+			switch {
+			case i%4 == 0 && errors.Is(err, store.ErrDamaged):
+				refused.Add(1)
+			case i%4 == 0 || err != nil:
+				t.Errorf("job %d = %v", i, err)
+			}
+		})
+	}
+	for len(e.queue) < 16 {
+		runtime.Gosched()
+	}
+	release()
+	all.Wait()
+	if refused.Load() != 4 {
+		t.Errorf("%d of 4 panics were reported", refused.Load())
+	}
+	if it, err := e.Get(ctx, testKey(1)); err != nil || string(it.Value) != "value" {
+		t.Errorf("Get of a neighbour in the batch = %q, %v", it.Value, err)
+	}
+}

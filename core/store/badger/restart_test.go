@@ -98,8 +98,8 @@ func TestSecondProcessIsLockedOut(t *testing.T) {
 	dir := t.TempDir()
 	open(t, badger.Options{Dir: dir})
 	_, err := badger.Open(badger.Options{Dir: dir})
-	if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), dir) {
-		t.Errorf("Open of a directory in use = %v, want ErrLocked with the directory", err)
+	if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), filepath.Join(dir, "LOCK")+", process "+fmt.Sprint(os.Getpid())) || !strings.Contains(err.Error(), "stop it first") {
+		t.Errorf("Open of a directory in use = %v, want ErrLocked with the lock, who has it and what to do", err)
 	}
 }
 

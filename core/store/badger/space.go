@@ -8,9 +8,10 @@ import (
 	"github.com/souk-market/souk/core/store"
 )
 
-// How stale the last look at the disk may be.
+// How stale the last look at the disk may be. A look takes about a microsecond, a
+// commit hundreds; and a neighbour that reserves room takes all there is at once.
 const (
-	lookEvery = time.Second
+	lookEvery = time.Millisecond
 	lookBytes = 16 << 20 // 20-fold amplification makes 320 MiB of it, half of the least margin
 )
 

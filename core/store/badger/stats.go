@@ -23,6 +23,11 @@ func (e *Engine) Stats() store.Stats {
 		Stopped: e.counts.stopped.Load(),
 	}
 	if e.space != nil {
+		// Nobody may have written for long, and who asks wants to know about now. If it
+		// can't be told, the next write will find out.
+		if left, err := e.space.free(e.space.dir); err == nil {
+			e.space.left.Store(left)
+		}
 		s.Free = e.space.left.Load()
 		s.Full = s.Free < e.space.min
 	}

@@ -2,7 +2,12 @@
 
 package badger
 
-import "syscall"
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+)
 
 // syncSurvivesPowerCut says whether Badger's sync of a mapped file reaches the
 // disk on this system.
@@ -15,4 +20,19 @@ func diskFree(dir string) (int64, error) {
 		return 0, err
 	}
 	return int64(st.Bavail) * int64(st.Bsize), nil
+}
+
+// lockDirectory takes the lock that Badger takes.
+func lockDirectory(dir string) (unlock func() error, err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = errHeld
+		}
+		return nil, errors.Join(fmt.Errorf("lock: %w", err), f.Close())
+	}
+	return f.Close, nil
 }

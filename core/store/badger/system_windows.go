@@ -24,3 +24,8 @@ func diskFree(dir string) (int64, error) {
 	}
 	return left, nil
 }
+
+// lockDirectory leaves the lock to Badger.
+func lockDirectory(string) (unlock func() error, err error) {
+	return func() error { return nil }, nil
+}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/souk-market/souk/core/store"
 )
@@ -131,6 +132,8 @@ func limits(t *testing.T, e engine) {
 		wantIs(t, "Update of a bad key", err, store.ErrLimit)
 		_, err = e.Get(ctx, k)
 		wantIs(t, "Get of a bad key", err, store.ErrLimit)
+		_, err = e.Scan(ctx, k.Table, k.Part+k.Sub, "", 1)
+		wantIs(t, "Scan of a bad part", err, store.ErrLimit)
 		wantIs(t, "Apply to a bad key", e.Apply(ctx, store.Op{Key: k, Value: full}), store.ErrLimit)
 	}
 	_, err := e.Watch(ctx, '!')
@@ -162,4 +165,36 @@ func largeWrites(t *testing.T, e engine) {
 			t.Errorf("write %d = %v", i, err)
 		}
 	})
+}
+
+// applyWrites: an op without a guard asks for nothing, an empty value is one, and an
+// expiry is kept.
+func applyWrites(t *testing.T, e engine) {
+	a, b, c := key("part", "a"), key("part", "b"), key("part", "c")
+	until := start.Add(time.Minute)
+	for _, value := range []string{"first", "second"} {
+		err := e.Apply(ctx,
+			store.Op{Key: a, Value: []byte(value)},
+			store.Op{Key: b, Value: []byte{}},
+			store.Op{Key: c, Value: []byte(value), Expires: until.Add(300 * time.Microsecond)})
+		if err != nil {
+			t.Fatalf("Apply = %v", err)
+		}
+		e.wantValue(t, a, value)
+		e.wantValue(t, b, "")
+		if got := e.get(t, c); !got.Expires.Equal(until) {
+			t.Errorf("the expiry is %v, want %v: milliseconds", got.Expires, until)
+		}
+	}
+	va, vc := e.get(t, a).Version, e.get(t, c).Version
+	if va == 0 || e.get(t, b).Version == 0 || vc == 0 {
+		t.Error("a record has no version")
+	}
+	e.clock.set(until)
+	wantIs(t, "Apply over a record that has expired", e.Apply(ctx, store.Op{Key: a, Delete: true}, store.Op{Key: c, Guard: true, If: vc}), store.ErrConflict)
+	e.wantValue(t, a, "second")
+	if err := e.Apply(ctx, store.Op{Key: a, Guard: true, If: va, Delete: true}, store.Op{Key: c, Guard: true}); err != nil {
+		t.Errorf("Apply that knows = %v", err)
+	}
+	e.wantAbsent(t, a)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -209,4 +210,120 @@ func closedSays(t *testing.T, e engine) {
 	wantIs(t, "Load", e.Load(ctx, func() (store.Item, error) { return store.Item{}, io.EOF }), store.ErrClosed)
 	wantIs(t, "Mark", e.Mark(ctx, [16]byte{1}), store.ErrClosed)
 	wantIs(t, "DumpSince", e.DumpSince(ctx, [16]byte{1}, func(store.Item, bool) error { return nil }), store.ErrClosed)
+}
+
+func cancelledApply(t *testing.T, e engine) {
+	cause := errors.New("the client hung up")
+	a, b := key("cancelled", "a"), key("cancelled", "b")
+	entered, leave := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	held := make(chan error, 1)
+	go func() {
+		_, err := e.Update(ctx, a, func(cur *store.Item) (*store.Write, error) {
+			once.Do(func() { close(entered) })
+			<-leave
+			return increment(cur)
+		})
+		held <- err
+	}()
+	<-entered
+	running, cancel := context.WithCancelCause(ctx)
+	result := make(chan error, 1)
+	go func() {
+		result <- e.Apply(running, store.Op{Key: a, Value: make([]byte, 8)}, store.Op{Key: b, Value: make([]byte, 8)})
+	}()
+	cancel(cause)
+	select {
+	case err := <-result:
+		// Before it was accepted the context's own error, later a lost outcome.
+		if !errors.Is(err, context.Canceled) && !(errors.Is(err, store.ErrUnknown) && errors.Is(err, cause)) {
+			t.Errorf("Apply = %v, want the context's error, or ErrUnknown with its cause", err)
+		}
+		surely := !errors.Is(err, store.ErrUnknown)
+		close(leave)
+		if err := <-held; err != nil {
+			t.Errorf("Update = %v", err)
+		}
+		e.put(t, key("cancelled", "c"), "x") // whatever was queued is done
+		x, errA := e.Get(ctx, a)
+		_, errB := e.Get(ctx, b)
+		if errA != nil {
+			t.Fatalf("Get = %v", errA)
+		}
+		applied := number(x) == 0
+		if applied != (errB == nil) || applied && surely {
+			t.Errorf("half of an apply is there: %d, %v", number(x), errB)
+		}
+	case <-time.After(patience):
+		close(leave)
+		t.Fatal("Apply does not return when its context ends")
+	}
+}
+
+// hammer calls everything at once. Nothing may fail, and the counters add up.
+func hammer(t *testing.T, e engine) {
+	var adds atomic.Uint64
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	together(12, func(i int) {
+		for n := range 30 {
+			k := key("hammer", fmt.Sprint(n%5))
+			var err error
+			switch i % 6 {
+			case 0, 1:
+				if _, err = e.Update(ctx, k, increment); err == nil {
+					adds.Add(1)
+				}
+			case 2:
+				err = e.Apply(ctx, store.Op{Key: key("beside", fmt.Sprint(n)), Value: []byte("x")}, store.Op{Key: key("beside", "gone"), Delete: true})
+			case 3:
+				if _, err = e.Get(ctx, k); errors.Is(err, store.ErrNotFound) {
+					err = nil
+				}
+			case 4:
+				var items []store.Item
+				if items, err = e.Scan(ctx, 'P', "hammer", "", 10); len(items) > 5 {
+					err = fmt.Errorf("%d records", len(items))
+				}
+			case 5:
+				if _, err = e.Watch(watching, 'P'); err == nil {
+					err = e.Dump(ctx, func(store.Item) error { return nil })
+				}
+			}
+			if err != nil {
+				t.Errorf("call %d of caller %d = %v", n, i, err)
+				return
+			}
+		}
+	})
+	var sum uint64
+	for n := range 5 {
+		sum += number(e.get(t, key("hammer", fmt.Sprint(n))))
+	}
+	if sum != adds.Load() {
+		t.Errorf("the counters add up to %d after %d updates", sum, adds.Load())
+	}
+}
+
+// counts looks at the Stats of an engine that has them.
+func counts(t *testing.T, e engine) {
+	counted, ok := e.Engine.(interface{ Stats() store.Stats })
+	if !ok {
+		t.Skip("this engine has no Stats")
+	}
+	before := counted.Stats()
+	e.put(t, key("counted", ""), "value")
+	if err := e.Apply(ctx, store.Op{Key: key("counted", ""), Value: []byte("value")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Update(ctx, key("counted", ""), func(*store.Item) (*store.Write, error) { return nil, nil }); err != nil {
+		t.Fatal(err)
+	}
+	after := counted.Stats()
+	if after.Ops-before.Ops != 3 || after.Batches-before.Batches != 2 || after.Bytes-before.Bytes < 2*uint64(len("counted")+len("value")) {
+		t.Errorf("Stats() = %+v after two writes and an update without one, before %+v", after, before)
+	}
+	if after.Queue != 0 || after.Stopped || after.Full {
+		t.Errorf("Stats() = %+v of an engine at rest", after)
+	}
 }

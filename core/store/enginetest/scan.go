@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -192,4 +193,45 @@ func loadRefusals(t *testing.T, e engine) {
 		t.Error("Load into an engine that is not empty succeeded")
 	}
 	e.wantValue(t, key("here", ""), "first")
+}
+
+func loadPartly(t *testing.T, e engine) {
+	broken := errors.New("the stream broke off")
+	given := map[store.Key]string{}
+	err := e.Load(ctx, func() (store.Item, error) {
+		if len(given) == 2500 {
+			return store.Item{}, broken
+		}
+		it := store.Item{Key: key("partly", fmt.Sprint(len(given))), Value: fmt.Append(nil, len(given))}
+		given[it.Key] = string(it.Value)
+		return it, nil
+	})
+	wantIs(t, "Load of a stream that breaks off", err, broken)
+	got := e.dump(t)
+	for k, it := range got {
+		if string(it.Value) != given[k] {
+			t.Fatalf("%q is %q, which was not in the stream", k, it.Value)
+		}
+	}
+	if err := e.Load(ctx, stream([]store.Item{{Key: key("again", ""), Value: []byte("x")}})); (err == nil) != (len(got) == 0) {
+		t.Errorf("Load over %d records = %v", len(got), err)
+	}
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	wantIs(t, "Load with an ended context", e.Load(ended, stream(nil)), context.Canceled)
+}
+
+func loadedRecords(t *testing.T, e engine) {
+	k := key("loaded", "")
+	if err := e.Load(ctx, stream([]store.Item{{Key: k, Value: []byte("one"), Version: 12345, Expires: start.Add(time.Minute)}})); err != nil {
+		t.Fatalf("Load = %v", err)
+	}
+	it := e.get(t, k)
+	if err := e.Apply(ctx, store.Op{Key: k, Guard: true, If: it.Version, Value: []byte("two"), Expires: it.Expires}); err != nil {
+		t.Errorf("Apply with the version of a loaded record = %v", err)
+	}
+	wantIs(t, "Apply with the version of before", e.Apply(ctx, store.Op{Key: k, Guard: true, If: it.Version, Delete: true}), store.ErrConflict)
+	e.wantValue(t, k, "two")
+	e.clock.advance(time.Minute)
+	e.wantAbsent(t, k)
 }

@@ -27,6 +27,10 @@ func readsBack(t *testing.T, e engine) {
 	}
 	e.put(t, k, "")
 	e.wantValue(t, k, "")
+	if _, err := e.Update(ctx, k, func(*store.Item) (*store.Write, error) { return &store.Write{}, nil }); err != nil {
+		t.Errorf("Update with a nil value = %v", err)
+	}
+	e.wantValue(t, k, "") // empty, and there
 	e.wantAbsent(t, key("part", ""))
 	e.wantAbsent(t, key("par", "tsub"))
 	e.wantAbsent(t, store.Key{Table: 'Q', Part: "part", Sub: "sub"})
@@ -64,6 +68,36 @@ func ownership(t *testing.T, e engine) {
 	}
 	op.Value[0] = '!'
 	e.wantValue(t, k, "other")
+
+	items, err := e.Scan(ctx, 'P', "owned", "", 1)
+	if err != nil || len(items) != 1 {
+		t.Fatalf("Scan = %v, %v", items, err)
+	}
+	items[0].Value[0] = '!'
+	if err := e.Dump(ctx, func(it store.Item) error { it.Value[1] = '!'; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	e.wantValue(t, k, "other")
+}
+
+func noVersionTwice(t *testing.T, e engine) {
+	k := key("phoenix", "")
+	seen := map[store.Version]bool{}
+	for i := range 200 {
+		v := e.put(t, k, "value").Version
+		if v == 0 || seen[v] {
+			t.Fatalf("write %d has the version %d of an earlier one", i, v)
+		}
+		seen[v] = true
+		if i%2 == 0 {
+			if err := e.Apply(ctx, store.Op{Key: k, Guard: true, If: v, Delete: true}); err != nil {
+				t.Fatalf("Apply = %v", err)
+			}
+		}
+	}
+	if got := e.get(t, k).Version; !seen[got] {
+		t.Errorf("Get returns the version %d, which no write had", got)
+	}
 }
 
 func linearizable(t *testing.T, e engine) {
