@@ -37,6 +37,7 @@ var floors = map[string][]string{
 	"core/token":            {},
 	"core/store":            {},
 	"core/store/badger":     {"core/store"},
+	"core/store/crashtest":  {"core/store"},
 	"core/store/enginetest": {"core/store"},
 	"core/catalog":          {"core/store"},
 	"core/oauth":            {"core/plugin", "core/store", "core/token", "core/unit", "sdk/abi"},

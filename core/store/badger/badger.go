@@ -13,6 +13,7 @@
 package badger
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -52,10 +53,13 @@ type Options struct {
 	Now func() time.Time
 
 	Log *slog.Logger // nil is silent
+
+	memTable int64 // 0 = memTable; tests want to see many small ones
 }
 
 const (
 	memTable   = 64 << 20 // 16 MiB costs 2.5 times the write amplification
+	valuesIn   = 1 << 20  // values below this live in the tree: all of ours
 	queueSize  = 8192
 	reserveBy  = 1 << 20   // timestamps, see Engine.reserve
 	expirySlop = time.Hour // Badger's expiry comes this much after ours
@@ -162,6 +166,7 @@ func (heldError) Error() string        { return "in use by another process" }
 func (heldError) Is(target error) bool { return target == store.ErrLocked }
 
 func settings(o Options, log *slog.Logger) bdb.Options {
+	size := cmp.Or(o.memTable, memTable)
 	return bdb.DefaultOptions(o.Dir).
 		WithInMemory(o.InMemory).
 		WithSyncWrites(o.Sync).
@@ -169,9 +174,10 @@ func settings(o Options, log *slog.Logger) bdb.Options {
 		WithNumVersionsToKeep(1).
 		WithCompression(options.None). // tokens don't compress; the page cache serves plain blocks
 		WithBlockCacheSize(0).WithIndexCacheSize(0).
-		WithMemTableSize(memTable).WithNumMemtables(5).
+		WithMemTableSize(size).WithNumMemtables(5).
+		WithValueThreshold(min(valuesIn, size/10)). // of a transaction's limit, 15 %
 		WithBaseTableSize(8 << 20).
-		WithValueLogFileSize(64 << 20). // stays empty: values live in the tree, below the 1 MiB threshold
+		WithValueLogFileSize(64 << 20). // stays empty
 		WithNumCompactors(max(2, runtime.NumCPU()/4)).
 		WithCompactL0OnClose(true).
 		WithMetricsEnabled(false).
