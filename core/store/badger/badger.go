@@ -147,14 +147,21 @@ func prepare(o Options) error {
 	if err != nil {
 		return fmt.Errorf("store: the directory %s can't be written to: %w", o.Dir, err)
 	}
-	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+	if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
+		return fmt.Errorf("store: the directory %s can't be written to: %w", o.Dir, err)
+	}
+	return sweep(o.Dir)
 }
 
 func openError(dir string, err error) error {
 	if strings.Contains(err.Error(), "directory lock") {
-		return fmt.Errorf("store: the directory %s is %w: stop it first or use another directory", dir, errHeld)
+		return heldBy(dir)
 	}
 	return fmt.Errorf("store: open %s: %w", dir, err)
+}
+
+func heldBy(dir string) error {
+	return fmt.Errorf("store: the directory %s is %w: stop it first or use another directory", dir, errHeld)
 }
 
 // errHeld reads within a sentence and still is store.ErrLocked.

@@ -24,3 +24,7 @@ func diskFree(dir string) (int64, error) {
 	}
 	return left, nil
 }
+
+// sweep does nothing here: there is no taking Badger's lock, and without it an empty
+// log may be one that another process is about to write to.
+func sweep(string) error { return nil }
