@@ -124,6 +124,15 @@ func Open(o Options) (*Engine, error) {
 	}
 	e.db = db
 	e.commit = func(txn *bdb.Txn, ts uint64) error { return txn.CommitAt(ts, nil) }
+	if o.Sync {
+		logs, err := newLogNames(o.Dir)
+		if err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+		e.commit = func(txn *bdb.Txn, ts uint64) error {
+			return errors.Join(txn.CommitAt(ts, nil), logs.sync())
+		}
+	}
 	if err := e.restore(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -140,7 +149,7 @@ func prepare(o Options) error {
 	if o.Sync && !syncSurvivesPowerCut {
 		return errors.New(`store: durability "power" can't be had on this system, where mapped files are not flushed to the disk: set durability to "process"`)
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+	if err := makeDirectory(o.Dir); err != nil {
 		return fmt.Errorf("store: make the directory %s: %w", o.Dir, err)
 	}
 	probe, err := os.CreateTemp(o.Dir, ".writable-*")

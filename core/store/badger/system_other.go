@@ -4,6 +4,8 @@ package badger
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"runtime"
 )
 
@@ -17,3 +19,12 @@ func diskFree(string) (int64, error) {
 // sweep does nothing here: there is no taking Badger's lock, and without it an empty
 // log may be one that another process is about to write to.
 func sweep(string) error { return nil }
+
+// syncDirectory keeps the names in a directory over a power cut.
+func syncDirectory(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync the directory: %w", err)
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

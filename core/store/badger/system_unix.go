@@ -2,7 +2,12 @@
 
 package badger
 
-import "syscall"
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+)
 
 // syncSurvivesPowerCut says whether Badger's sync of a mapped file reaches the
 // disk on this system.
@@ -15,4 +20,16 @@ func diskFree(dir string) (int64, error) {
 		return 0, err
 	}
 	return int64(st.Bavail) * int64(st.Bsize), nil
+}
+
+// syncDirectory keeps the names in a directory over a power cut.
+func syncDirectory(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync the directory: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync the directory %s: %w", dir, err)
+	}
+	return nil
 }

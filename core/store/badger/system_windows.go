@@ -28,3 +28,6 @@ func diskFree(dir string) (int64, error) {
 // sweep does nothing here: there is no taking Badger's lock, and without it an empty
 // log may be one that another process is about to write to.
 func sweep(string) error { return nil }
+
+// syncDirectory does nothing: Windows has no such thing.
+func syncDirectory(string) error { return nil }
