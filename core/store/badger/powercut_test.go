@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -62,113 +63,139 @@ type cut struct {
 	model  powercut.Model
 	images int
 	seed   uint64
+	first  bool // end at the first image that is bad
 }
 
 // outcome counts what was found in the images.
 type outcome struct {
 	images, refused, lost, wrong int
-	acknowledged                 int
-	first                        []string // descriptions of what was wrong
+	emptyLogs                    int // images with a log of no length: it was being made, or unmade
+	errs                         []error
 }
 
 func (o *outcome) String() string {
-	return fmt.Sprintf("%d images: not to be opened %d, with lost writes %d, with something wrong %d", o.images, o.refused, o.lost, o.wrong)
+	return fmt.Sprintf("%d images (%d with an empty log): not to be opened %d, with lost writes %d, with something wrong %d",
+		o.images, o.emptyLogs, o.refused, o.lost, o.wrong)
 }
 
 func (o *outcome) bad() int { return o.refused + o.lost + o.wrong }
 
-const imagesPerCut = 4
+const (
+	imagesPerCut = 2
+	examiners    = 2
+)
 
 // run makes the images and opens the store in each of them.
 func (c cut) run(t *testing.T) *outcome {
 	t.Helper()
 	var reports []crashtest.Report
-	interesting := []int{} // events where names change: rotations, flushes, compactions
+	var names []int // where names and sizes change: logs and tables are turned over
 	for i, e := range c.events {
 		switch e.Kind {
 		case powercut.Note:
 			reports = append(reports, note(t, e.Data))
 		case powercut.Link, powercut.Unlink, powercut.Rename, powercut.Resize:
-			interesting = append(interesting, i)
+			names = append(names, i)
 		}
 	}
 	history := crashtest.NewHistory(reports)
 	random := rand.New(rand.NewPCG(c.seed, uint64(c.model)))
-	at := make([]int, 0, c.images/imagesPerCut)
-	for len(at) < cap(at) {
-		i := random.IntN(len(c.events))
-		if len(at)%2 == 0 {
-			i = interesting[random.IntN(len(interesting))] + random.IntN(40)
+	at := make([]int, max(examiners, c.images/imagesPerCut))
+	for i := range at {
+		at[i] = random.IntN(len(c.events))
+		if i%2 == 0 {
+			at[i] = min(names[random.IntN(len(names))]+random.IntN(40), len(c.events))
 		}
-		at = append(at, min(i, len(c.events)))
 	}
+	slices.Sort(at)
 	var mu sync.Mutex
-	all := &outcome{acknowledged: len(reports)}
-	const workers = 2
 	var running sync.WaitGroup
-	for worker := range workers {
-		mine := []int{}
-		for i, p := range at {
-			if i%workers == worker {
-				mine = append(mine, p)
-			}
-		}
-		seed := c.seed + uint64(worker) + 1
-		running.Go(func() { c.work(t, mine, rand.New(rand.NewPCG(seed, uint64(c.model))), history, all, &mu) })
+	all := &outcome{}
+	for part := range slices.Chunk(at, (len(at)+examiners-1)/examiners) {
+		running.Go(func() { c.examine(t, part, history, all, &mu) })
 	}
 	running.Wait()
 	return all
 }
 
-func (c cut) work(t *testing.T, at []int, random *rand.Rand, history *crashtest.History, all *outcome, mu *sync.Mutex) {
-	slices.Sort(at)
+func (c cut) examine(t *testing.T, at []int, history *crashtest.History, all *outcome, mu *sync.Mutex) {
+	random := rand.New(rand.NewPCG(c.seed, uint64(at[0])))
 	replay := powercut.NewReplay(c.model, c.events)
 	ledger := &crashtest.Ledger{}
 	for _, p := range at {
 		replay.Advance(p, func(data []byte) { ledger.Take(note(t, data)) })
 		for range imagesPerCut {
 			image := replay.Image(random)
-			found, opened, err := examine(image, ledger, history)
+			r, err := examine(image, ledger, history)
 			mu.Lock()
-			all.images++
-			switch {
-			case !opened:
-				all.refused++
-			case found.Lost > 0:
-				all.lost++
-			case err != nil || len(found.Wrong) > 0:
-				all.wrong++
-			}
-			if err := errors.Join(err, found.Err()); err != nil && len(all.first) < 5 {
-				all.first = append(all.first, fmt.Sprintf("%s: %v\nfiles: %s", image.Description, err, image))
-			}
+			all.add(image, r, err)
+			enough := c.first && all.bad() > 0
 			mu.Unlock()
+			if enough {
+				return
+			}
 		}
 	}
 }
 
+func (o *outcome) add(image *powercut.Image, r result, err error) {
+	o.images++
+	if r.emptyLog {
+		o.emptyLogs++
+	}
+	err = errors.Join(err, r.found.Err())
+	switch {
+	case err == nil:
+		return
+	case !r.opened:
+		o.refused++
+	case r.found.Lost > 0:
+		o.lost++
+	default:
+		o.wrong++
+	}
+	o.errs = append(o.errs, fmt.Errorf("%s: %w; its files: %s", image.Description, err, image))
+}
+
+// result is what was found in one image.
+type result struct {
+	opened   bool
+	emptyLog bool
+	found    crashtest.Findings
+}
+
 // examine opens a store in the image and wants it to be as it was after one commit,
 // with all that was acknowledged.
-func examine(image *powercut.Image, ledger *crashtest.Ledger, history *crashtest.History) (found crashtest.Findings, opened bool, err error) {
+func examine(image *powercut.Image, ledger *crashtest.Ledger, history *crashtest.History) (r result, err error) {
 	dir, err := os.MkdirTemp(scratch(), "souk-image-")
 	if err != nil {
-		return found, false, err
+		return r, err
 	}
 	defer os.RemoveAll(dir)
 	if err := image.Materialise(dir); err != nil {
-		return found, false, err
+		return r, err
 	}
-	e, err := badger.Open(badger.SmallTables(badger.Options{Dir: filepath.Join(dir, "store"), Sync: true}, smallTables))
+	dir = filepath.Join(dir, "store")
+	logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
 	if err != nil {
-		return found, false, err
+		return r, err
 	}
-	found, err = ledger.Check(ctx, e)
+	for _, log := range logs {
+		if info, err := os.Stat(log); err == nil && info.Size() == 0 {
+			r.emptyLog = true
+		}
+	}
+	e, err := badger.Open(badger.SmallTables(badger.Options{Dir: dir, Sync: true}, smallTables))
 	if err != nil {
-		return found, true, errors.Join(err, e.Close())
+		return r, err
+	}
+	r.opened = true
+	if r.found, err = ledger.Check(ctx, e); err != nil {
+		return r, errors.Join(err, e.Close())
 	}
 	there, err := crashtest.Records(ctx, e)
-	found.Wrong = append(found.Wrong, history.Mixed(there, badger.CommitOf)...)
-	return found, true, errors.Join(err, e.Close())
+	r.found.Wrong = append(r.found.Wrong, history.Mixed(there, badger.CommitOf)...)
+	return r, errors.Join(err, e.Close())
 }
 
 // scratch is where images are written: memory, where there is some, for their syncs
@@ -188,16 +215,77 @@ func note(t *testing.T, data []byte) crashtest.Report {
 	return report
 }
 
-func TestPowerCutImages(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
+// Three processes write, each is killed, and the power is cut at any moment of their
+// lives: also while the second and the third repair what the kill has left.
+func TestPowerCutImagesLoseNothing(t *testing.T) {
 	n := rounds(t, "SOUK_IMAGES", 200, 40)
 	events := record(t, true, 3, 4000)
-	for _, model := range []powercut.Model{powercut.Ordered, powercut.Named, powercut.Strict} {
-		began := time.Now()
-		o := cut{events: events, model: model, images: n, seed: seed}.run(t)
-		t.Logf("%v, %d events, %d acknowledgements, seed %d, %v: %v", model, len(events), o.acknowledged, seed, time.Since(began), o)
-		for _, f := range o.first {
-			t.Log(f)
+	seed := uint64(time.Now().UnixNano())
+	for model, share := range map[powercut.Model]int{powercut.Ordered: 2, powercut.Named: 4, powercut.Strict: 4} {
+		c := cut{events: events, model: model, images: n / share, seed: seed}
+		o := c.run(t)
+		t.Logf("%v: %v; seed %d", model, o, seed)
+		for _, err := range o.errs {
+			// See RATIONALE.md: Badger never syncs the name of a table that it has made
+			// from a log, and such a store is refused.
+			if model == powercut.Strict && strings.Contains(err.Error(), "file does not exist for table") {
+				continue
+			}
+			t.Error(err)
 		}
 	}
+}
+
+// A check that finds nothing is worth what it would have found. (A table that was not
+// synced would be found too: Badger's panic about it ends the test's process.)
+func TestPowerCutImagesFindWhatIsMissing(t *testing.T) {
+	const images = 200 // at most
+	seed := uint64(time.Now().UnixNano())
+	t.Run("durability process", func(t *testing.T) {
+		findBad(t, cut{events: record(t, false, 1, 4000), model: powercut.Ordered, images: images, seed: seed})
+	})
+	events := record(t, true, 2, 6000)
+	for _, test := range []struct {
+		missing string
+		model   powercut.Model
+		drop    func(e powercut.Event, name string) bool
+	}{
+		{"sync of logs", powercut.Ordered, func(e powercut.Event, name string) bool {
+			return e.Kind == powercut.Sync && strings.HasSuffix(name, ".mem")
+		}},
+		{"sync of the manifest", powercut.Ordered, func(e powercut.Event, name string) bool {
+			return e.Kind == powercut.Sync && strings.HasPrefix(name, "MANIFEST")
+		}},
+		{"sync of directories", powercut.Strict, func(e powercut.Event, _ string) bool {
+			return e.Kind == powercut.SyncDir
+		}},
+	} {
+		t.Run(test.missing, func(t *testing.T) {
+			findBad(t, cut{events: without(events, test.drop), model: test.model, images: images, seed: seed})
+		})
+	}
+}
+
+func findBad(t *testing.T, c cut) {
+	t.Helper()
+	c.first = true
+	o := c.run(t)
+	if o.bad() == 0 {
+		t.Fatalf("%v: nothing was found; seed %d", o, c.seed)
+	}
+	t.Logf("%v", o)
+}
+
+// without drops events by the name that the inode had first.
+func without(events []powercut.Event, drop func(e powercut.Event, name string) bool) (kept []powercut.Event) {
+	names := map[uint64]string{}
+	for _, e := range events {
+		if e.Kind == powercut.Link {
+			names[e.Inode] = e.Name
+		}
+		if !drop(e, names[e.Inode]) {
+			kept = append(kept, e)
+		}
+	}
+	return kept
 }
