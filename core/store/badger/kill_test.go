@@ -28,7 +28,7 @@ const (
 	writerSession = "SOUK_TEST_WRITER_SESSION"
 	writerNotes   = "SOUK_TEST_WRITER_NOTES" // where it reports; empty is the standard output
 
-	smallTables = 1 << 20
+	smallTables = 512 << 10 // a batch of all writers still fits
 )
 
 func TestMain(m *testing.M) {

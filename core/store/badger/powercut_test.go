@@ -82,7 +82,7 @@ func (o *outcome) bad() int { return o.refused + o.lost + o.wrong }
 
 const (
 	imagesPerCut = 2
-	examiners    = 2
+	examiners    = 8 // they wait more than they compute
 )
 
 // run makes the images and opens the store in each of them.
@@ -219,7 +219,7 @@ func note(t *testing.T, data []byte) crashtest.Report {
 // lives: also while the second and the third repair what the kill has left.
 func TestPowerCutImagesLoseNothing(t *testing.T) {
 	n := rounds(t, "SOUK_IMAGES", 200, 40)
-	events := record(t, true, 3, 4000)
+	events := record(t, true, 3, 12000)
 	seed := uint64(time.Now().UnixNano())
 	for model, share := range map[powercut.Model]int{powercut.Ordered: 2, powercut.Named: 4, powercut.Strict: 4} {
 		c := cut{events: events, model: model, images: n / share, seed: seed}
@@ -244,7 +244,7 @@ func TestPowerCutImagesFindWhatIsMissing(t *testing.T) {
 	t.Run("durability process", func(t *testing.T) {
 		findBad(t, cut{events: record(t, false, 1, 4000), model: powercut.Ordered, images: images, seed: seed})
 	})
-	events := record(t, true, 2, 6000)
+	events := record(t, true, 1, 12000)
 	for _, test := range []struct {
 		missing string
 		model   powercut.Model
