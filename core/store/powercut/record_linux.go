@@ -33,10 +33,11 @@ type Recorder struct {
 // Record mounts an empty filesystem on a directory. It must be served by another
 // process than the one that maps its files, and Unmount ends it.
 func Record(dir string) (*Recorder, error) {
-	if device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); err != nil || os.Geteuid() != 0 {
+	if os.Geteuid() != 0 {
+		return nil, ErrNoMount
+	}
+	if _, err := os.Stat("/dev/fuse"); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoMount, err)
-	} else if err := device.Close(); err != nil {
-		return nil, err
 	}
 	r := &Recorder{inodes: root}
 	long := time.Hour // nobody else changes anything
