@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -167,7 +168,8 @@ func TestPowerCutOnExt4LosesNothing(t *testing.T) {
 
 // With durability "process" a power cut takes what the kernel had not written yet.
 // How much that is gets measured, and that the store opens all the same. SOUK_LOSS
-// is how long to write before the cut, such as 60s.
+// is how long to write before the cut, such as 60s, and SOUK_PACE how many reports a
+// second are listened to: the writers wait for that.
 func TestPowerCutOnExt4WithProcessDurability(t *testing.T) {
 	needLoop(t)
 	write := 2 * time.Second
@@ -179,7 +181,20 @@ func TestPowerCutOnExt4WithProcessDurability(t *testing.T) {
 	}
 	disk := makeExt4(t, roomy(t))
 	w := writer{power: false, tables: 64 << 20}
-	all, cut := disk.cutPower(t, w, func(_ int, ran time.Duration) bool { return ran >= write })
+	enough := func(_ int, ran time.Duration) bool { return ran >= write }
+	if text := os.Getenv("SOUK_PACE"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n <= 0 {
+			t.Fatalf("SOUK_PACE is %q, want reports a second", text)
+		}
+		pace := time.NewTicker(time.Second / time.Duration(n))
+		defer pace.Stop()
+		enough = func(_ int, ran time.Duration) bool {
+			<-pace.C
+			return ran >= write
+		}
+	}
+	all, cut := disk.cutPower(t, w, enough)
 	disk.up(t)
 	defer disk.down(t)
 	e, err := badger.Open(badger.Options{Dir: filepath.Join(disk.mount, "store")})
