@@ -321,22 +321,22 @@ func TestLicenceRaces(t *testing.T) {
 	})
 }
 
-// dying is an engine that takes so many more writes.
-type dying struct {
+// starved is an engine that takes so many more writes.
+type starved struct {
 	store.Engine
 	left int
 }
 
 var errDied = errors.New("the process died")
 
-func (e *dying) Update(ctx context.Context, k store.Key, f store.UpdateFunc) (store.Item, error) {
+func (e *starved) Update(ctx context.Context, k store.Key, f store.UpdateFunc) (store.Item, error) {
 	if e.left--; e.left < 0 {
 		return store.Item{}, errDied
 	}
 	return e.Engine.Update(ctx, k, f)
 }
 
-func (e *dying) Apply(ctx context.Context, ops ...store.Op) error {
+func (e *starved) Apply(ctx context.Context, ops ...store.Op) error {
 	if e.left--; e.left < 0 {
 		return errDied
 	}
@@ -348,7 +348,7 @@ func (e *dying) Apply(ctx context.Context, ops ...store.Op) error {
 func TestACrashWhileALicenceIsIssued(t *testing.T) {
 	for writes := range 3 {
 		c := newClock()
-		e := &dying{openEngine(t, c), writes}
+		e := &starved{openEngine(t, c), writes}
 		alice := store.SubjectID("alice")
 		if _, err := store.New(e, c.now).IssueLicense(ctx, alice, license(1, notes, 1, week), 1); !errors.Is(err, errDied) {
 			t.Fatalf("with %d writes IssueLicense = %v, want it cut short", writes, err)

@@ -177,6 +177,10 @@ func (p *port) Dump(context.Context, func(store.Item) error) error { return erro
 func (p *port) Load(context.Context, func() (store.Item, error)) error {
 	return errors.ErrUnsupported
 }
+func (p *port) Mark(context.Context, [16]byte) error { return errors.ErrUnsupported }
+func (p *port) DumpSince(context.Context, [16]byte, func(store.Item, bool) error) error {
+	return errors.ErrUnsupported
+}
 func (p *port) Close() error { return nil }
 
 // chance draws fates.

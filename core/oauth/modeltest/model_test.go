@@ -2,6 +2,7 @@ package modeltest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -18,6 +19,8 @@ import (
 	"github.com/souk-market/souk/core/coretest"
 	"github.com/souk-market/souk/core/oauth"
 	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/store/badger"
 	"github.com/souk-market/souk/core/unit"
 )
 
@@ -70,9 +73,13 @@ func host(t testing.TB) *plugin.Host {
 func newBench(t testing.TB, h *plugin.Host) *bench {
 	c := oauth.DefaultConfig()
 	c.AttemptsAccount, c.AttemptsAddress = 1_000_000, 1_000_000
-	b := &bench{plugins: h, attempts: oauth.NewAttempts(c, time.Now), dir: filepath.Join(t.TempDir(), "engine")}
+	guesses, err := badger.Open(badger.Options{InMemory: true}) // not of the histories: nobody guesses there
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{plugins: h, attempts: oauth.NewAttempts(c, store.New(guesses, time.Now), time.Now), dir: filepath.Join(t.TempDir(), "engine")}
 	t.Cleanup(func() {
-		if err := b.close(); err != nil {
+		if err := errors.Join(b.close(), guesses.Close()); err != nil {
 			t.Error(err)
 		}
 	})

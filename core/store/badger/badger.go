@@ -14,6 +14,7 @@ package badger
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -60,11 +61,14 @@ type Options struct {
 	Now func() time.Time
 
 	Log *slog.Logger // nil is silent
+
+	memTable int64 // 0 = memTable; tests want to see many small ones
 }
 
 const (
 	openFree   = 2 * memTable // opening writes what the logs hold into tables, closing too
 	memTable   = 64 << 20     // 16 MiB costs 2.5 times the write amplification
+	valuesIn   = 1 << 20      // values below this live in the tree: all of ours
 	queueSize  = 8192
 	reserveBy  = 1 << 20   // timestamps, see Engine.reserve
 	expirySlop = time.Hour // Badger's expiry comes this much after ours
@@ -138,6 +142,15 @@ func Open(o Options) (*Engine, error) {
 	}
 	e.db = db
 	e.commit = func(txn *bdb.Txn, ts uint64) error { return txn.CommitAt(ts, nil) }
+	if o.Sync {
+		logs, err := newLogNames(o.Dir)
+		if err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+		e.commit = func(txn *bdb.Txn, ts uint64) error {
+			return errors.Join(txn.CommitAt(ts, nil), logs.sync())
+		}
+	}
 	if err := e.restore(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -154,7 +167,7 @@ func prepare(o Options) error {
 	if o.Sync && !syncSurvivesPowerCut {
 		return errors.New(`store: durability "power" can't be had on this system, where mapped files are not flushed to the disk: set durability to "process"`)
 	}
-	err := os.MkdirAll(o.Dir, 0o700)
+	err := makeDirectory(o.Dir)
 	if err != nil && !errors.Is(err, syscall.ENOSPC) {
 		return fmt.Errorf("store: make the directory %s: %w", o.Dir, err)
 	}
@@ -207,6 +220,10 @@ func openError(dir string, err error) error {
 	return fmt.Errorf("store: open %s: %w", dir, err)
 }
 
+func heldBy(dir string) error {
+	return fmt.Errorf("store: the directory %s is %w: stop it first or use another directory", dir, errHeld)
+}
+
 // errHeld reads within a sentence and still is store.ErrLocked.
 var errHeld error = heldError{}
 
@@ -216,6 +233,7 @@ func (heldError) Error() string        { return "in use by another process" }
 func (heldError) Is(target error) bool { return target == store.ErrLocked }
 
 func settings(o Options, log *slog.Logger) bdb.Options {
+	size := cmp.Or(o.memTable, memTable)
 	return bdb.DefaultOptions(o.Dir).
 		WithInMemory(o.InMemory).
 		WithSyncWrites(o.Sync).
@@ -223,9 +241,10 @@ func settings(o Options, log *slog.Logger) bdb.Options {
 		WithNumVersionsToKeep(1).
 		WithCompression(options.None). // tokens don't compress; the page cache serves plain blocks
 		WithBlockCacheSize(0).WithIndexCacheSize(0).
-		WithMemTableSize(memTable).WithNumMemtables(5).
+		WithMemTableSize(size).WithNumMemtables(5).
+		WithValueThreshold(min(valuesIn, size/10)). // of a transaction's limit, 15 %
 		WithBaseTableSize(8 << 20).
-		WithValueLogFileSize(64 << 20). // stays empty: values live in the tree, below the 1 MiB threshold
+		WithValueLogFileSize(64 << 20). // stays empty
 		WithNumCompactors(max(2, runtime.NumCPU()/4)).
 		WithCompactL0OnClose(true).
 		WithMetricsEnabled(false).

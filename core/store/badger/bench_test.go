@@ -129,3 +129,7 @@ func BenchmarkGet(b *testing.B) {
 		}
 	})
 }
+
+func writerKey(n uint32) store.Key {
+	return store.Key{Table: 'P', Part: string(binary.BigEndian.AppendUint32(nil, n))}
+}

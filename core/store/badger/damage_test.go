@@ -182,7 +182,7 @@ func flip(at int) func([]byte) []byte {
 	return func(b []byte) []byte { b[at] ^= 0x40; return b }
 }
 
-func cut(at int) func([]byte) []byte { return func(b []byte) []byte { return b[:at] } }
+func cutAt(at int) func([]byte) []byte { return func(b []byte) []byte { return b[:at] } }
 
 func size(t *testing.T, file string) int {
 	t.Helper()
@@ -273,7 +273,7 @@ func TestDamagedTableWithoutVerify(t *testing.T) {
 	dir := image(t, false)
 	table := one(t, dir, "*.sst")
 	n := size(t, table)
-	for what, change := range map[string]func([]byte) []byte{"the index": flip(n - 40), "the end": cut(n - 1), "all": cut(0)} {
+	for what, change := range map[string]func([]byte) []byte{"the index": flip(n - 40), "the end": cutAt(n - 1), "all": cutAt(0)} {
 		copied := clone(t, dir)
 		edit(t, filepath.Join(copied, filepath.Base(table)), change)
 		_, err := badger.Open(badger.Options{Dir: copied})
@@ -315,7 +315,7 @@ func TestDamagedManifest(t *testing.T) {
 				try(fmt.Sprintf("byte %d of %d", at, n), flip(at))
 			}
 			for at := range n {
-				try(fmt.Sprintf("cut off at %d of %d", at, n), cut(at))
+				try(fmt.Sprintf("cut off at %d of %d", at, n), cutAt(at))
 			}
 			copied := clone(t, dir) // a crash within a write leaves the beginning of a record
 			edit(t, filepath.Join(copied, "MANIFEST"), func(b []byte) []byte { return append(b, 0, 0, 0, 9, 1) })
@@ -333,7 +333,7 @@ func TestDamagedKeyRegistry(t *testing.T) {
 	t.Parallel()
 	dir := image(t, true)
 	file := filepath.Join(dir, "KEYREGISTRY")
-	for what, change := range map[string]func([]byte) []byte{"another text": flip(20), "cut off": cut(10), "empty": cut(0), "longer": func(b []byte) []byte { return append(b, 0xff, 0xff, 0xff, 0xff) }} {
+	for what, change := range map[string]func([]byte) []byte{"another text": flip(20), "cut off": cutAt(10), "empty": cutAt(0), "longer": func(b []byte) []byte { return append(b, 0xff, 0xff, 0xff, 0xff) }} {
 		copied := clone(t, dir)
 		path := filepath.Join(copied, "KEYREGISTRY")
 		edit(t, path, change)
@@ -360,7 +360,7 @@ func TestCutOffLog(t *testing.T) {
 	before := 0
 	for at := 0; at <= n; at += max(1, n/20) {
 		copied := clone(t, dir)
-		edit(t, filepath.Join(copied, log), cut(at))
+		edit(t, filepath.Join(copied, log), cutAt(at))
 		e, err := badger.Open(badger.Options{Dir: copied, Sync: true, Verify: true})
 		if err != nil {
 			t.Errorf("cut off at %d of %d: Open = %v", at, n, err)

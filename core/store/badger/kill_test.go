@@ -4,125 +4,84 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"sync"
+	"strconv"
 	"testing"
 	"time"
 
-	"github.com/souk-market/souk/core/store"
 	"github.com/souk-market/souk/core/store/badger"
+	"github.com/souk-market/souk/core/store/crashtest"
 )
 
-// The kill test starts this very binary as a writer, kills it at a random moment
-// and looks for every write that it had acknowledged.
+// The crash tests start this very binary as a process of 64 writers, end it in some
+// way and look for everything that it had acknowledged.
 
 const (
 	writerDir     = "SOUK_TEST_WRITER_DIR" // environment of the writer
 	writerPower   = "SOUK_TEST_WRITER_POWER"
-	writers       = 64
-	writerKeys    = 2000
-	killRounds    = 4
-	writerPayload = 100
+	writerTables  = "SOUK_TEST_WRITER_TABLES"
+	writerSession = "SOUK_TEST_WRITER_SESSION"
+	writerNotes   = "SOUK_TEST_WRITER_NOTES" // where it reports; empty is the standard output
+
+	smallTables = 512 << 10 // a batch of all writers still fits
 )
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(writerDir); dir != "" {
-		fmt.Fprintln(os.Stderr, write(dir))
+	if os.Getenv(writerDir) != "" {
+		fmt.Fprintln(os.Stderr, write())
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
 
-func writerKey(n uint32) store.Key {
-	return store.Key{Table: 'P', Part: string(binary.BigEndian.AppendUint32(nil, n))}
-}
-
-// count is the value after n updates. All of it says n, so that a torn value is
-// seen.
-func count(n uint64) []byte {
-	return bytes.Repeat(binary.BigEndian.AppendUint64(nil, n), writerPayload/8)
-}
-
-func counted(value []byte) (uint64, error) {
-	n := binary.BigEndian.Uint64(value)
-	if !bytes.Equal(value, count(n)) {
-		return 0, fmt.Errorf("value %x is torn", value)
-	}
-	return n, nil
-}
-
-// write counts up random keys and one hot key, and tells of each durable update on
-// the standard output, until it is killed.
-func write(dir string) error {
-	e, err := badger.Open(badger.Options{Dir: dir, Sync: os.Getenv(writerPower) == "true"})
+// write is the writer's process. It ends by being killed.
+func write() error {
+	tables, err := strconv.ParseInt(os.Getenv(writerTables), 10, 64)
 	if err != nil {
 		return err
 	}
-	failed := make(chan error)
-	var out sync.Mutex
-	for range writers {
-		go func() {
-			for {
-				key := uint32(0) // the hot one
-				if rand.IntN(4) > 0 {
-					key = rand.Uint32N(writerKeys)
-				}
-				it, err := e.Update(context.Background(), writerKey(key), func(cur *store.Item) (*store.Write, error) {
-					n := uint64(0)
-					if cur != nil {
-						n = binary.BigEndian.Uint64(cur.Value)
-					}
-					return &store.Write{Value: count(n + 1)}, nil
-				})
-				if err != nil {
-					failed <- err
-					return
-				}
-				ack := binary.BigEndian.AppendUint32(nil, key)
-				ack = append(ack, it.Value[:8]...)
-				out.Lock()
-				_, err = os.Stdout.Write(ack)
-				out.Unlock()
-				if err != nil {
-					failed <- err
-					return
-				}
-			}
-		}()
+	session, err := strconv.ParseUint(os.Getenv(writerSession), 10, 64)
+	if err != nil {
+		return err
 	}
-	return <-failed
+	notes := os.Stdout
+	if name := os.Getenv(writerNotes); name != "" {
+		if notes, err = os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0); err != nil {
+			return err
+		}
+	}
+	e, err := badger.Open(badger.SmallTables(badger.Options{Dir: os.Getenv(writerDir), Sync: os.Getenv(writerPower) == "true"}, tables))
+	if err != nil {
+		return err
+	}
+	w := crashtest.Writers{Engine: e, Session: session, Tell: func(report []byte) error {
+		_, err := notes.Write(report)
+		return err
+	}}
+	return w.Run(context.Background())
 }
 
-func TestKilledWriterLosesNothing(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	dir := t.TempDir()
-	acked := map[uint32]uint64{} // the highest count acknowledged, by key
-	total := uint64(0)
-	for round := range killRounds {
-		power := round%2 == 0 // either durability survives this
-		n := killWriter(t, dir, power, 500+random.IntN(5000), acked)
-		total += n
-		t.Logf("round %d: killed after %d acknowledged updates, power %v", round, n, power)
-		checkCounts(t, dir, acked, total, uint64(writers*(round+1)))
-	}
+// writer is how a writer's process is started.
+type writer struct {
+	dir     string
+	power   bool // durability
+	tables  int64
+	session int
+	notes   string
 }
 
-// killWriter kills the writer after so many acknowledgements and returns how many
-// there were in the end.
-func killWriter(t *testing.T, dir string, power bool, after int, acked map[uint32]uint64) (total uint64) {
+func (w writer) start(t *testing.T) (child *exec.Cmd, reports *bufio.Reader, stderr *bytes.Buffer) {
 	t.Helper()
-	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), writerDir+"="+dir, writerPower+"="+fmt.Sprint(power))
-	var stderr bytes.Buffer
-	child.Stderr = &stderr
+	child = exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), writerDir+"="+w.dir, writerPower+"="+fmt.Sprint(w.power), writerTables+"="+fmt.Sprint(w.tables),
+		writerSession+"="+fmt.Sprint(w.session), writerNotes+"="+w.notes)
+	stderr = &bytes.Buffer{}
+	child.Stderr = stderr
 	stdout, err := child.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -130,52 +89,83 @@ func killWriter(t *testing.T, dir string, power bool, after int, acked map[uint3
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	acks := bufio.NewReader(stdout)
-	for {
-		var ack [12]byte
-		if _, err := io.ReadFull(acks, ack[:]); err != nil {
+	return child, bufio.NewReaderSize(stdout, 1<<16), stderr
+}
+
+// rounds is how often a crash test crashes: as often as the variable says, else
+// ci times where SOUK_CI is set and few times elsewhere. The race detector makes
+// the writers ten times slower and sees them in few rounds as well.
+func rounds(t *testing.T, variable string, ci, few int) int {
+	t.Helper()
+	if text := os.Getenv(variable); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n <= 0 {
+			t.Fatalf("%s is %q, want how many rounds", variable, text)
+		}
+		return n
+	}
+	if os.Getenv("SOUK_CI") != "" && !raceEnabled {
+		return ci
+	}
+	return few
+}
+
+// One round in four has the tables of a server, the others turn theirs over all
+// the time. All rounds of a kind go on in the same directory.
+func TestKilledWriterLosesNothing(t *testing.T) {
+	n := rounds(t, "SOUK_KILLS", 40, 5)
+	shipped := (n + 3) / 4
+	t.Run("tables of a server", func(t *testing.T) { killRounds(t, shipped, 64<<20) })
+	t.Run("small tables", func(t *testing.T) { killRounds(t, n-shipped, smallTables) })
+}
+
+func killRounds(t *testing.T, n int, tables int64) {
+	seed := uint64(time.Now().UnixNano())
+	random := rand.New(rand.NewPCG(seed, 0))
+	dir := t.TempDir()
+	ledger := &crashtest.Ledger{}
+	for round := range n {
+		w := writer{dir: dir, power: round%2 == 0, tables: tables, session: round} // either durability survives this
+		killWriter(t, w, 500+random.IntN(8000), ledger)
+		checkLedger(t, dir, tables, ledger)
+		if t.Failed() {
+			t.Fatalf("seed %d, round %d", seed, round)
+		}
+	}
+	t.Logf("%d rounds: %d writes acknowledged, lost 0; %d codes redeemed, twice 0", n, ledger.Acknowledged, ledger.Redeemed)
+}
+
+// killWriter kills the writer after so many reports and books all that came.
+func killWriter(t *testing.T, w writer, after int, ledger *crashtest.Ledger) {
+	t.Helper()
+	child, reports, stderr := w.start(t)
+	for n := 1; ; n++ {
+		report, err := crashtest.ReadReport(reports)
+		if errors.Is(err, io.EOF) && n > after {
 			break
 		}
-		key, n := binary.BigEndian.Uint32(ack[:]), binary.BigEndian.Uint64(ack[4:])
-		acked[key] = max(acked[key], n)
-		if total++; total == uint64(after) {
+		if err != nil {
+			t.Fatalf("the writer ended by itself after %d reports: %v %s", n, err, stderr)
+		}
+		ledger.Take(report)
+		if n == after {
 			if err := child.Process.Kill(); err != nil {
 				t.Error(err)
 			}
 		}
 	}
-	_ = child.Wait()
-	if total < uint64(after) {
-		t.Fatalf("the writer ended by itself after %d updates: %s", total, stderr.String())
-	}
-	return total
+	_ = child.Wait() // it was killed
 }
 
-// checkCounts wants all that was acknowledged to be there, and no more beside it
-// than what was under way when the writer died.
-func checkCounts(t *testing.T, dir string, acked map[uint32]uint64, total, underWay uint64) {
+func checkLedger(t *testing.T, dir string, tables int64, ledger *crashtest.Ledger) {
 	t.Helper()
-	e, err := badger.Open(badger.Options{Dir: dir, Sync: true})
+	e, err := badger.Open(badger.SmallTables(badger.Options{Dir: dir, Sync: true}, tables))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer e.Close()
-	sum := uint64(0)
-	for key := range uint32(writerKeys) {
-		it, err := e.Get(context.Background(), writerKey(key))
-		if errors.Is(err, store.ErrNotFound) && acked[key] == 0 {
-			continue
-		}
-		if err != nil {
-			t.Fatalf("key %d: %v, %d updates were acknowledged", key, err, acked[key])
-		}
-		n, err := counted(it.Value)
-		if err != nil || n < acked[key] {
-			t.Fatalf("key %d: count %d, %v, %d updates were acknowledged", key, n, err, acked[key])
-		}
-		sum += n
-	}
-	if sum < total || sum > total+underWay {
-		t.Fatalf("%d updates are there, %d were acknowledged and %d may have been under way", sum, total, underWay)
+	defer shut(t, e)
+	found, err := ledger.Check(ctx, e)
+	if err := errors.Join(err, found.Err()); err != nil {
+		t.Error(err)
 	}
 }

@@ -4,6 +4,8 @@ package badger
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"runtime"
 )
 
@@ -17,4 +19,13 @@ func diskFree(string) (int64, error) {
 // lockDirectory leaves the lock to Badger.
 func lockDirectory(string) (unlock func() error, err error) {
 	return func() error { return nil }, nil
+}
+
+// syncDirectory keeps the names in a directory over a power cut.
+func syncDirectory(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync the directory: %w", err)
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

@@ -36,3 +36,15 @@ func lockDirectory(dir string) (unlock func() error, err error) {
 	}
 	return f.Close, nil
 }
+
+// syncDirectory keeps the names in a directory over a power cut.
+func syncDirectory(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync the directory: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync the directory %s: %w", dir, err)
+	}
+	return nil
+}

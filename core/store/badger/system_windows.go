@@ -29,3 +29,6 @@ func diskFree(dir string) (int64, error) {
 func lockDirectory(string) (unlock func() error, err error) {
 	return func() error { return nil }, nil
 }
+
+// syncDirectory does nothing: Windows has no such thing.
+func syncDirectory(string) error { return nil }
