@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/souk-market/souk/cmd/souk/bench"
 	"github.com/souk-market/souk/cmd/souk/demo"
 )
 
@@ -26,6 +27,7 @@ type commands struct {
 	Explain explainCommand  `cmd:"" help:"Why a device gets what it gets from a running server. Changes nothing."`
 	Key     keyCommands     `cmd:"" help:"The key ring of a running server: list, rotate, retire."`
 	Plugin  pluginCommands  `cmd:"" help:"Plugins: write, try, change them."`
+	Bench   bench.Commands  `cmd:"" help:"What this machine does with this program, beside what is known of it."`
 }
 
 const description = `The server behind an app marketplace.
