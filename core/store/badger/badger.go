@@ -7,7 +7,8 @@
 // whatever has queued up, runs all the checks itself, commits once, answers
 // everyone and begins again: neighbours share one sync, a hot key is resolved
 // within the batch, and a reader takes the last committed timestamp and waits for
-// nobody. No timer is needed; a lone writer pays for its own sync alone.
+// nobody. What a job needs to see is read by its caller, while others are being
+// committed. No timer is needed; a lone writer pays for its own sync alone.
 //
 // Nothing outside this folder knows Badger, and this folder knows no records.
 package badger
@@ -17,6 +18,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"math"
 	"os"
@@ -79,6 +81,8 @@ type Engine struct {
 	queue   chan *job
 	done    chan struct{} // closed when the committer has ended
 
+	recent recent
+
 	reservedTo uint64 // the committer's: timestamps below may be used
 	stopped    error  // the committer's: why writes are over
 	commit     func(txn *bdb.Txn, ts uint64) error
@@ -102,6 +106,7 @@ func Open(o Options) (*Engine, error) {
 		queue: make(chan *job, queueSize),
 		done:  make(chan struct{}),
 	}
+	e.recent.seed = maphash.MakeSeed()
 	if e.wall {
 		e.now = time.Now
 	}

@@ -68,6 +68,8 @@ func BenchmarkCompareAndSet(b *testing.B) {
 					})
 					return err
 				})
+				s := e.Stats()
+				b.ReportMetric(float64(s.Ops)/float64(s.Batches), "op/commit")
 			})
 			b.Run(fmt.Sprintf("single/keys=%d/callers=%d", keys, n), func(b *testing.B) {
 				db, err := bdb.Open(bdb.DefaultOptions(b.TempDir()).WithSyncWrites(true).WithLogger(nil).
