@@ -21,6 +21,7 @@ import (
 	"github.com/souk-market/souk/core/oauth"
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/server"
+	"github.com/souk-market/souk/core/store/badger"
 	"github.com/souk-market/souk/core/unit"
 )
 
@@ -82,6 +83,9 @@ type StoreConfig struct {
 	Durability string `toml:"durability"`
 	// MinFree stops writes while the disk has less room; 0 = never.
 	MinFree unit.Size `toml:"min_free"`
+	// Memory is what the store's memtables, and the tables that are made of them,
+	// may take; the account records and the system's page cache come beside it.
+	Memory unit.Size `toml:"memory"`
 	// Accounts is how many account records are kept in memory.
 	Accounts int `toml:"accounts"`
 }
@@ -127,7 +131,7 @@ func DefaultConfig() Config {
 		Market: market.DefaultConfig(),
 		OAuth:  oauth.DefaultConfig(),
 		Token:  TokenConfig{Lives: oauth.DefaultLives()},
-		Store:  StoreConfig{Dir: "data", Durability: DurabilityPower, MinFree: 2 << 30, Accounts: 65536},
+		Store:  StoreConfig{Dir: "data", Durability: DurabilityPower, MinFree: 2 << 30, Memory: badger.DefaultMemory, Accounts: 65536},
 		Limits: server.DefaultLimits(),
 		Plugins: PluginsConfig{
 			MaxModule: 16 << 20, TrustedKeys: []string{}, KVBytes: 64 << 20, KVKeys: 1_000_000, ShadowShare: catalog.FullShare,
@@ -293,6 +297,8 @@ func (c *StoreConfig) Validate() error {
 		return errors.New("store.dir: is empty: name the data directory")
 	case c.Durability != DurabilityPower && c.Durability != DurabilityProcess:
 		return fmt.Errorf("store.durability: %q is no choice: use power or process", c.Durability)
+	case c.Memory < badger.MinMemory:
+		return fmt.Errorf("store.memory: %v is too little: use %v or more; writes would wait for the disk with less", c.Memory, unit.Size(badger.MinMemory))
 	case c.Accounts < 16 || c.Accounts > 100_000_000:
 		return fmt.Errorf("store.accounts: %d is out of range: use 16 to 100000000", c.Accounts)
 	}

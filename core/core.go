@@ -100,7 +100,8 @@ func (h *Host) openStore(ctx context.Context) error {
 	}
 	engine, err := badger.Open(badger.Options{
 		Dir: c.data("store"), Sync: c.Store.Durability == DurabilityPower, MinFree: int64(c.Store.MinFree),
-		Now: c.Now, Log: c.Log,
+		Memory: int64(c.Store.Memory),
+		Now:    c.Now, Log: c.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("store.dir: %w", err)

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/core/store"
 )
 
 // Traffic is what the public listener has answered so far.
@@ -50,12 +51,12 @@ func (s *Server) metrics(_ context.Context, r *request) error {
 type registry struct{ *prometheus.Registry }
 
 // newRegistry has what there is to measure: this process, the requests, the
-// plugins.
-func newRegistry(plugins *plugin.Host, traffic func() Traffic) (*registry, error) {
+// store, the plugins.
+func newRegistry(s *store.Store, plugins *plugin.Host, traffic func() Traffic) (*registry, error) {
 	r := &registry{prometheus.NewRegistry()}
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		trafficCollector{traffic}, pluginCollector{plugins},
+		trafficCollector{traffic}, storeCollector{s}, pluginCollector{plugins},
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, err

@@ -78,7 +78,7 @@ type storeReport struct {
 	Loaded        time.Duration `json:"-"`
 	ReadWrites    float64       `json:"-"` // a second, beside the reads
 	Memory        float64       `json:"-"` // anonymous, bytes; 0 = not to be had
-	Amplification float64       `json:"-"` // bytes to the disk for one of the engine's; 0 = not to be had
+	Amplification float64       `json:"-"` // bytes to the disk for one of a record; 0 = not to be had
 }
 
 // Run measures the store.

@@ -22,7 +22,8 @@ import (
 const (
 	readWrites = 5000 // paced refreshes a second beside the reads
 	readRounds = 3
-	sampled    = 1000 // devices that have to be there after the crash
+	sampled    = 1000     // devices that have to be there after the crash
+	flushed    = 64 << 20 // a memtable: with less written it can't be told what writing costs
 )
 
 // market are the rules of refreshing over a store, and what its devices know.
@@ -110,7 +111,7 @@ func (c *Store) devices(ctx context.Context, dir string, r *storeReport, p progr
 	if err := s.Close(); err != nil {
 		return err
 	}
-	if wrote > 0 && payload > 0 {
+	if wrote > 0 && payload >= flushed {
 		r.Amplification = float64(bytesWritten()-wrote) / float64(payload)
 	}
 	return nil

@@ -29,6 +29,8 @@ func (r *storeReport) print(out io.Writer) error {
 	}
 	if r.Amplification > 0 {
 		row("write amplification", fmt.Sprintf("%.1f ×", r.Amplification), "bytes to the disk for each of a record, with log, tables and compaction")
+	} else {
+		row("write amplification", "-", "not to be told of so few writes: raise --rounds")
 	}
 	return w.Flush()
 }

@@ -44,9 +44,13 @@ type Options struct {
 	Sync bool
 
 	// MinFree stops writes when the disk has fewer bytes left: a full disk kills
-	// a process with mapped files. It is raised to ten memtables, 640 MiB; 0
-	// turns the watch off.
+	// a process with mapped files. It is raised to ten memtables, 640 MiB by
+	// default; 0 turns the watch off.
 	MinFree int64
+
+	// Memory is what memtables and the making of tables may take together, in
+	// bytes; 0 = DefaultMemory. Less than MinMemory is refused.
+	Memory int64
 
 	// Now is the clock of expiry; nil is the wall clock. Only with nil does Badger
 	// itself give back the room of expired records: its own expiry follows the wall
@@ -54,10 +58,11 @@ type Options struct {
 	Now func() time.Time
 
 	Log *slog.Logger // nil is silent
+
+	change func(bdb.Options) bdb.Options // of benchmarks, which compare settings; nil = none
 }
 
 const (
-	memTable   = 64 << 20 // 16 MiB costs 2.5 times the write amplification
 	queueSize  = 8192
 	reserveBy  = 1 << 20   // timestamps, see Engine.reserve
 	expirySlop = time.Hour // Badger's expiry comes this much after ours
@@ -66,6 +71,7 @@ const (
 // Engine is a store.Engine over one Badger directory.
 type Engine struct {
 	db    *bdb.DB
+	sizes sizes
 	now   func() time.Time
 	wall  bool // now is the wall clock
 	log   *slog.Logger
@@ -99,7 +105,12 @@ func Open(o Options) (*Engine, error) {
 	} else if err := prepare(o); err != nil {
 		return nil, err
 	}
+	sizes, err := sizesOf(o.Memory)
+	if err != nil {
+		return nil, err
+	}
 	e := &Engine{
+		sizes: sizes,
 		now:   o.Now,
 		wall:  o.Now == nil,
 		log:   o.Log,
@@ -114,12 +125,12 @@ func Open(o Options) (*Engine, error) {
 		e.log = slog.New(slog.DiscardHandler)
 	}
 	if o.MinFree > 0 {
-		e.space = &space{dir: o.Dir, min: max(o.MinFree, 10*memTable), every: lookEvery, free: diskFree}
+		e.space = &space{dir: o.Dir, min: max(o.MinFree, 10*sizes.table), every: lookEvery, free: diskFree}
 		if err := e.space.look(time.Now()); err != nil {
 			return nil, fmt.Errorf("store: watch the free space of %s: %w", o.Dir, err)
 		}
 	}
-	db, err := bdb.OpenManaged(settings(o, e.log))
+	db, err := bdb.OpenManaged(settings(o, sizes, e.log))
 	if err != nil {
 		return nil, openError(o.Dir, err)
 	}
@@ -166,21 +177,27 @@ type heldError struct{}
 func (heldError) Error() string        { return "in use by another process" }
 func (heldError) Is(target error) bool { return target == store.ErrLocked }
 
-func settings(o Options, log *slog.Logger) bdb.Options {
-	return bdb.DefaultOptions(o.Dir).
+// settings are Badger's options. RATIONALE.md has the reason of each, and the
+// benchmark that shows it.
+func settings(o Options, sizes sizes, log *slog.Logger) bdb.Options {
+	b := bdb.DefaultOptions(o.Dir).
 		WithInMemory(o.InMemory).
 		WithSyncWrites(o.Sync).
 		WithDetectConflicts(false). // the committer checks
 		WithNumVersionsToKeep(1).
 		WithCompression(options.None). // tokens don't compress; the page cache serves plain blocks
 		WithBlockCacheSize(0).WithIndexCacheSize(0).
-		WithMemTableSize(memTable).WithNumMemtables(5).
+		WithMemTableSize(sizes.table).WithNumMemtables(sizes.queued).
 		WithBaseTableSize(8 << 20).
 		WithValueLogFileSize(64 << 20). // stays empty: values live in the tree, below the 1 MiB threshold
 		WithNumCompactors(max(2, runtime.NumCPU()/4)).
 		WithCompactL0OnClose(true).
 		WithMetricsEnabled(false).
 		WithLogger(logger{log})
+	if o.change != nil {
+		return o.change(b)
+	}
+	return b
 }
 
 // restore finds the timestamp to go on from.

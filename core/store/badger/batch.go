@@ -20,6 +20,7 @@ type batch struct {
 	refuse  error    // why no write is taken, if so
 	txn     *bdb.Txn // reads what was committed before
 	records map[store.Key]*record
+	touched []*record // all of them
 	dirty   []*record // to be written
 	named   []*record // by the Apply at hand
 	spare   []*record // of batches before, to be used again
@@ -57,15 +58,19 @@ func (b *batch) begin() {
 
 func (b *batch) end() {
 	b.txn.Discard()
-	for _, r := range b.records {
+	for _, r := range b.touched {
 		*r = record{}
-		b.spare = append(b.spare, r)
 	}
+	b.spare = append(b.spare, b.touched...)
 	clear(b.records)
+	clear(b.touched)
 	clear(b.dirty)
 	clear(b.named)
 	clear(b.jobs)
-	*b = batch{e: b.e, records: b.records, dirty: b.dirty[:0], named: b.named[:0], spare: b.spare, jobs: b.jobs[:0]}
+	*b = batch{
+		e: b.e, records: b.records, touched: b.touched[:0], dirty: b.dirty[:0], named: b.named[:0], spare: b.spare,
+		jobs: b.jobs[:0],
+	}
 }
 
 // refusal says why writes are not taken at present.
@@ -104,6 +109,7 @@ func (b *batch) record(s *step) (*record, error) {
 		r = b.unused()
 		r.enc, r.place = s.enc, s.place
 		b.records[s.op.Key] = r
+		b.touched = append(b.touched, r)
 	}
 	if r.known || s.blind() {
 		return r, nil

@@ -96,7 +96,7 @@ func TestFailedCommitStopsWritesForGood(t *testing.T) {
 func TestFullDiskStopsWritesUntilThereIsRoom(t *testing.T) {
 	e := openTest(t, Options{MinFree: 1})
 	var left atomic.Int64
-	left.Store(10 * memTable)
+	left.Store(10 * e.sizes.table)
 	e.space.every = 0
 	e.space.free = func(string) (int64, error) { return left.Load(), nil }
 	if _, err := e.Update(ctx, testKey(0), set("before")); err != nil {

@@ -167,7 +167,12 @@ func (e *Engine) fill(b *batch, first *job) (held *job) {
 // have been a write of this batch.
 func (e *Engine) finish(b *batch) {
 	defer b.end()
+	began := time.Now()
 	err := b.commit()
+	if len(b.dirty) > 0 {
+		e.counts.commit.add(uint64(time.Since(began)))
+		e.counts.batch.add(uint64(len(b.jobs)))
+	}
 	if err == nil {
 		e.watchers.hint(b.tables)
 	} else {

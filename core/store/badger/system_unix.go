@@ -2,7 +2,10 @@
 
 package badger
 
-import "syscall"
+import (
+	"io/fs"
+	"syscall"
+)
 
 // syncSurvivesPowerCut says whether Badger's sync of a mapped file reaches the
 // disk on this system.
@@ -15,4 +18,13 @@ func diskFree(dir string) (int64, error) {
 		return 0, err
 	}
 	return int64(st.Bavail) * int64(st.Bsize), nil
+}
+
+// allocated is what a file takes on the disk: a log is as long as it may become,
+// and has holes.
+func allocated(info fs.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int64(st.Blocks) * 512
+	}
+	return info.Size()
 }

@@ -47,5 +47,20 @@ func (d *DB) CompareAndSet(key []byte, next func(cur []byte) []byte) error {
 	}
 }
 
+// Get reads the value, nil where there is none.
+func (d *DB) Get(key []byte) (value []byte, err error) {
+	err = d.db.View(func(txn *bdb.Txn) error {
+		it, err := txn.Get(key)
+		if errors.Is(err, bdb.ErrKeyNotFound) {
+			return nil
+		}
+		if err == nil {
+			value, err = it.ValueCopy(nil)
+		}
+		return err
+	})
+	return value, err
+}
+
 // Close closes the files.
 func (d *DB) Close() error { return d.db.Close() }
