@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -143,13 +144,22 @@ func (e *Engine) committer() {
 
 // fill runs the first job and whatever else is queued, up to the limits of a
 // batch. It returns the job that no longer fitted.
+//
+// The first of many who were just answered would get a commit for itself, because
+// whoever sends wakes the committer at once. So a batch of one lets all others run
+// that can: who writes alone loses nothing by that.
 func (e *Engine) fill(b *batch, first *job) (held *job) {
 	b.begin()
+	yielded := false
 	for j := first; ; {
 		if !b.fits(j) {
 			return j
 		}
 		b.add(j)
+		if !yielded && len(b.jobs) == 1 && len(e.queue) == 0 {
+			yielded = true
+			runtime.Gosched()
+		}
 		select {
 		case next, open := <-e.queue:
 			if !open {
