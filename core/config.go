@@ -22,6 +22,7 @@ import (
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/server"
 	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/store/badger"
 	"github.com/souk-market/souk/core/unit"
 )
 
@@ -88,6 +89,9 @@ type StoreConfig struct {
 	Verify bool `toml:"verify"`
 	// MinFree stops writes while the disk has less room; 0 = never.
 	MinFree unit.Size `toml:"min_free"`
+	// Memory is what the store's memtables, and the tables that are made of them,
+	// may take; the account records and the system's page cache come beside it.
+	Memory unit.Size `toml:"memory"`
 	// Accounts is how many account records are kept in memory.
 	Accounts int `toml:"accounts"`
 	// AuditDays is how long the audit log is kept; 0 = for ever.
@@ -142,7 +146,7 @@ func DefaultConfig() Config {
 		OAuth:  oauth.DefaultConfig(),
 		Token:  TokenConfig{Lives: oauth.DefaultLives()},
 		Store: StoreConfig{
-			Dir: "data", Durability: DurabilityPower, Verify: true, MinFree: 2 << 30, Accounts: 65536,
+			Dir: "data", Durability: DurabilityPower, Verify: true, MinFree: 2 << 30, Memory: badger.DefaultMemory, Accounts: 65536,
 			AuditDays: 400, AuditSize: 4 << 30, AuditSegment: 16 << 20,
 		},
 		Limits: server.DefaultLimits(),
@@ -310,6 +314,8 @@ func (c *StoreConfig) Validate() error {
 		return errors.New("store.dir: is empty: name the data directory")
 	case c.Durability != DurabilityPower && c.Durability != DurabilityProcess:
 		return fmt.Errorf("store.durability: %q is no choice: use power or process", c.Durability)
+	case c.Memory < badger.MinMemory:
+		return fmt.Errorf("store.memory: %v is too little: use %v or more; writes would wait for the disk with less", c.Memory, unit.Size(badger.MinMemory))
 	case c.Accounts < 16 || c.Accounts > 100_000_000:
 		return fmt.Errorf("store.accounts: %d is out of range: use 16 to 100000000", c.Accounts)
 	case c.AuditDays < 0 || c.AuditDays > 36_500:

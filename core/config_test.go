@@ -96,6 +96,7 @@ func TestConfigRefused(t *testing.T) {
 		{"override", "[market.overrides.notes]\npolling_interval = 48", "market.overrides.\"notes\": is no appleItemId"},
 		{"entitle default", "[market]\nentitle_default = \"maybe\"", "market.entitle_default: \"maybe\" is no choice"},
 		{"durability", "[store]\ndurability = \"yes\"", "store.durability: \"yes\" is no choice"},
+		{"memory", "[store]\nmemory = \"100MiB\"", "store.memory: 100MiB is too little: use 500MiB or more"},
 		{"client without redirect", "[[oauth.client]]\nid = \"a\"", "oauth.client[0].redirect_uris"},
 		{"client with http", "[[oauth.client]]\nid = \"a\"\nredirect_uris = [\"http://example.com/\"]", "oauth.client[0].redirect_uris[0]: \"http://example.com/\" is plain http"},
 		{"client with fragment", "[[oauth.client]]\nid = \"a\"\nredirect_uris = [\"https://example.com/#a\"]", "has a fragment"},

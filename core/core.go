@@ -106,7 +106,8 @@ func (h *Host) openStore(ctx context.Context) error {
 		return fmt.Errorf("store.dir: %w", err)
 	}
 	opened, err := badger.Open(badger.Options{
-		Dir: c.data("store"), Sync: c.Store.Durability == DurabilityPower, MinFree: int64(c.Store.MinFree), Verify: c.Store.Verify,
+		Dir: c.data("store"), Sync: c.Store.Durability == DurabilityPower, Verify: c.Store.Verify,
+		MinFree: int64(c.Store.MinFree), Memory: int64(c.Store.Memory),
 		Now: c.Now, Log: c.Log,
 	})
 	if err != nil {

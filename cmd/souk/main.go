@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/souk-market/souk/cmd/souk/bench"
 	"github.com/souk-market/souk/cmd/souk/demo"
 )
 
@@ -30,6 +31,7 @@ type commands struct {
 	Backup  backupCommand   `cmd:"" help:"Write all that the store holds into a file, while the server runs."`
 	Recover recoverCommand  `cmd:"" help:"Make a data directory of backups, or look whether they are whole."`
 	Plugin  pluginCommands  `cmd:"" help:"Plugins: write, try, change them."`
+	Bench   bench.Commands  `cmd:"" help:"What this machine does with this program, beside what is known of it."`
 }
 
 const description = `The server behind an app marketplace.

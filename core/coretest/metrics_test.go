@@ -176,3 +176,40 @@ func TestMetricsOfAPluginThatWorks(t *testing.T) {
 		}
 	}
 }
+
+func TestMetricsOfTheStore(t *testing.T) {
+	t.Parallel()
+	s := coretest.Start(t, nil)
+	deviceOf(t, s, coretest.Alice) // signs in: something is written
+	m := scrape(t, s)
+	for _, name := range []string{
+		"souk_store_commits_total", "souk_store_operations_total", "souk_store_written_bytes_total", "souk_store_memtables",
+		"souk_store_queue", "souk_store_stale_bytes",
+	} {
+		if m.find(name) == nil {
+			t.Errorf("there is no %s", name)
+		}
+	}
+	commits := m.find("souk_store_commits_total").GetCounter().GetValue()
+	if commits < 1 {
+		t.Errorf("%v commits after a sign-in", commits)
+	}
+	for _, name := range []string{"souk_store_commit_seconds", "souk_store_batch"} {
+		h := m.find(name).GetHistogram()
+		if h.GetSampleCount() != uint64(commits) || h.GetSampleSum() <= 0 {
+			t.Errorf("%s has %d values of sum %v, want one for each of %v commits", name, h.GetSampleCount(), h.GetSampleSum(), commits)
+		}
+	}
+	m.is(t, 0, "souk_store_writes_stopped", "why=disk full")
+	m.is(t, 0, "souk_store_writes_stopped", "why=commit failed")
+	if log := m.find("souk_store_disk_bytes", "kind=log").GetGauge().GetValue(); log <= 0 {
+		t.Errorf("the log has %v bytes after a sign-in", log)
+	}
+	if m.find("souk_store_tables", "level=0") == nil || m.find("souk_store_disk_bytes", "kind=tables") == nil {
+		t.Error("there is nothing about tables on the disk")
+	}
+	taken, budget := m.find("souk_store_memory_bytes", "kind=memtables"), m.find("souk_store_memory_bytes", "kind=budget")
+	if n := taken.GetGauge().GetValue(); n <= 0 || n >= budget.GetGauge().GetValue() {
+		t.Errorf("memtables take %v of %v", n, budget.GetGauge().GetValue())
+	}
+}

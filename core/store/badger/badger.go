@@ -7,18 +7,19 @@
 // whatever has queued up, runs all the checks itself, commits once, answers
 // everyone and begins again: neighbours share one sync, a hot key is resolved
 // within the batch, and a reader takes the last committed timestamp and waits for
-// nobody. No timer is needed; a lone writer pays for its own sync alone.
+// nobody. What a job needs to see is read by its caller, while others are being
+// committed. No timer is needed; a lone writer pays for its own sync alone.
 //
 // Nothing outside this folder knows Badger, and this folder knows no records.
 package badger
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"math"
 	"os"
@@ -47,13 +48,17 @@ type Options struct {
 	Sync bool
 
 	// MinFree stops writes when the disk has fewer bytes left: a full disk kills
-	// a process with mapped files. It is raised to ten memtables, 640 MiB; 0
-	// turns the watch off.
+	// a process with mapped files. It is raised to ten memtables, 640 MiB by
+	// default; 0 turns the watch off.
 	MinFree int64
 
 	// Verify reads all tables at the start and compares their checksums. Without it a
 	// damaged block is found out when it is read, if at all.
 	Verify bool
+
+	// Memory is what memtables and the making of tables may take together, in
+	// bytes; 0 = DefaultMemory. Less than MinMemory is refused.
+	Memory int64
 
 	// Now is the clock of expiry; nil is the wall clock. Only with nil does Badger
 	// itself give back the room of expired records: its own expiry follows the wall
@@ -62,13 +67,10 @@ type Options struct {
 
 	Log *slog.Logger // nil is silent
 
-	memTable int64 // 0 = memTable; tests want to see many small ones
+	change func(bdb.Options) bdb.Options // of tests and benchmarks, which want other settings; nil = none
 }
 
 const (
-	openFree   = 2 * memTable // opening writes what the logs hold into tables, closing too
-	memTable   = 64 << 20     // 16 MiB costs 2.5 times the write amplification
-	valuesIn   = 1 << 20      // values below this live in the tree: all of ours
 	queueSize  = 8192
 	reserveBy  = 1 << 20   // timestamps, see Engine.reserve
 	expirySlop = time.Hour // Badger's expiry comes this much after ours
@@ -77,6 +79,7 @@ const (
 // Engine is a store.Engine over one Badger directory.
 type Engine struct {
 	db    *bdb.DB
+	sizes sizes
 	now   func() time.Time
 	wall  bool // now is the wall clock
 	log   *slog.Logger
@@ -91,6 +94,8 @@ type Engine struct {
 	closed  atomic.Bool
 	queue   chan *job
 	done    chan struct{} // closed when the committer has ended
+
+	recent recent
 
 	reservedTo uint64 // the committer's: timestamps below may be used
 	history    history
@@ -109,13 +114,19 @@ func Open(o Options) (*Engine, error) {
 	} else if err := prepare(o); err != nil {
 		return nil, err
 	}
+	sizes, err := sizesOf(o.Memory)
+	if err != nil {
+		return nil, err
+	}
 	e := &Engine{
+		sizes: sizes,
 		now:   o.Now,
 		wall:  o.Now == nil,
 		log:   o.Log,
 		queue: make(chan *job, queueSize),
 		done:  make(chan struct{}),
 	}
+	e.recent.seed = maphash.MakeSeed()
 	if e.wall {
 		e.now = time.Now
 	}
@@ -123,20 +134,20 @@ func Open(o Options) (*Engine, error) {
 		e.log = slog.New(slog.DiscardHandler)
 	}
 	if o.MinFree > 0 {
-		e.space = &space{dir: o.Dir, min: max(o.MinFree, 10*memTable), every: lookEvery, free: diskFree}
+		e.space = &space{dir: o.Dir, min: max(o.MinFree, 10*sizes.table), every: lookEvery, free: diskFree}
 		if err := e.space.look(time.Now()); err != nil {
 			return nil, fmt.Errorf("store: watch the free space of %s: %w", o.Dir, err)
 		}
 	}
 	if !o.InMemory {
-		if err := look(o, e.log); err != nil {
+		if err := lookOver(o, sizes, e.log); err != nil {
 			return nil, err
 		}
 	}
-	if e.space != nil && e.space.left.Load() < openFree {
-		return nil, fmt.Errorf("%w: %d MiB free in %s, %d MiB needed to open it: make room", store.ErrFull, e.space.left.Load()>>20, o.Dir, openFree>>20)
+	if need := e.openFree(); e.space != nil && e.space.left.Load() < need {
+		return nil, fmt.Errorf("%w: %d MiB free in %s, %d MiB needed to open it: make room", store.ErrFull, e.space.left.Load()>>20, o.Dir, need>>20)
 	}
-	db, err := openFiles(o, e.log)
+	db, err := openFiles(o, sizes, e.log)
 	if err != nil {
 		return nil, openError(o.Dir, err)
 	}
@@ -184,26 +195,26 @@ func prepare(o Options) error {
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
-// look inspects the directory while nobody has it open.
-func look(o Options, log *slog.Logger) error {
+// lookOver inspects the directory while nobody has it open.
+func lookOver(o Options, sizes sizes, log *slog.Logger) error {
 	unlock, err := lockDirectory(o.Dir)
 	if err != nil {
 		return openError(o.Dir, err)
 	}
 	// Badger takes the lock itself, so it is given up for that moment.
-	return errors.Join(inspect(settings(o, log), o.Sync, o.Verify, log), unlock())
+	return errors.Join(inspect(settings(o, sizes, log), o.Sync, o.Verify, log), unlock())
 }
 
 // openFiles has Badger open the directory. What it finds there in spite of inspect
 // may make it panic.
-func openFiles(o Options, log *slog.Logger) (db *bdb.DB, err error) {
+func openFiles(o Options, sizes sizes, log *slog.Logger) (db *bdb.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			log.Error("store: Badger panicked", "panic", p, "stack", string(debug.Stack()))
 			db, err = nil, damaged("a file in "+o.Dir, "Badger panicked: %v", p)
 		}
 	}()
-	return bdb.OpenManaged(settings(o, log))
+	return bdb.OpenManaged(settings(o, sizes, log))
 }
 
 func openError(dir string, err error) error {
@@ -232,23 +243,27 @@ type heldError struct{}
 func (heldError) Error() string        { return "in use by another process" }
 func (heldError) Is(target error) bool { return target == store.ErrLocked }
 
-func settings(o Options, log *slog.Logger) bdb.Options {
-	size := cmp.Or(o.memTable, memTable)
-	return bdb.DefaultOptions(o.Dir).
+// settings are Badger's options. RATIONALE.md has the reason of each, and the
+// benchmark that shows it.
+func settings(o Options, sizes sizes, log *slog.Logger) bdb.Options {
+	b := bdb.DefaultOptions(o.Dir).
 		WithInMemory(o.InMemory).
 		WithSyncWrites(o.Sync).
 		WithDetectConflicts(false). // the committer checks
 		WithNumVersionsToKeep(1).
 		WithCompression(options.None). // tokens don't compress; the page cache serves plain blocks
 		WithBlockCacheSize(0).WithIndexCacheSize(0).
-		WithMemTableSize(size).WithNumMemtables(5).
-		WithValueThreshold(min(valuesIn, size/10)). // of a transaction's limit, 15 %
+		WithMemTableSize(sizes.table).WithNumMemtables(sizes.queued).
 		WithBaseTableSize(8 << 20).
-		WithValueLogFileSize(64 << 20). // stays empty
+		WithValueLogFileSize(64 << 20). // stays empty: values live in the tree, below the 1 MiB threshold
 		WithNumCompactors(max(2, runtime.NumCPU()/4)).
 		WithCompactL0OnClose(true).
 		WithMetricsEnabled(false).
 		WithLogger(logger{log})
+	if o.change != nil {
+		return o.change(b)
+	}
+	return b
 }
 
 // restore finds the timestamp to go on from.
@@ -312,6 +327,10 @@ func (e *Engine) Close() error {
 	return e.closeErr
 }
 
+// openFree is the room that opening takes, which writes what the logs hold into
+// tables, and closing too.
+func (e *Engine) openFree() int64 { return 2 * e.sizes.table }
+
 // noRoom says that closing the files would end the process: it writes what the logs
 // hold into tables, and a mapped page that finds no room is a signal. The logs are on
 // the disk already, so they can as well be left for the next start.
@@ -320,7 +339,7 @@ func (e *Engine) noRoom() bool {
 		return false
 	}
 	left, err := e.space.free(e.space.dir)
-	return err == nil && left < openFree
+	return err == nil && left < e.openFree()
 }
 
 // logger passes on what Badger says; its chatter is for debugging.

@@ -2,7 +2,6 @@ package badger
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"math"
 	"runtime/debug"
@@ -21,11 +20,15 @@ type batch struct {
 	now     time.Time
 	refuse  error    // why no write is taken, if so
 	txn     *bdb.Txn // reads what was committed before
-	records map[string]*record
-	tables  tableSet // written to
-	seq     uint16   // writes so far
-	lost    [][]byte // keys for the history
-	marks   bool     // the history gets a mark
+	records map[store.Key]*record
+	touched []*record // all of them
+	dirty   []*record // to be written
+	named   []*record // by the Apply at hand
+	spare   []*record // of batches before, to be used again
+	lost    [][]byte  // keys for the history
+	marks   bool      // the history gets a mark
+	tables  tableSet  // written to
+	seq     uint16    // writes so far
 	ops     int
 	bytes   int
 	jobs    []*job
@@ -34,15 +37,18 @@ type batch struct {
 // record is a record inside a batch: what the next job sees, and what the commit
 // is to write.
 type record struct {
-	enc     []byte      // key
-	item    *store.Item // nil = absent or expired; its value is never handed out itself
+	enc     []byte // key
+	place   uint16
+	known   bool       // item is what there is
+	item    store.Item // Version 0 = absent or expired; its value is never handed out itself
 	dirty   bool
 	stored  []byte // with dirty: the stored form, nil = delete
 	expires time.Time
+	entry   bdb.Entry // room for what Badger is handed
 }
 
 func newBatch(e *Engine) *batch {
-	return &batch{e: e, records: make(map[string]*record)}
+	return &batch{e: e, records: make(map[store.Key]*record)}
 }
 
 func (b *batch) begin() {
@@ -55,9 +61,19 @@ func (b *batch) begin() {
 
 func (b *batch) end() {
 	b.txn.Discard()
+	for _, r := range b.touched {
+		*r = record{}
+	}
+	b.spare = append(b.spare, b.touched...)
 	clear(b.records)
+	clear(b.touched)
+	clear(b.dirty)
+	clear(b.named)
 	clear(b.jobs)
-	*b = batch{e: b.e, records: b.records, jobs: b.jobs[:0]}
+	*b = batch{
+		e: b.e, records: b.records, touched: b.touched[:0], dirty: b.dirty[:0], named: b.named[:0], spare: b.spare,
+		jobs: b.jobs[:0],
+	}
 }
 
 // refusal says why writes are not taken at present.
@@ -94,27 +110,55 @@ func (b *batch) run(j *job) (it store.Item, err error) {
 			it, err = store.Item{}, fmt.Errorf("%w: reading panicked: %v", store.ErrDamaged, p)
 		}
 	}()
-	return j.run(b)
+	switch {
+	case j.mark != nil:
+		return store.Item{}, b.mark(*j.mark)
+	case j.f != nil:
+		return b.update(&j.steps[0], j.f)
+	}
+	return store.Item{}, b.apply(j.steps)
 }
 
-// record returns the record as the batch has it so far.
-func (b *batch) record(k store.Key, enc []byte) (*record, error) {
-	if r, ok := b.records[string(enc)]; ok {
+// record returns the record as the batch has it so far. What is there is read
+// unless the step is blind to it.
+func (b *batch) record(s *step) (*record, error) {
+	r, ok := b.records[s.op.Key]
+	if !ok {
+		r = b.unused()
+		r.enc, r.place = s.enc, s.place
+		b.records[s.op.Key] = r
+		b.touched = append(b.touched, r)
+	}
+	if r.known || s.blind() {
 		return r, nil
 	}
-	r := &record{enc: enc}
-	switch it, err := lookup(b.txn, k, enc, b.now); {
-	case err == nil:
-		r.item = &it
-	case !errors.Is(err, store.ErrNotFound):
-		return nil, err
+	it := s.seen.item
+	if !b.e.recent.holds(s.place, &s.seen) {
+		var err error
+		if it, err = find(b.txn, s.op.Key, s.enc); err != nil {
+			return nil, err
+		}
 	}
-	b.records[string(enc)] = r
+	if !store.Expired(it.Expires, b.now) {
+		r.item = it
+	}
+	r.known = true
 	return r, nil
 }
 
-func (b *batch) update(k store.Key, enc []byte, f store.UpdateFunc) (store.Item, error) {
-	r, err := b.record(k, enc)
+func (b *batch) unused() *record {
+	last := len(b.spare) - 1
+	if last < 0 {
+		return new(record)
+	}
+	r := b.spare[last]
+	b.spare = b.spare[:last]
+	return r
+}
+
+func (b *batch) update(s *step, f store.UpdateFunc) (store.Item, error) {
+	k := s.op.Key
+	r, err := b.record(s)
 	if err != nil {
 		return store.Item{}, err
 	}
@@ -123,10 +167,9 @@ func (b *batch) update(k store.Key, enc []byte, f store.UpdateFunc) (store.Item,
 		return store.Item{}, err
 	}
 	if w == nil {
-		if it := r.copy(); it != nil {
-			return *it, nil
-		}
-		return store.Item{Key: k}, nil
+		it := r.item
+		it.Key = k
+		return it, nil
 	}
 	if b.refuse != nil {
 		return store.Item{}, b.refuse
@@ -139,9 +182,7 @@ func (b *batch) update(k store.Key, enc []byte, f store.UpdateFunc) (store.Item,
 		return store.Item{}, err
 	}
 	expires := store.Millis(w.Expires)
-	it := b.put(r, k, encodeValue(w.Value, expires))
-	it.Value = bytes.Clone(it.Value)
-	return it, nil
+	return b.put(r, k, encodeValue(w.Value, expires)), nil
 }
 
 // call runs f; the committer must outlive a panic in it.
@@ -159,11 +200,14 @@ func (e *Engine) call(f store.UpdateFunc, cur *store.Item) (w *store.Write, err 
 type step struct {
 	op    store.Op
 	enc   []byte
+	place uint16
+	seen  look
 	value []byte // stored form, nil if the op puts nothing
 }
 
-func newStep(op store.Op) step {
+func (e *Engine) newStep(op store.Op) step {
 	s := step{op: op, enc: encodeKey(op.Key)}
+	s.place = e.recent.place(s.enc)
 	if !op.Delete && op.Value != nil {
 		s.value = encodeValue(op.Value, store.Millis(op.Expires))
 	}
@@ -171,25 +215,30 @@ func newStep(op store.Op) step {
 	return s
 }
 
+// blind says that what becomes of the record doesn't hang on what it is.
+func (s *step) blind() bool { return !s.op.Guard && s.value != nil }
+
 func (b *batch) apply(steps []step) error {
-	records := make([]*record, len(steps))
+	records := b.named[:0]
 	writes := false
-	for i, s := range steps {
-		r, err := b.record(s.op.Key, s.enc)
+	for i := range steps {
+		s := &steps[i]
+		r, err := b.record(s)
 		if err != nil {
 			return err
 		}
-		if s.op.Guard && r.version() != s.op.If {
+		if s.op.Guard && r.item.Version != s.op.If {
 			return store.ErrConflict
 		}
 		writes = writes || s.op.Delete || s.value != nil
-		records[i] = r
+		records = append(records, r)
 	}
+	b.named = records
 	if writes && b.refuse != nil {
 		return b.refuse
 	}
-	for i, s := range steps {
-		switch {
+	for i := range steps {
+		switch s := &steps[i]; {
 		case s.op.Delete:
 			b.delete(records[i])
 		case s.value != nil:
@@ -210,44 +259,46 @@ func (b *batch) put(r *record, k store.Key, stored []byte) store.Item {
 	if !it.Expires.IsZero() {
 		b.lose(r, it.Expires.UnixMilli())
 	}
-	r.item, r.stored, r.expires, r.dirty = &it, stored, it.Expires, true
+	r.item, r.stored, r.expires = it, stored, it.Expires
 	if store.Expired(it.Expires, b.now) {
-		r.item = nil
+		r.item = store.Item{}
 	}
-	b.wrote(k.Table, len(r.enc)+len(stored))
+	b.wrote(r, k.Table, len(r.enc)+len(stored))
 	return it
 }
 
 // delete of what is absent writes nothing.
 func (b *batch) delete(r *record) {
-	if r.item == nil {
+	if r.item.Version == 0 {
 		return
 	}
 	b.lose(r, math.MinInt64)
-	b.wrote(r.item.Key.Table, len(r.enc))
-	r.item, r.stored, r.dirty = nil, nil, true
+	b.wrote(r, r.item.Key.Table, len(r.enc))
+	r.item, r.stored = store.Item{}, nil
 }
 
-func (b *batch) wrote(table byte, n int) {
+func (b *batch) wrote(r *record, table byte, n int) {
+	if !r.dirty {
+		b.dirty = append(b.dirty, r)
+	}
+	r.known, r.dirty = true, true
 	b.tables.add(table)
 	b.bytes += n
 }
 
 // commit writes what is dirty and moves the readers on.
 func (b *batch) commit() error {
-	e := b.e
-	if b.tables == 0 && !b.marks {
+	if len(b.dirty) == 0 && !b.marks {
 		return nil
 	}
+	e := b.e
 	txn := e.db.NewTransactionAt(b.ts-1, true)
 	defer txn.Discard()
-	for _, r := range b.records {
-		if !r.dirty {
-			continue
-		}
+	for _, r := range b.dirty {
 		if err := r.write(txn, e.wall); err != nil {
 			return fmt.Errorf("add to the commit: %w", err)
 		}
+		e.recent.write(r.place, b.ts)
 	}
 	if err := e.history.write(txn, b.txn, b.ts, b.lost); err != nil {
 		return fmt.Errorf("keep the history: %w", err)
@@ -272,25 +323,19 @@ func (r *record) write(txn *bdb.Txn, wall bool) error {
 	if r.stored == nil {
 		return txn.Delete(r.enc)
 	}
-	entry := bdb.NewEntry(r.enc, r.stored)
+	r.entry = bdb.Entry{Key: r.enc, Value: r.stored}
 	if wall && !r.expires.IsZero() {
-		entry.ExpiresAt = uint64(max(r.expires.Add(expirySlop).Unix(), 1))
+		r.entry.ExpiresAt = uint64(max(r.expires.Add(expirySlop).Unix(), 1))
 	}
-	return txn.SetEntry(entry)
+	return txn.SetEntry(&r.entry)
 }
 
+// copy is what an UpdateFunc may see, and change as it likes.
 func (r *record) copy() *store.Item {
-	if r.item == nil {
+	if r.item.Version == 0 {
 		return nil
 	}
-	it := *r.item
+	it := r.item
 	it.Value = bytes.Clone(it.Value)
 	return &it
-}
-
-func (r *record) version() store.Version {
-	if r.item == nil {
-		return 0
-	}
-	return r.item.Version
 }

@@ -2,18 +2,15 @@ package badger_test
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
 
-	bdb "github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/options"
-
 	"github.com/souk-market/souk/core/store"
 	"github.com/souk-market/souk/core/store/badger"
+	"github.com/souk-market/souk/core/store/badger/plain"
 )
 
 // benchKeys spreads the compare-and-sets; one more line has them all on one key.
@@ -68,36 +65,19 @@ func BenchmarkCompareAndSet(b *testing.B) {
 					})
 					return err
 				})
+				s := e.Stats()
+				b.ReportMetric(float64(s.Ops)/float64(s.Batches), "op/commit")
 			})
 			b.Run(fmt.Sprintf("single/keys=%d/callers=%d", keys, n), func(b *testing.B) {
-				db, err := bdb.Open(bdb.DefaultOptions(b.TempDir()).WithSyncWrites(true).WithLogger(nil).
-					WithCompression(options.None).WithBlockCacheSize(0).WithMetricsEnabled(false))
+				db, err := plain.Open(b.TempDir())
 				if err != nil {
 					b.Fatal(err)
 				}
 				defer db.Close()
-				callers(b, n, func() error { return singleCompareAndSet(db, rand.Uint32N(keys)) })
+				callers(b, n, func() error {
+					return db.CompareAndSet(binary.BigEndian.AppendUint32(nil, rand.Uint32N(keys)), benchValue)
+				})
 			})
-		}
-	}
-}
-
-func singleCompareAndSet(db *bdb.DB, n uint32) error {
-	key := binary.BigEndian.AppendUint32(nil, n)
-	for {
-		err := db.Update(func(txn *bdb.Txn) error {
-			var cur []byte
-			it, err := txn.Get(key)
-			if err == nil {
-				cur, err = it.ValueCopy(nil)
-			}
-			if err != nil && !errors.Is(err, bdb.ErrKeyNotFound) {
-				return err
-			}
-			return txn.Set(key, benchValue(cur))
-		})
-		if !errors.Is(err, bdb.ErrConflict) {
-			return err
 		}
 	}
 }

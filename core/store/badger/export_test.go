@@ -1,11 +1,17 @@
 package badger
 
-import "github.com/souk-market/souk/core/store"
+import (
+	bdb "github.com/dgraph-io/badger/v4"
+
+	"github.com/souk-market/souk/core/store"
+)
 
 // SmallTables makes the engine turn over its tables after so many bytes instead of
 // 64 MiB, so that a short test sees them written, merged and deleted.
 func SmallTables(o Options, bytes int64) Options {
-	o.memTable = bytes
+	o.change = func(b bdb.Options) bdb.Options {
+		return b.WithMemTableSize(bytes).WithValueThreshold(min(b.ValueThreshold, bytes/10)) // of a transaction's limit, 15 %
+	}
 	return o
 }
 

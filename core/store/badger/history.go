@@ -191,13 +191,14 @@ func lostEntry(item *bdb.Item, err error) (ts uint64, key []byte, _ error) {
 }
 
 // lose notes that the record, as it stands, is about to be deleted or to get another
-// expiry. Only what could outlive its successor matters.
+// expiry. Only what could outlive its successor matters; of what was not read that is
+// anything.
 func (b *batch) lose(r *record, expires int64) {
-	if r.item == nil {
-		return
-	}
 	before := int64(math.MaxInt64)
-	if !r.item.Expires.IsZero() {
+	switch {
+	case r.known && r.item.Version == 0:
+		return
+	case r.known && !r.item.Expires.IsZero():
 		before = r.item.Expires.UnixMilli()
 	}
 	if expires < before {
@@ -207,18 +208,19 @@ func (b *batch) lose(r *record, expires int64) {
 
 // Mark implements store.Engine.
 func (e *Engine) Mark(ctx context.Context, name [16]byte) error {
-	_, err := e.send(ctx, &job{
-		ops: 1, bytes: 64,
-		run: func(b *batch) (store.Item, error) {
-			if b.refuse != nil {
-				return store.Item{}, b.refuse
-			}
-			e.history.mark(name, b.ts)
-			b.marks = true
-			return store.Item{}, nil
-		},
-	})
+	j := jobs.Get().(*job)
+	j.mark, j.ops, j.bytes = &name, 1, 64
+	_, err := e.send(ctx, j)
 	return err
+}
+
+func (b *batch) mark(name [16]byte) error {
+	if b.refuse != nil {
+		return b.refuse
+	}
+	b.e.history.mark(name, b.ts)
+	b.marks = true
+	return nil
 }
 
 // DumpSince implements store.Engine. All it hands out was there, or was gone, at one

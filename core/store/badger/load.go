@@ -27,11 +27,7 @@ func (e *Engine) Load(ctx context.Context, next func() (store.Item, error)) erro
 		}
 		last := err != nil
 		if len(chunk) > 0 {
-			_, err = e.send(ctx, &job{
-				ops:   len(chunk),
-				bytes: size,
-				run:   func(b *batch) (store.Item, error) { return store.Item{}, b.apply(chunk) },
-			})
+			_, err = e.send(ctx, &job{steps: chunk, ops: len(chunk), bytes: size, done: make(chan struct{}, 1)})
 			if err != nil {
 				return fmt.Errorf("store: load: %w", err)
 			}
@@ -65,7 +61,7 @@ func (e *Engine) chunk(next func() (store.Item, error)) (steps []step, size int,
 		if store.Expired(it.Expires, now) {
 			continue
 		}
-		s := newStep(store.Op{Key: it.Key, Value: append([]byte{}, it.Value...), Expires: it.Expires})
+		s := e.newStep(store.Op{Key: it.Key, Value: append([]byte{}, it.Value...), Expires: it.Expires})
 		steps = append(steps, s)
 		size += len(s.enc) + len(s.value)
 	}

@@ -1,8 +1,11 @@
 package badger
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"runtime"
+	"sync"
 	"time"
 
 	"github.com/souk-market/souk/core/store"
@@ -15,29 +18,35 @@ const (
 	maxBatchBytes = 4 << 20
 )
 
-// job is one caller's wish. run is called by the committer and puts its writes
-// into the batch; the caller reads the results once done is closed.
+// job is one caller's wish: an Update, which has one step and its function, the steps
+// of an Apply, or a Mark. The committer puts its writes into a batch and sends to done
+// once the results are there to be read.
 type job struct {
+	one   [1]step // room for most
+	steps []step
+	f     store.UpdateFunc
+	mark  *[16]byte
 	ops   int // writes at most
 	bytes int // written at most
-	run   func(b *batch) (store.Item, error)
 
 	item store.Item
 	err  error
-	done chan struct{}
+	done chan struct{} // has room for the one answer
 }
+
+var jobs = sync.Pool{New: func() any { return &job{done: make(chan struct{}, 1)} }}
 
 // Update implements store.Engine.
 func (e *Engine) Update(ctx context.Context, k store.Key, f store.UpdateFunc) (store.Item, error) {
 	if err := store.CheckKey(k); err != nil {
 		return store.Item{}, err
 	}
-	enc := encodeKey(k)
-	return e.send(ctx, &job{
-		ops:   1,
-		bytes: store.MaxKey + store.MaxValue,
-		run:   func(b *batch) (store.Item, error) { return b.update(k, enc, f) },
-	})
+	j := jobs.Get().(*job)
+	j.one[0] = e.newStep(store.Op{Key: k})
+	j.steps, j.f, j.ops, j.bytes = j.one[:], f, 1, store.MaxKey+store.MaxValue
+	it, err := e.send(ctx, j)
+	it.Value = bytes.Clone(it.Value) // until now it was what is stored
+	return it, err
 }
 
 // Apply implements store.Engine.
@@ -48,38 +57,47 @@ func (e *Engine) Apply(ctx context.Context, ops ...store.Op) error {
 	if len(ops) == 0 {
 		return nil
 	}
-	steps := make([]step, len(ops))
-	size := 0
-	for i, op := range ops {
-		steps[i] = newStep(op)
-		size += len(steps[i].enc) + len(steps[i].value)
+	j := jobs.Get().(*job)
+	j.steps, j.ops = j.one[:0], len(ops)
+	for _, op := range ops {
+		s := e.newStep(op)
+		j.steps = append(j.steps, s)
+		j.bytes += len(s.enc) + len(s.value)
 	}
-	_, err := e.send(ctx, &job{
-		ops:   len(ops),
-		bytes: size,
-		run:   func(b *batch) (store.Item, error) { return store.Item{}, b.apply(steps) },
-	})
+	_, err := e.send(ctx, j)
 	return err
 }
 
 // send queues the job and waits for its answer. Until it is queued the end of ctx
 // means that nothing was written; from then on only the committer knows.
 func (e *Engine) send(ctx context.Context, j *job) (store.Item, error) {
-	j.done = make(chan struct{})
+	for i := range j.steps {
+		if s := &j.steps[i]; !s.blind() {
+			s.seen = e.look(ctx, s.op.Key, s.enc)
+		}
+	}
 	if err := e.enqueue(ctx, j); err != nil {
 		return store.Item{}, err
 	}
 	select {
 	case <-j.done:
-		return j.item, j.err
+		return j.answer()
 	case <-ctx.Done():
 	}
 	select {
 	case <-j.done: // both: the answer is worth more
-		return j.item, j.err
-	default:
+		return j.answer()
+	default: // the committer still has the job
 		return store.Item{}, fmt.Errorf("%w: %w", store.ErrUnknown, context.Cause(ctx))
 	}
+}
+
+// answer takes the results and gives the job back.
+func (j *job) answer() (store.Item, error) {
+	it, err := j.item, j.err
+	*j = job{done: j.done}
+	jobs.Put(j)
+	return it, err
 }
 
 func (e *Engine) enqueue(ctx context.Context, j *job) error {
@@ -127,13 +145,22 @@ func (e *Engine) committer() {
 
 // fill runs the first job and whatever else is queued, up to the limits of a
 // batch. It returns the job that no longer fitted.
+//
+// The first of many who were just answered would get a commit for itself, because
+// whoever sends wakes the committer at once. So a batch of one lets all others run
+// that can: who writes alone loses nothing by that.
 func (e *Engine) fill(b *batch, first *job) (held *job) {
 	b.begin()
+	yielded := false
 	for j := first; ; {
 		if !b.fits(j) {
 			return j
 		}
 		b.add(j)
+		if !yielded && len(b.jobs) == 1 && len(e.queue) == 0 {
+			yielded = true
+			runtime.Gosched()
+		}
 		select {
 		case next, open := <-e.queue:
 			if !open {
@@ -151,7 +178,12 @@ func (e *Engine) fill(b *batch, first *job) (held *job) {
 // have been a write of this batch.
 func (e *Engine) finish(b *batch) {
 	defer b.end()
+	began := time.Now()
 	err := b.commit()
+	if len(b.dirty) > 0 {
+		e.counts.commit.add(uint64(time.Since(began)))
+		e.counts.batch.add(uint64(len(b.jobs)))
+	}
 	if err == nil {
 		e.watchers.hint(b.tables)
 	} else {
@@ -164,6 +196,6 @@ func (e *Engine) finish(b *batch) {
 		if err != nil {
 			j.item, j.err = store.Item{}, fmt.Errorf("%w: %w", store.ErrUnknown, err)
 		}
-		close(j.done)
+		j.done <- struct{}{}
 	}
 }

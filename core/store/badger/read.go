@@ -44,21 +44,26 @@ func (e *Engine) snapshot(ctx context.Context) (txn *bdb.Txn, leave func(), err 
 
 // lookup reads one record; past its expiry it is absent.
 func lookup(txn *bdb.Txn, k store.Key, enc []byte, now time.Time) (store.Item, error) {
+	it, err := find(txn, k, enc)
+	if err != nil {
+		return store.Item{}, err
+	}
+	if it.Version == 0 || store.Expired(it.Expires, now) {
+		return store.Item{}, store.ErrNotFound
+	}
+	return it, nil
+}
+
+// find reads one record, past its expiry too. An item without Version is none.
+func find(txn *bdb.Txn, k store.Key, enc []byte) (store.Item, error) {
 	found, err := txn.Get(enc)
 	if errors.Is(err, bdb.ErrKeyNotFound) {
-		return store.Item{}, store.ErrNotFound
+		return store.Item{}, nil
 	}
 	if err != nil {
 		return store.Item{}, fmt.Errorf("store: read table %c: %w", k.Table, err)
 	}
-	it, err := itemOf(k, found)
-	if err != nil {
-		return store.Item{}, err
-	}
-	if store.Expired(it.Expires, now) {
-		return store.Item{}, store.ErrNotFound
-	}
-	return it, nil
+	return itemOf(k, found)
 }
 
 func itemOf(k store.Key, found *bdb.Item) (store.Item, error) {

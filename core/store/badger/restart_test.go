@@ -156,7 +156,8 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 }
 
 func TestStats(t *testing.T) {
-	e := open(t, badger.Options{Dir: t.TempDir(), MinFree: 1})
+	dir := t.TempDir()
+	e := open(t, badger.Options{Dir: dir, MinFree: 1})
 	if s := e.Stats(); s.Ops != 0 || s.Free <= 0 || s.Stopped {
 		t.Errorf("Stats() = %+v at the start", s)
 	}
@@ -164,6 +165,24 @@ func TestStats(t *testing.T) {
 	s := e.Stats()
 	if s.Batches != 1 || s.Ops != 1 || s.Bytes == 0 || s.Queue != 0 {
 		t.Errorf("Stats() = %+v after one write", s)
+	}
+	if s.Commit.Count() != 1 || s.Commit.Sum == 0 || s.Batch.Count() != 1 || s.Batch.Sum != 1 {
+		t.Errorf("Stats() = %+v after one write, want one commit of one write", s)
+	}
+	if u := e.Usage(); u.Memtables != 1 || u.Log == 0 || u.Memory == 0 || u.Memory >= u.Budget || len(u.Levels) == 0 {
+		t.Errorf("Usage() = %+v after one write", u)
+	}
+	shut(t, e) // the log becomes a table
+	if u := e.Usage(); len(u.Levels) != 0 {
+		t.Errorf("Usage() = %+v of a closed engine", u)
+	}
+	e = open(t, badger.Options{Dir: dir})
+	tables := 0
+	for _, l := range e.Usage().Levels {
+		tables += l.Tables
+	}
+	if tables == 0 {
+		t.Error("Usage() knows no table after a restart")
 	}
 	memory := open(t, badger.Options{InMemory: true, Now: func() time.Time { return time.Time{} }})
 	if s := memory.Stats(); s.Free != -1 || s.Full {

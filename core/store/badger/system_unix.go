@@ -5,6 +5,7 @@ package badger
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"syscall"
 )
@@ -47,4 +48,13 @@ func syncDirectory(dir string) error {
 		return fmt.Errorf("sync the directory %s: %w", dir, err)
 	}
 	return nil
+}
+
+// allocated is what a file takes on the disk: a log is as long as it may become,
+// and has holes.
+func allocated(info fs.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int64(st.Blocks) * 512
+	}
+	return info.Size()
 }
