@@ -148,7 +148,6 @@ type op struct {
 	at         int64 // the clock at its begin
 	what       string
 	sent       string // token
-	lose       bool
 	run        func(ctx context.Context) (answer, error)
 	finish     func(a answer)
 }
@@ -400,7 +399,7 @@ func (w *world) redeem(f *family, forged, other, lose bool) *op {
 		what += ", by another client"
 	}
 	o := w.begin(&op{
-		family: f, what: what, lose: lose,
+		family: f, what: what,
 		call: call{kind: kindRedeem, device: f.device, forged: forged, other: other, gone: sealedUnder(f.code) < w.oldest},
 	})
 	w.grant(o, f, p, func(r *oauth.TokenResponse) {
@@ -471,7 +470,7 @@ func (w *world) exchange(s *subjectToken, client int, lose bool) *op {
 		"subject_token": s.text, "subject_token_type": oauth.TypeAccessToken,
 	}
 	o := w.begin(&op{
-		subject: s, call: call{kind: kindExchange, device: true, client: client}, lose: lose,
+		subject: s, call: call{kind: kindExchange, device: true, client: client},
 		what: fmt.Sprintf("subject token %d is exchanged by client %d", s.number, client),
 	})
 	w.grant(o, f, p, func(r *oauth.TokenResponse) {
@@ -508,7 +507,7 @@ func (w *world) refresh(p *party, text string, other, lose bool) *op {
 		what += ", as another client"
 	}
 	o := w.begin(&op{
-		family: f, party: p, sent: text, lose: lose, what: what,
+		family: f, party: p, sent: text, what: what,
 		call: call{kind: kindRefresh, device: f.device, other: other, token: said, gone: int(said.kid) < w.oldest},
 	})
 	if lose {
