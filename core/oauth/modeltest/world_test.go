@@ -492,9 +492,8 @@ func (w *world) refresh(p *party, text string, other, lose bool) *op {
 	if p.tried == 0 {
 		p.tried = w.now.Load()
 	}
-	if next := said.generation + 1; w.now.Load()-p.tried > w.script.lives.grace && (len(p.late) == 0 || p.late[len(p.late)-1] != next) {
-		p.late = append(p.late, next)
-	}
+	since := p.tried
+	w.maybeLate(p, since, said.generation+1)
 	settled := f.settled
 	params := oauth.Params{"grant_type": "refresh_token", "refresh_token": text}
 	who := fmt.Sprintf("party %d", p.number)
@@ -517,6 +516,7 @@ func (w *world) refresh(p *party, text string, other, lose bool) *op {
 		if settled && a.outcome == done {
 			w.fault("call %d: sign-in %d was refreshed after its end was acknowledged", o.number, f.number)
 		}
+		w.maybeLate(p, since, said.generation+1) // time may have passed on the way
 		w.heard(o, a)
 	}
 	w.grant(o, f, params, func(r *oauth.TokenResponse) {
