@@ -99,7 +99,16 @@ func (w *world) with(ops []*op) []*op {
 func (w *world) order(m porcupine.Model, ops []*op, replay func(state any, c *call, a answer) (any, []string)) string {
 	history := make([]porcupine.Operation, len(ops))
 	for i, o := range ops {
-		history[i] = porcupine.Operation{Input: &o.call, Call: o.begin, Output: o.answer, Return: o.end, Metadata: o}
+		history[i] = porcupine.Operation{Input: &o.call, Call: o.begin, Output: o.answer, Return: o.end}
+	}
+	// A refresh that is refused since the account is being signed out has two effects,
+	// and somebody who repeats it may get in between: it rotated, and then it ended.
+	for _, o := range ops {
+		if o.call.kind == kindRefresh && o.answer.outcome == refused && slices.ContainsFunc(ops, o.meets) {
+			first := o.call
+			first.kind = kindBefore
+			history = append(history, porcupine.Operation{Input: &first, Call: o.begin, Output: answer{}, Return: o.end})
+		}
 	}
 	result, info := porcupine.CheckOperationsVerbose(m, history, tooLong)
 	orders := info.PartialLinearizationsOperations()
@@ -131,6 +140,11 @@ func (w *world) order(m porcupine.Model, ops []*op, replay func(state any, c *ca
 		}
 	}
 	return ""
+}
+
+// meets says whether a call is a sign-out everywhere that was under way with this one.
+func (o *op) meets(other *op) bool {
+	return other.call.kind == kindSignOut && other.begin <= o.end && o.begin <= other.end
 }
 
 // tell writes a history down, or the part of it that a violation is about.

@@ -5,8 +5,8 @@
 // while time passes, keys change, writes have no known outcome and the process dies
 // and comes back. It runs against the real Server over the real Store over the real
 // engine. What everybody asked, what they were answered and when both happened is
-// held to rules_test.go, which says in one page what one sign-in may answer: if there
-// is no order of the calls in which the rules give these answers, the history is a
+// held to the model in rules_test.go, which says what one sign-in may answer: if there is
+// no order of the calls in which the model gives these answers, the history is a
 // violation. invariants_test.go holds it to a few sentences besides that need no order.
 //
 // Which call to the engine comes next is drawn as well, so a history is its seed:

@@ -48,7 +48,6 @@ type port struct {
 	gate  gate
 	plant *plant
 	dead  atomic.Bool
-	acked atomic.Int64 // writes, for plants
 }
 
 func (p *port) in(k store.Key) store.Key {
@@ -217,6 +216,7 @@ func (c *chance) draw(ctx context.Context, write bool) fate {
 type inTurn struct {
 	chance chance
 	parked chan *parked // from callers
+	queue  bool         // nothing overtakes a write that is kept, as in the embedded engine
 	kept   []kept
 	tick   func() int64
 }
@@ -267,8 +267,14 @@ func (g *inTurn) later(ctx context.Context, key store.Key, do func()) {
 	g.kept = append(g.kept, kept{key, opOf(ctx), do})
 }
 
-// soon does what was kept of a key: nothing overtakes it, as in an engine's queue.
+// soon does what was kept of a key, if nothing may overtake it.
 func (g *inTurn) soon(key store.Key) {
+	if g.queue {
+		g.release(key)
+	}
+}
+
+func (g *inTurn) release(key store.Key) {
 	left := g.kept[:0]
 	for _, k := range g.kept {
 		if k.key != key {

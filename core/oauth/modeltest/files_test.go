@@ -7,26 +7,48 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 )
 
-// copyFiles copies a directory of files as they stand. The engine maps files of 128 MiB
-// of which it has used little, so holes stay holes.
+// copyFiles copies a directory as it stands at one moment. The engine makes and removes
+// files in the background, so it is copied again if its names have changed meanwhile.
 func copyFiles(to, from string) error {
-	if err := os.MkdirAll(to, 0o700); err != nil {
-		return err
-	}
-	files, err := os.ReadDir(from)
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		if err := copyFile(filepath.Join(to, f.Name()), filepath.Join(from, f.Name())); err != nil {
+	for {
+		before, err := names(from)
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(to, 0o700); err != nil {
+			return err
+		}
+		for _, name := range before {
+			if err = copyFile(filepath.Join(to, name), filepath.Join(from, name)); err != nil {
+				break
+			}
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		after, err2 := names(from)
+		if err2 != nil || err == nil && slices.Equal(before, after) {
+			return err2
+		}
+		if err := os.RemoveAll(to); err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
+func names(dir string) (all []string, err error) {
+	files, err := os.ReadDir(dir)
+	for _, f := range files {
+		all = append(all, f.Name())
+	}
+	return all, err
+}
+
+// copyFile copies a file. The engine maps files of 128 MiB of which it has used
+// little, so holes stay holes.
 func copyFile(to, from string) (err error) {
 	in, err := os.Open(from)
 	if err != nil {

@@ -1,6 +1,16 @@
 package modeltest
 
+import "slices"
+
 // This file holds histories to sentences that need no model.
+
+// maybeLate notes that a party may have been late in a generation: it asks for it since
+// then.
+func (w *world) maybeLate(p *party, since int64, generation uint32) {
+	if w.now.Load()-since > w.script.lives.grace && !slices.Contains(p.late, generation) {
+		p.late = append(p.late, generation)
+	}
+}
 
 // heard is what a party makes of the end of its refresh. A device that means well and
 // did nothing but ask again when an answer was lost must not be signed out.

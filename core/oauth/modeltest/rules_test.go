@@ -34,6 +34,7 @@ const (
 	kindRevoke  // the operator ends one sign-in
 	kindSignOut // the operator ends all of an account
 	kindCrash
+	kindBefore // what a refresh did that then met a sign-out: it may have rotated before that
 )
 
 // call is what was asked, as far as it matters to one sign-in or one subject token.
@@ -187,6 +188,13 @@ func (s signIn) step(c *call, a answer) (after []signIn, why []string) {
 		}
 	case kindSignOut:
 		may(s.signedOut(), "signed out everywhere")
+	case kindBefore:
+		may(s, "")
+		for _, now := range c.times {
+			if next, _, gives := s.refreshed(c, now); gives {
+				may(next, "")
+			}
+		}
 	case kindCrash:
 		if s.bar == shut {
 			s.bar = open

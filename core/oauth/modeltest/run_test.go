@@ -97,7 +97,7 @@ func (b *bench) run(s *script, p *plant) (w *world, err error) {
 	if s.racing {
 		stage = &crowd{w: w, gate: &atOnce{chance: chances}, slots: make(chan struct{}, s.callers)}
 	} else {
-		stage = &turns{w: w, gate: &inTurn{chance: chances, parked: make(chan *parked), tick: w.tick}}
+		stage = &turns{w: w, gate: &inTurn{chance: chances, parked: make(chan *parked), queue: s.seed%2 == 0, tick: w.tick}}
 	}
 	if err := w.open(engine, stage.gates()); err != nil {
 		return nil, err
@@ -380,7 +380,7 @@ func (t *turns) settle() {
 // next moves one of those that wait. Now and then a write that was kept happens.
 func (t *turns) next() {
 	if n := len(t.gate.kept); n > 0 && t.w.rng.IntN(8) == 0 {
-		t.gate.soon(t.gate.kept[t.w.rng.IntN(n)].key)
+		t.gate.release(t.gate.kept[t.w.rng.IntN(n)].key)
 	}
 	i := t.w.rng.IntN(len(t.waiting))
 	p := t.waiting[i]
@@ -398,7 +398,7 @@ func (t *turns) wait() {
 		t.next()
 	}
 	for len(t.gate.kept) > 0 {
-		t.gate.soon(t.gate.kept[0].key)
+		t.gate.release(t.gate.kept[0].key)
 	}
 }
 

@@ -148,7 +148,6 @@ type op struct {
 	at         int64 // the clock at its begin
 	what       string
 	sent       string // token
-	lose       bool
 	run        func(ctx context.Context) (answer, error)
 	finish     func(a answer)
 }
@@ -400,7 +399,7 @@ func (w *world) redeem(f *family, forged, other, lose bool) *op {
 		what += ", by another client"
 	}
 	o := w.begin(&op{
-		family: f, what: what, lose: lose,
+		family: f, what: what,
 		call: call{kind: kindRedeem, device: f.device, forged: forged, other: other, gone: sealedUnder(f.code) < w.oldest},
 	})
 	w.grant(o, f, p, func(r *oauth.TokenResponse) {
@@ -471,7 +470,7 @@ func (w *world) exchange(s *subjectToken, client int, lose bool) *op {
 		"subject_token": s.text, "subject_token_type": oauth.TypeAccessToken,
 	}
 	o := w.begin(&op{
-		subject: s, call: call{kind: kindExchange, device: true, client: client}, lose: lose,
+		subject: s, call: call{kind: kindExchange, device: true, client: client},
 		what: fmt.Sprintf("subject token %d is exchanged by client %d", s.number, client),
 	})
 	w.grant(o, f, p, func(r *oauth.TokenResponse) {
@@ -493,9 +492,8 @@ func (w *world) refresh(p *party, text string, other, lose bool) *op {
 	if p.tried == 0 {
 		p.tried = w.now.Load()
 	}
-	if next := said.generation + 1; w.now.Load()-p.tried > w.script.lives.grace && (len(p.late) == 0 || p.late[len(p.late)-1] != next) {
-		p.late = append(p.late, next)
-	}
+	since := p.tried
+	w.maybeLate(p, since, said.generation+1)
 	settled := f.settled
 	params := oauth.Params{"grant_type": "refresh_token", "refresh_token": text}
 	who := fmt.Sprintf("party %d", p.number)
@@ -508,7 +506,7 @@ func (w *world) refresh(p *party, text string, other, lose bool) *op {
 		what += ", as another client"
 	}
 	o := w.begin(&op{
-		family: f, party: p, sent: text, lose: lose, what: what,
+		family: f, party: p, sent: text, what: what,
 		call: call{kind: kindRefresh, device: f.device, other: other, token: said, gone: int(said.kid) < w.oldest},
 	})
 	if lose {
@@ -518,6 +516,7 @@ func (w *world) refresh(p *party, text string, other, lose bool) *op {
 		if settled && a.outcome == done {
 			w.fault("call %d: sign-in %d was refreshed after its end was acknowledged", o.number, f.number)
 		}
+		w.maybeLate(p, since, said.generation+1) // time may have passed on the way
 		w.heard(o, a)
 	}
 	w.grant(o, f, params, func(r *oauth.TokenResponse) {
