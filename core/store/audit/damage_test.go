@@ -7,9 +7,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/souk-market/souk/core/store/audit"
 )
@@ -240,7 +240,7 @@ func TestWriteWithAMissingSectorIsCutOff(t *testing.T) {
 		send("together")
 	}
 	for queued := 0; queued < 8; queued = l.Queued() {
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 	close(hold)
 	for range 9 {
