@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/souk-market/souk/core/store/audit"
 	"github.com/souk-market/souk/plugins"
 )
 
@@ -306,6 +307,11 @@ func TestCrashLosesNothingThatWasAcknowledged(t *testing.T) {
 	}
 	if redeemed == 0 {
 		t.Error("no code was redeemed in any storm: nothing was tested")
+	}
+	// Each sign-in and each end of one was written down before its answer.
+	log, err := audit.Verify(filepath.Join(dir, "data", "audit"))
+	if err != nil || log.Breaks != 0 || log.Entries < uint64(2*crashDevices+redeemed) {
+		t.Errorf("after the crashes the audit log is %+v, %v, want it whole, with %d sign-ins and %d ends of them", log, err, crashDevices+redeemed, crashDevices)
 	}
 }
 

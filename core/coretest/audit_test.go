@@ -15,6 +15,7 @@ import (
 	"github.com/souk-market/souk/core/coretest"
 	"github.com/souk-market/souk/core/store"
 	"github.com/souk-market/souk/core/store/audit"
+	"github.com/souk-market/souk/sdk/abi"
 )
 
 type auditPage struct {
@@ -269,4 +270,33 @@ func TestServerWithABrokenAuditLogAnswersDevices(t *testing.T) {
 	}
 	deviceSignIn(coretest.Bob).code(t, s, coretest.Bob, coretest.BobPassword) // the old password is still good
 	updates(t, s, k2.access, "18.0", app{coretest.NotesItem, coretest.NotesOld})
+}
+
+// What is asked is changed only once that is written down.
+func TestPluginChangesAreWrittenDown(t *testing.T) {
+	t.Parallel()
+	one, two := says(abi.Allow, 0, 1).wasm(), says(abi.Deny, 0, 1).wasm()
+	s := coretest.Empty(t, with(policySpec("policy", one)))
+	o := operatorOf(t, s)
+	e := added(t, s, "a swap", func() { o.upload("policy", two) }, audit.PluginSwapped)
+	if d := e[0].Detail; d["plugin"] != "policy" || d["before"] != sum(one) || d["sha256"] != sum(two) || d["change"] != "swap" || e[0].Actor != audit.Admin {
+		t.Errorf("a swap is written down as %+v", e[0])
+	}
+	added(t, s, "a bad module", func() { o.upload("policy", []byte("no module")).declines(t, "no module", 422, "") })
+	e = added(t, s, "a return", func() { s.Must(t, http.MethodPost, "/api/plugins/policy/return", nil) }, audit.PluginSwapped)
+	if d := e[0].Detail; d["sha256"] != sum(one) || d["change"] != "return" {
+		t.Errorf("a return is written down as %+v", e[0])
+	}
+	if err := s.Audit.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before := pluginsOf(t, s)["policy"]
+	for _, path := range []string{"/api/plugins/policy/return", "/api/plugins/policy/return"} {
+		if status, reply := s.Operate(t, http.MethodPost, path, nil); status != 503 {
+			t.Errorf("POST %s without a log answered %d %s, want 503", path, status, reply)
+		}
+	}
+	if after := pluginsOf(t, s)["policy"]; after.SHA256 != before.SHA256 || after.Generation != before.Generation || after.Returns != before.Returns {
+		t.Errorf("the plugin was %+v and is %+v", before, after)
+	}
 }

@@ -664,3 +664,54 @@ func BenchmarkSwap(b *testing.B) {
 		swap(b, h, "plain", [][]byte{other, wasm}[i%2])
 	}
 }
+
+// TestChangesAreToldOfFirst: whoever is told of a change before it is made may stop it,
+// and then nothing has changed.
+func TestChangesAreToldOfFirst(t *testing.T) {
+	var told []plugin.Changeover
+	var refuse error
+	specs := []plugin.Spec{spec("one", marked("a")), spec("two", marked("a"))}
+	h := open(t, plugin.Options{Specs: specs, Changing: func(_ context.Context, c plugin.Changeover) error {
+		told = append(told, c)
+		return refuse
+	}})
+	refuse = errors.New("the disk is full")
+	before := h.Plugins()[0]
+	if _, err := h.Swap(t.Context(), "one", plugin.Module{Wasm: marked("b")}); !errors.Is(err, refuse) {
+		t.Errorf("Swap = %v, want %v", err, refuse)
+	} else if _, bad := errors.AsType[*plugin.BadModule](err); bad {
+		t.Error("the module is blamed for a full disk")
+	}
+	if _, err := h.Reload(t.Context(), specs[:1], nil); !errors.Is(err, refuse) {
+		t.Errorf("Reload = %v, want %v", err, refuse)
+	}
+	if after := h.Plugins(); len(after) != 2 || after[0].SHA256 != before.SHA256 || after[0].Swaps != 0 {
+		t.Errorf("the plugins are now %+v", after)
+	}
+	refuse = nil
+	swap(t, h, "one", marked("b"))
+	if _, err := h.Return(t.Context(), "one", ""); err != nil {
+		t.Fatal(err)
+	}
+	refuse = errors.New("the disk is full again")
+	if _, err := h.Return(t.Context(), "one", ""); !errors.Is(err, refuse) {
+		t.Errorf("Return = %v, want %v", err, refuse)
+	}
+	refuse = nil
+	if _, err := h.Reload(t.Context(), specs[:1], nil); err != nil {
+		t.Fatal(err)
+	}
+	var what []string
+	for _, c := range told {
+		what = append(what, c.What)
+	}
+	if got := strings.Join(what, ", "); got != "swap, reload, swap, return, return, reload" {
+		t.Errorf("told of %s", got)
+	}
+	if last := told[len(told)-1]; strings.Join(last.Removed, " ") != "two" {
+		t.Errorf("the reload is told as %+v", last)
+	}
+	if c := told[3]; c.Plugin != "one" || c.After != before.SHA256 || c.Before != told[2].After {
+		t.Errorf("the return is told as %+v", c)
+	}
+}

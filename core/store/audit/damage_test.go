@@ -7,9 +7,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/souk-market/souk/core/store/audit"
 )
@@ -240,7 +240,7 @@ func TestWriteWithAMissingSectorIsCutOff(t *testing.T) {
 		send("together")
 	}
 	for queued := 0; queued < 8; queued = l.Queued() {
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 	close(hold)
 	for range 9 {
@@ -375,6 +375,18 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	lay(t, dir, name, b)
 	if _, err := audit.Open(audit.Options{Dir: dir}); err == nil || !bytes.Contains([]byte(err.Error()), []byte("newer version")) {
 		t.Errorf("Open of a newer format: %v", err)
+	}
+}
+
+func TestSearchTellsOfDamageBesideWhatIsWhole(t *testing.T) {
+	name, whole, entries := written(t, 3)
+	dir := t.TempDir()
+	b := bytes.Clone(whole)
+	b[entries[1].At.Offset+70] ^= 1
+	lay(t, dir, name, b)
+	found, damage, err := audit.Search(t.Context(), dir, audit.Query{Limit: 10})
+	if err != nil || len(found) != 2 || found[0].Seq != 3 || found[1].Seq != 1 || len(damage) != 1 || damage[0].Offset != entries[1].At.Offset {
+		t.Errorf("Search = %+v, %v, %v", found, damage, err)
 	}
 }
 
