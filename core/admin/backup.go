@@ -30,6 +30,8 @@ func (s *Server) backup(_ context.Context, r *request) error {
 	ctx, cancel := context.WithCancel(s.base) // it outlives the handler
 	out, in := io.Pipe()
 	f := &stream{out: out, conn: r.http.Conn(), cancel: cancel}
+	// A client that has stopped to read must not hold up a stop of the server.
+	context.AfterFunc(ctx, func() { out.CloseWithError(context.Cause(ctx)) })
 	f.writing.Go(func() {
 		h, err := backup.Write(ctx, in, s.store, backup.Options{Since: body.Since, SinceBegun: body.Begun, Now: s.now})
 		in.CloseWithError(err)

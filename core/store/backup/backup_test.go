@@ -400,9 +400,9 @@ func (m made) Dump(_ context.Context, emit func(store.Item) error) error {
 	return nil
 }
 
-// A file of 200 MB passes through a few MB of memory.
+// A file of 80 MB passes through a few MB of memory.
 func TestFilesAreNotHeldInMemory(t *testing.T) {
-	const n, most = 200_000, 24 << 20
+	const n, most = 80_000, 24 << 20
 	heap := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -431,7 +431,7 @@ func TestFilesAreNotHeldInMemory(t *testing.T) {
 		if binary.BigEndian.Uint64(it.Value) != uint64(read) {
 			t.Fatalf("record %d is %x", read, it.Value[:8])
 		}
-		if read++; read%50_000 == 0 {
+		if read++; read%20_000 == 0 {
 			if now := heap(); now > before+most {
 				t.Errorf("after %d records the heap has grown by %d MB", read, (now-before)>>20)
 			}
