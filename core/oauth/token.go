@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -115,17 +116,13 @@ func grantFor(grantType string) (grant, error) {
 // secret shows it, in the Authorization header or in the body; one without has a
 // name only, so there a secret is a mistake that is not let pass.
 func (s *Server) authenticate(req TokenRequest) (c *Client, proven bool, err error) {
-	id, secret := req.Params["client_id"], req.Params["client_secret"]
+	id, secret, twice := req.Params["client_id"], req.Params["client_secret"], false
 	if b := req.Basic; b != nil {
-		switch {
-		case id != "" && id != b.ID:
+		if id != "" && id != b.ID {
 			return nil, false, Errorf(InvalidRequest, "client_id differs between the Authorization header and the body")
-		case b.Secret != "" && secret != "": // RFC 6749 §2.3: one method in each request
-			return nil, false, Errorf(InvalidRequest, "the client's secret is in the Authorization header and in the body: send it once")
-		case b.Secret != "":
-			secret = b.Secret
 		}
-		id = b.ID
+		id, twice = b.ID, b.Secret != "" && secret != ""
+		secret = cmp.Or(b.Secret, secret)
 	}
 	if id == "" && secret == "" {
 		return nil, false, nil
@@ -134,10 +131,12 @@ func (s *Server) authenticate(req TokenRequest) (c *Client, proven bool, err err
 	switch {
 	case !ok:
 		return nil, false, Errorf(InvalidClient, "client_id is no client id, or of a client that may not be used any more")
-	case c.confidential && !c.Proves(secret):
-		return nil, false, Errorf(InvalidClient, "client_id or client_secret is wrong")
 	case !c.confidential && secret != "":
 		return nil, false, Errorf(InvalidClient, "this client has no secret")
+	case twice: // RFC 6749 §2.3: one method in each request
+		return nil, false, Errorf(InvalidRequest, "the client's secret is in the Authorization header and in the body: send it once")
+	case c.confidential && !c.Proves(secret):
+		return nil, false, Errorf(InvalidClient, "client_id or client_secret is wrong")
 	}
 	return c, c.confidential, nil
 }
