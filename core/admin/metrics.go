@@ -51,12 +51,12 @@ func (s *Server) metrics(_ context.Context, r *request) error {
 type registry struct{ *prometheus.Registry }
 
 // newRegistry has what there is to measure: this process, the requests, the
-// plugins, the store.
-func newRegistry(plugins *plugin.Host, traffic func() Traffic, records *store.Store) (*registry, error) {
+// store, the plugins.
+func newRegistry(s *store.Store, plugins *plugin.Host, traffic func() Traffic) (*registry, error) {
 	r := &registry{prometheus.NewRegistry()}
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		trafficCollector{traffic}, pluginCollector{plugins}, storeCollector{records},
+		trafficCollector{traffic}, storeCollector{s}, pluginCollector{plugins},
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, err
@@ -227,44 +227,4 @@ func histogram(out chan<- prometheus.Metric, d *prometheus.Desc, h plugin.Histog
 		buckets[float64(bound)/unit] = below
 	}
 	out <- prometheus.MustNewConstHistogram(d, h.Count, float64(h.Sum)/unit, buckets, labels...)
-}
-
-type storeCollector struct{ store *store.Store }
-
-var (
-	descCommits = described("store_commits_total", "Commits, each one sync of the disk if durability is power.")
-	descWrites  = described("store_writes_total", "Updates and applies that were answered.")
-	descWritten = described("store_written_bytes_total", "Keys and values that were written, before the engine's own amplification.")
-	descQueue   = described("store_queue", "Writes that wait for the committer.")
-	descFree    = described("store_free_bytes", "Room on the disk of the store; missing where it is not watched.")
-	descStopped = described("store_writes_stopped", "1 for what keeps writes from going on, 0 for the others: the disk is nearly full, until there is room; a commit failed, until a restart.", "reason")
-)
-
-// Describe implements prometheus.Collector.
-func (storeCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descCommits, descWrites, descWritten, descQueue, descFree, descStopped} {
-		out <- d
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (c storeCollector) Collect(out chan<- prometheus.Metric) {
-	s, ok := c.store.Stats()
-	if !ok {
-		return
-	}
-	counter(out, descCommits, float64(s.Batches))
-	counter(out, descWrites, float64(s.Ops))
-	counter(out, descWritten, float64(s.Bytes))
-	gauge(out, descQueue, float64(s.Queue))
-	if s.Free >= 0 {
-		gauge(out, descFree, float64(s.Free))
-	}
-	for reason, stopped := range map[string]bool{"disk_full": s.Full, "failed_commit": s.Stopped} {
-		n := 0.0
-		if stopped {
-			n = 1
-		}
-		gauge(out, descStopped, n, reason)
-	}
 }

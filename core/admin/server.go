@@ -98,7 +98,7 @@ func New(o Options) (*Server, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	if s.registry, err = newRegistry(o.Plugins, o.Traffic, o.Store); err != nil {
+	if s.registry, err = newRegistry(o.Store, o.Plugins, o.Traffic); err != nil {
 		return nil, fmt.Errorf("admin: metrics: %w", err)
 	}
 	s.base, s.stop = context.WithCancel(context.Background())

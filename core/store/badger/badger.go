@@ -124,7 +124,7 @@ func Open(o Options) (*Engine, error) {
 		}
 	}
 	if !o.InMemory {
-		if err := look(o, e.log); err != nil {
+		if err := examine(o, e.log); err != nil {
 			return nil, err
 		}
 	}
@@ -170,8 +170,8 @@ func prepare(o Options) error {
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
-// look inspects the directory while nobody has it open.
-func look(o Options, log *slog.Logger) error {
+// examine inspects the directory while nobody has it open.
+func examine(o Options, log *slog.Logger) error {
 	unlock, err := lockDirectory(o.Dir)
 	if err != nil {
 		return openError(o.Dir, err)
