@@ -23,7 +23,7 @@ var (
 	descFree     = described("store_free_bytes", "Room left on the disk; writes stop below min_free.")
 	descMemtable = described("store_memtables", "Tables in memory: the one that is written to, and those that wait for the disk.")
 	descTaken    = described("store_memory_bytes", "Memory that those take, and the budget for them and the making of tables. Blocks and indexes of tables are in the system's page cache.", "kind")
-	descState    = described("store_writes_stopped", "1 if writes are refused, because the disk is nearly full, until there is room, or because a commit failed, until a restart.", "reason")
+	descState    = described("store_writes_stopped", "1 if writes are refused, because the disk is nearly full, until there is room, or because a commit failed, until a restart.", "why")
 )
 
 // Describe implements prometheus.Collector.
@@ -45,8 +45,8 @@ func (c storeCollector) Collect(out chan<- prometheus.Metric) {
 		gauge(out, descQueue, float64(s.Queue))
 		doubling(out, descCommit, s.Commit, 14, 34, 1e9) // 16 µs to 17 s
 		doubling(out, descBatch, s.Batch, 0, 11, 1)
-		gauge(out, descState, number(s.Full), "disk_full")
-		gauge(out, descState, number(s.Stopped), "failed_commit")
+		gauge(out, descState, number(s.Full), "disk full")
+		gauge(out, descState, number(s.Stopped), "commit failed")
 		if s.Free >= 0 {
 			gauge(out, descFree, float64(s.Free))
 		}

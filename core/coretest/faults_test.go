@@ -323,8 +323,8 @@ func TestReadsGoOnWhileWritesAreStopped(t *testing.T) {
 				t.Errorf("/healthz answered %d, want 200", status)
 			}
 			m := scrape(t, s.Server)
-			m.is(t, map[string]float64{"full": 1}[name], "souk_store_writes_stopped", "reason=disk_full")
-			m.is(t, map[string]float64{"stopped": 1}[name], "souk_store_writes_stopped", "reason=failed_commit")
+			m.is(t, map[string]float64{"full": 1}[name], "souk_store_writes_stopped", "why=disk full")
+			m.is(t, map[string]float64{"stopped": 1}[name], "souk_store_writes_stopped", "why=commit failed")
 
 			// What was told to come back comes back, to the same.
 			if name == "full" {
@@ -338,7 +338,7 @@ func TestReadsGoOnWhileWritesAreStopped(t *testing.T) {
 			if status, reply := s.Operate(t, http.MethodGet, "/readyz", nil); status != 200 || strings.Contains(string(reply), "writes") {
 				t.Errorf("in the end /readyz answered %d %s", status, reply)
 			}
-			scrape(t, s.Server).is(t, 0, "souk_store_writes_stopped", "reason="+map[string]string{"full": "disk_full", "stopped": "failed_commit"}[name])
+			scrape(t, s.Server).is(t, 0, "souk_store_writes_stopped", "why="+map[string]string{"full": "disk full", "stopped": "commit failed"}[name])
 		})
 	}
 }

@@ -109,15 +109,6 @@ func (s *Store) Close() error {
 	return s.engine.Close()
 }
 
-// Stats counts the engine's work; ok says whether this engine counts.
-func (s *Store) Stats() (stats Stats, ok bool) {
-	counted, ok := s.engine.(interface{ Stats() Stats })
-	if !ok {
-		return Stats{}, false
-	}
-	return counted.Stats(), true
-}
-
 // followEvery is how often a followed table is read again without a hint: a read
 // that failed must not wait for the next change.
 const followEvery = 15 * time.Second

@@ -48,3 +48,12 @@ func (s *Store) Usage() (Usage, bool) {
 	}
 	return e.Usage(), true
 }
+
+// Stats are the engine's; false if it doesn't tell.
+func (s *Store) Stats() (Stats, bool) {
+	e, ok := s.engine.(interface{ Stats() Stats })
+	if !ok {
+		return Stats{}, false
+	}
+	return e.Stats(), true
+}

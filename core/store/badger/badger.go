@@ -140,7 +140,7 @@ func Open(o Options) (*Engine, error) {
 		}
 	}
 	if !o.InMemory {
-		if err := lookOver(o, sizes, e.log); err != nil {
+		if err := examine(o, sizes, e.log); err != nil {
 			return nil, err
 		}
 	}
@@ -195,8 +195,8 @@ func prepare(o Options) error {
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
-// lookOver inspects the directory while nobody has it open.
-func lookOver(o Options, sizes sizes, log *slog.Logger) error {
+// examine inspects the directory while nobody has it open.
+func examine(o Options, sizes sizes, log *slog.Logger) error {
 	unlock, err := lockDirectory(o.Dir)
 	if err != nil {
 		return openError(o.Dir, err)

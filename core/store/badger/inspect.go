@@ -77,6 +77,9 @@ func inspect(o bdb.Options, sync, all bool, log *slog.Logger) error {
 	if err := f.leftovers(named, highest, begins); err != nil {
 		return err
 	}
+	if !locks { // an empty log may be one that another process is about to write to
+		return nil
+	}
 	for _, file := range f.empty { // Badger takes it for one that it is about to make
 		log.Info("store: an empty file of an interrupted start is removed", "file", file)
 		if err := os.Remove(file); err != nil {

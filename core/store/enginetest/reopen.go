@@ -18,7 +18,7 @@ import (
 func RunReopen(t *testing.T, place func(t testing.TB) Open) {
 	tests := []struct {
 		rule string
-		run  func(t *testing.T, e reopened)
+		run  func(t *testing.T, e *reopened)
 	}{
 		{"what was acknowledged is there", staysThere},
 		{"no version comes again", noVersionAgain},
@@ -30,7 +30,7 @@ func RunReopen(t *testing.T, place func(t testing.TB) Open) {
 		t.Run(test.rule, func(t *testing.T) {
 			clock := &clock{}
 			clock.set(start)
-			e := reopened{engine: engine{clock: clock, open: place(t)}}
+			e := &reopened{engine: engine{clock: clock, open: place(t)}}
 			e.again(t)
 			t.Cleanup(func() {
 				if err := e.Close(); err != nil {
@@ -55,7 +55,7 @@ func (e *reopened) again(t *testing.T) {
 	e.Engine = e.open(t, e.clock.now)
 }
 
-func staysThere(t *testing.T, e reopened) {
+func staysThere(t *testing.T, e *reopened) {
 	long, gone := key("long", ""), key("gone", "")
 	want := map[store.Key]store.Item{}
 	for i := range 50 {
@@ -96,7 +96,7 @@ func staysThere(t *testing.T, e reopened) {
 	}
 }
 
-func noVersionAgain(t *testing.T, e reopened) {
+func noVersionAgain(t *testing.T, e *reopened) {
 	k := key("phoenix", "")
 	seen := map[store.Version]bool{}
 	for round := range 5 {
@@ -121,7 +121,7 @@ func noVersionAgain(t *testing.T, e reopened) {
 	}
 }
 
-func expiresMeanwhile(t *testing.T, e reopened) {
+func expiresMeanwhile(t *testing.T, e *reopened) {
 	short, long := key("mortal", "a"), key("mortal", "b")
 	e.putUntil(t, short, "value", start.Add(time.Minute))
 	e.putUntil(t, long, "value", start.Add(time.Hour))
@@ -137,7 +137,7 @@ func expiresMeanwhile(t *testing.T, e reopened) {
 	e.wantValue(t, long, "value")
 }
 
-func finishedIsThere(t *testing.T, e reopened) {
+func finishedIsThere(t *testing.T, e *reopened) {
 	for range 3 {
 		var mu sync.Mutex
 		acked := map[store.Key]uint64{}
@@ -181,7 +181,7 @@ func finishedIsThere(t *testing.T, e reopened) {
 	}
 }
 
-func loadedIsThere(t *testing.T, e reopened) {
+func loadedIsThere(t *testing.T, e *reopened) {
 	var items []store.Item
 	for i := range 3000 {
 		items = append(items, store.Item{Key: key(fmt.Sprint(i%7), fmt.Sprint(i)), Value: fmt.Append(nil, i)})
