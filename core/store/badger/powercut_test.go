@@ -71,6 +71,7 @@ type outcome struct {
 	images, refused, lost, wrong int
 	emptyLogs                    int // images with a log of no length: it was being made, or unmade
 	errs                         []error
+	badImages                    []*powercut.Image // of errs
 }
 
 func (o *outcome) String() string {
@@ -154,6 +155,7 @@ func (o *outcome) add(image *powercut.Image, r result, err error) {
 	default:
 		o.wrong++
 	}
+	o.badImages = append(o.badImages, image)
 	o.errs = append(o.errs, fmt.Errorf("%s: %w; its files: %s", image.Description, err, image))
 }
 
@@ -225,15 +227,30 @@ func TestPowerCutImagesLoseNothing(t *testing.T) {
 		c := cut{events: events, model: model, images: n / share, seed: seed}
 		o := c.run(t)
 		t.Logf("%v: %v; seed %d", model, o, seed)
-		for _, err := range o.errs {
+		for i, err := range o.errs {
 			// See RATIONALE.md: Badger never syncs the name of a table that it has made
 			// from a log, and such a store is refused.
 			if model == powercut.Strict && strings.Contains(err.Error(), "file does not exist for table") {
 				continue
 			}
+			if !t.Failed() {
+				keep(t, o.badImages[i])
+			}
 			t.Error(err)
 		}
 	}
+}
+
+// keep writes an image to where it stays: the recording it came from is never made
+// again in the same way.
+func keep(t *testing.T, image *powercut.Image) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "souk-bad-image-")
+	if err := errors.Join(err, image.Materialise(dir)); err != nil {
+		t.Error(err)
+		return
+	}
+	t.Logf("the first bad image is kept in %s", dir)
 }
 
 // A check that finds nothing is worth what it would have found. (A table that was not

@@ -39,7 +39,8 @@ func Record(dir string) (*Recorder, error) {
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoMount, err)
 	}
-	r := &Recorder{inodes: root}
+	const notebookID = root + 1
+	r := &Recorder{inodes: notebookID}
 	long := time.Hour // nobody else changes anything
 	top := &folder{node: node{r: r, id: root}}
 	server, err := fs.Mount(dir, top, &fs.Options{
@@ -52,9 +53,8 @@ func Record(dir string) (*Recorder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("powercut: mount on %s: %w", dir, err)
 	}
-	notes := top.NewPersistentInode(context.Background(), &notebook{r: r}, fs.StableAttr{Mode: syscall.S_IFREG, Ino: 2})
+	notes := top.NewPersistentInode(context.Background(), &notebook{r: r}, fs.StableAttr{Mode: syscall.S_IFREG, Ino: notebookID})
 	top.AddChild(Notes, notes, false)
-	r.inodes = 2
 	r.server = server
 	return r, nil
 }
@@ -71,6 +71,8 @@ func (r *Recorder) Unmount() ([]Event, error) {
 	if err := r.server.Unmount(); err != nil {
 		return nil, fmt.Errorf("powercut: unmount: %w", err)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	return r.events, nil
 }
 
