@@ -85,7 +85,7 @@ func (m *market) one(caller, callers int) int {
 func (c *Store) devices(ctx context.Context, dir string, r *storeReport, p progress) error {
 	p.say("devices: the open after the crash")
 	began := time.Now()
-	s, engine, err := openStore(ctx, dir)
+	s, _, err := openStore(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,8 @@ func (c *Store) devices(ctx context.Context, dir string, r *storeReport, p progr
 	}
 	r.BytesPerDevice = float64(size) / float64(c.Families)
 
-	if s, engine, err = openStore(ctx, dir); err != nil {
+	s, engine, err := openStore(ctx, dir)
+	if err != nil {
 		return err
 	}
 	wrote := bytesWritten()

@@ -215,8 +215,9 @@ func (e *Engine) newStep(op store.Op) step {
 	return s
 }
 
-// blind says that what becomes of the record doesn't hang on what it is.
-func (s *step) blind() bool { return !s.op.Guard && s.value != nil }
+// blind says that what becomes of the record doesn't hang on what it is. A put that
+// expires may end before what it replaces would have: that one wants to be known.
+func (s *step) blind() bool { return !s.op.Guard && s.value != nil && s.op.Expires.IsZero() }
 
 func (b *batch) apply(steps []step) error {
 	records := b.named[:0]

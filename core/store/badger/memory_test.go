@@ -50,11 +50,10 @@ func TestMemoryIsBoundedUnderLoad(t *testing.T) {
 	before := live()
 	const callers, each = 16, 30 // of half a MiB
 	var all sync.WaitGroup
-	var writing atomic.Int64
-	writing.Store(callers)
+	var applied atomic.Int64
+	looks := make(chan struct{}, callers*each)
 	for caller := range callers {
 		all.Go(func() {
-			defer writing.Add(-1)
 			value := make([]byte, store.MaxValue/16)
 			for i := range each {
 				ops := make([]store.Op, store.MaxOps)
@@ -67,14 +66,20 @@ func TestMemoryIsBoundedUnderLoad(t *testing.T) {
 					t.Errorf("Apply = %v", err)
 					return
 				}
+				if applied.Add(1)%callers == 0 {
+					looks <- struct{}{}
+				}
 			}
 		})
 	}
+	go func() {
+		all.Wait()
+		close(looks)
+	}()
 	most := int64(0)
-	for writing.Load() > 0 {
+	for range looks {
 		most = max(most, live()-before)
 	}
-	all.Wait()
 	// Beside the budget there are the writes that wait themselves.
 	if limit := int64(MinMemory + 2*callers*store.MaxOps*store.MaxValue/16); most > limit {
 		t.Errorf("%d MiB were in use, with %d MiB as the budget", most>>20, MinMemory>>20)
