@@ -145,13 +145,14 @@ func (s *stage) config(dir string, fill bool) core.Config {
 	c := core.DefaultConfig()
 	c.Dir = dir
 	c.Server.Listen, c.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0"
-	c.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	level := slog.LevelInfo // as souk serve logs
 	if s.configure != nil {
 		s.configure(&c)
 	}
 	if fill { // what is lost if the power fails now is made again
-		c.Store.Durability = core.DurabilityProcess
+		c.Store.Durability, level = core.DurabilityProcess, slog.LevelWarn
 	}
+	c.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	return c
 }
 

@@ -20,7 +20,7 @@ import (
 type HTTP struct {
 	Case        []string      `placeholder:"NAME" help:"Only these cases, like f."`
 	Rounds      int           `default:"3" help:"Rounds of three slices of each server. Default: 3."`
-	Slice       time.Duration `default:"400ms" help:"How long a slice is. Default: 400ms."`
+	Slice       time.Duration `default:"250ms" help:"How long a slice is. Default: 250ms."`
 	Connections int           `default:"256" help:"Keep-alive connections. Default: 256."`
 	Families    int           `default:"65536" help:"Devices that are signed in. Default: 65536."`
 	Dir         string        `type:"existingdir" placeholder:"DIR" help:"Where to keep the store meanwhile, on a disk. Default: the system's directory for temporary files."`

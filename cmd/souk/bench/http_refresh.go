@@ -15,9 +15,10 @@ import (
 	"github.com/souk-market/souk/core/oauth"
 )
 
-// refreshStage is a store full of sign-ins, of two devices an account. A connection
-// stands for a part of the devices and goes through them in turn, so that what a
-// refresh needs is seldom in memory already.
+// refreshStage is a store full of sign-ins, each of an account of its own. A
+// connection stands for a part of the devices and goes through them in turn: there
+// are more than refresh in the time, as in a day of a market, so that nothing that a
+// refresh needs is in memory because the one before has read it.
 var refreshStage = &stage{
 	name: "refresh",
 	fill: signIn,
@@ -26,9 +27,6 @@ var refreshStage = &stage{
 		clients: refreshClients,
 	}},
 }
-
-// devicesEach is how many devices an account has.
-const devicesEach = 2
 
 // signedIn is what signIn says: the refresh token of each device.
 type signedIn struct {
@@ -39,23 +37,18 @@ type signedIn struct {
 func signIn(ctx context.Context, h *core.Host, size int) (any, error) {
 	const fillers = 256 // at once, for the store commits them together
 	said := signedIn{Tokens: make([]string, size)}
-	accounts := (size + devicesEach - 1) / devicesEach
 	var taken atomic.Int64
 	errs := make([]error, fillers)
 	var wg sync.WaitGroup
 	for i := range fillers {
 		wg.Go(func() {
-			for {
-				account := int(taken.Add(1)) - 1
-				if account >= accounts {
+			for errs[i] == nil {
+				at := int(taken.Add(1)) - 1
+				if at >= size {
 					return
 				}
-				for at := account * devicesEach; at < min(size, (account+1)*devicesEach); at++ {
-					var err error
-					if said.Tokens[at], err = signInDevice(ctx, h, account, at); err != nil {
-						errs[i] = fmt.Errorf("sign device %d in: %w", at, err)
-						return
-					}
+				if said.Tokens[at], errs[i] = signInDevice(ctx, h, at); errs[i] != nil {
+					errs[i] = fmt.Errorf("sign device %d in: %w", at, errs[i])
 				}
 			}
 		})
@@ -64,8 +57,8 @@ func signIn(ctx context.Context, h *core.Host, size int) (any, error) {
 	return said, errors.Join(errs...)
 }
 
-func signInDevice(ctx context.Context, h *core.Host, account, device int) (refresh string, err error) {
-	subject, err := h.OAuth.SubjectToken(ctx, fmt.Sprintf("person-%d@example.com", account))
+func signInDevice(ctx context.Context, h *core.Host, device int) (refresh string, err error) {
+	subject, err := h.OAuth.SubjectToken(ctx, fmt.Sprintf("person-%d@example.com", device))
 	if err != nil {
 		return "", err
 	}
