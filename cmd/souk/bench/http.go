@@ -22,7 +22,7 @@ type HTTP struct {
 	Rounds      int           `default:"3" help:"Rounds of three slices of each server. Default: 3."`
 	Slice       time.Duration `default:"250ms" help:"How long a slice is. Default: 250ms."`
 	Connections int           `default:"256" help:"Keep-alive connections. Default: 256."`
-	Families    int           `default:"65536" help:"Devices that are signed in. Default: 65536."`
+	Families    int           `default:"32768" help:"Devices that are signed in. Default: 32768."`
 	Dir         string        `type:"existingdir" placeholder:"DIR" help:"Where to keep the store meanwhile, on a disk. Default: the system's directory for temporary files."`
 	Check       bool          `help:"Exit with 1 if a ratio is less than it should be."`
 	Slack       float64       `default:"1" help:"With --check: how far below its target a ratio may be, on a machine that others use too: 1.25 is four fifths of it. Default: 1."`
