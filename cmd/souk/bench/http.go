@@ -79,10 +79,12 @@ func (c *HTTP) Run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	return c.run(ctx, os.Stdout, os.Stderr)
+	p := newProgress()
+	defer p.end()
+	return c.run(ctx, os.Stdout, p)
 }
 
-func (c *HTTP) run(ctx context.Context, out, progress io.Writer) (err error) {
+func (c *HTTP) run(ctx context.Context, out io.Writer, p progress) (err error) {
 	stages, err := chosen(c.Case)
 	if err != nil {
 		return err
@@ -99,12 +101,13 @@ func (c *HTTP) run(ctx context.Context, out, progress io.Writer) (err error) {
 	defer func() { err = errors.Join(err, baseline.stop()) }()
 	var all []*result
 	for _, s := range stages {
-		results, err := c.play(ctx, s, filepath.Join(dir, s.name), baseline, progress)
+		results, err := c.play(ctx, s, filepath.Join(dir, s.name), baseline, p)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		all = append(all, results...)
 	}
+	p.end()
 	if c.JSON {
 		err = printJSON(out, all)
 	} else {
@@ -134,11 +137,11 @@ func (c *HTTP) directory() (string, error) {
 }
 
 // play measures the cases of a stage.
-func (c *HTTP) play(ctx context.Context, s *stage, dir string, baseline *process, progress io.Writer) (_ []*result, err error) {
+func (c *HTTP) play(ctx context.Context, s *stage, dir string, baseline *process, p progress) (_ []*result, err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(progress, "%s: filling the store …\n", s.name)
+	p.say("%s: %d devices sign in …", s.name, c.Families)
 	said, err := fill(ctx, s, dir, c.Families)
 	if err != nil {
 		return nil, err
@@ -159,7 +162,7 @@ func (c *HTTP) play(ctx context.Context, s *stage, dir string, baseline *process
 	}
 	var all []*result
 	for i := range s.cases {
-		fmt.Fprintf(progress, "%s: %s …\n", s.cases[i].name, s.cases[i].does)
+		p.say("%s: %s …", s.cases[i].name, s.cases[i].does)
 		m := measurement{httpCase: s.cases[i], baseline: baseline, server: server, token: token}
 		r, err := m.run(ctx, c, said)
 		if err != nil {

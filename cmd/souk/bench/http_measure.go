@@ -104,7 +104,7 @@ func (m *measurement) run(ctx context.Context, c *HTTP, said json.RawMessage) (*
 // pair keeps both servers busy, one after the other. Nobody always comes behind the
 // same neighbour. What a server still does when its slice is over, as to move what
 // it has written to another place, is on its account all the same.
-func (m *measurement) pair(ours, theirs *load, length time.Duration, oursFirst bool) (p pair, err error) {
+func (m *measurement) pair(ours, theirs *traffic, length time.Duration, oursFirst bool) (p pair, err error) {
 	if p.bare.cpu, err = m.baseline.tell(order{}); err != nil {
 		return p, err
 	}

@@ -24,9 +24,9 @@ type client interface {
 	take(r *fasthttp.Response) error
 }
 
-// load keeps a server busy: each connection sends its next request when it has the
+// traffic keeps a server busy: each connection sends its next request when it has the
 // answer to the one before.
-type load struct {
+type traffic struct {
 	lines []*line
 	sent  int // requests so far, also those that don't count
 }
@@ -46,8 +46,8 @@ type line struct {
 const answerWithin = 30 * time.Second
 
 // connect opens a connection for each client.
-func connect(address string, clients []client) (*load, error) {
-	l := &load{}
+func connect(address string, clients []client) (*traffic, error) {
+	l := &traffic{}
 	for _, c := range clients {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
@@ -59,7 +59,7 @@ func connect(address string, clients []client) (*load, error) {
 	return l, nil
 }
 
-func (l *load) close() {
+func (l *traffic) close() {
 	for _, x := range l.lines {
 		_ = x.conn.Close()
 	}
@@ -67,7 +67,7 @@ func (l *load) close() {
 
 // run lets all connections ask for so long and returns how many answers there were.
 // With count their times are kept.
-func (l *load) run(length time.Duration, count bool) (slice, error) {
+func (l *traffic) run(length time.Duration, count bool) (turn, error) {
 	var over atomic.Bool
 	var answered atomic.Int64
 	var wg sync.WaitGroup
@@ -86,7 +86,7 @@ func (l *load) run(length time.Duration, count bool) (slice, error) {
 	end := time.AfterFunc(length, func() { over.Store(true) })
 	defer end.Stop()
 	wg.Wait()
-	s := slice{requests: int(answered.Load()), took: time.Since(began)}
+	s := turn{requests: int(answered.Load()), took: time.Since(began)}
 	l.sent += s.requests
 	for _, x := range l.lines {
 		if x.err != nil {
@@ -113,7 +113,7 @@ func (x *line) ask(count bool) error {
 }
 
 // times are those of all answers that counted.
-func (l *load) times() (all []time.Duration) {
+func (l *traffic) times() (all []time.Duration) {
 	for _, x := range l.lines {
 		all = append(all, x.took...)
 	}
@@ -122,7 +122,7 @@ func (l *load) times() (all []time.Duration) {
 
 // answerSize is the middle size of the answers' bodies, of the last of each
 // connection.
-func (l *load) answerSize() int {
+func (l *traffic) answerSize() int {
 	sizes := make([]float64, len(l.lines))
 	for i, x := range l.lines {
 		sizes[i] = float64(len(x.answer.Body()))

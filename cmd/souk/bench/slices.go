@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// slice is what a server did in a stretch of time.
-type slice struct {
+// turn is what a server did in a stretch of time.
+type turn struct {
 	requests int
 	took     time.Duration
 	cpu      time.Duration // of its process, until its next slice began
 }
 
 // rate is in requests a second.
-func (s slice) rate() float64 { return float64(s.requests) / s.took.Seconds() }
+func (s turn) rate() float64 { return float64(s.requests) / s.took.Seconds() }
 
 // cpuEach is in microseconds a request.
-func (s slice) cpuEach() float64 { return s.cpu.Seconds() * 1e6 / float64(s.requests) }
+func (s turn) cpuEach() float64 { return s.cpu.Seconds() * 1e6 / float64(s.requests) }
 
 // pair is a slice of the bare handler and the one of Souk beside it.
-type pair struct{ bare, ours slice }
+type pair struct{ bare, ours turn }
 
 // pairs are those of one case. Neighbours in time are compared with each other, so
 // that what else runs on the machine meets both, and the median leaves out what met

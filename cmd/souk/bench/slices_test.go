@@ -11,8 +11,8 @@ import (
 func pairsOf(bare, ours []int) (p pairs) {
 	for i := range bare {
 		p = append(p, pair{
-			bare: slice{requests: bare[i], took: time.Second, cpu: time.Second / 2},
-			ours: slice{requests: ours[i], took: time.Second, cpu: time.Second / 2},
+			bare: turn{requests: bare[i], took: time.Second, cpu: time.Second / 2},
+			ours: turn{requests: ours[i], took: time.Second, cpu: time.Second / 2},
 		})
 	}
 	return p
