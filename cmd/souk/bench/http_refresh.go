@@ -16,9 +16,9 @@ import (
 )
 
 // refreshStage is a store full of sign-ins, each of an account of its own. A
-// connection stands for a part of the devices and goes through them in turn: there
-// are more than refresh in the time, as in a day of a market, so that nothing that a
-// refresh needs is in memory because the one before has read it.
+// connection stands for a part of the devices and goes through them in turn. There
+// are so many that each is asked for once or twice: most of what a refresh needs has
+// to come from a table, as it does when a device is back after a day.
 var refreshStage = &stage{
 	name: "refresh",
 	fill: signIn,
