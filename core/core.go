@@ -299,7 +299,7 @@ func (h *Host) made(file string) { h.Created = append(h.Created, file) }
 
 // traffic is what the public listener has answered so far.
 func (h *Host) traffic() admin.Traffic {
-	t := admin.Traffic{Connections: h.server.Connections()}
+	t := admin.Traffic{Connections: h.server.Connections(), Signed: h.Market.Signer.Signed()}
 	for _, n := range h.server.Counts() {
 		t.Requests = append(t.Requests, admin.Requests{Method: n.Method, Route: n.Route, Status: n.Status, Count: n.Requests})
 	}

@@ -20,6 +20,7 @@ import (
 type Traffic struct {
 	Connections int // that are open
 	Requests    []Requests
+	Signed      uint64 // install verification tokens
 }
 
 // Requests are those of one route with one status.
@@ -86,12 +87,14 @@ type trafficCollector struct{ now func() Traffic }
 var (
 	descRequests    = described("http_requests_total", "Requests to the public listener that were answered, by route and status. Of no route are those that no route answers, and what is no HTTP.", "method", "route", "status")
 	descConnections = described("http_connections", "Open connections of the public listener.")
+	descSigned      = described("install_tokens_signed_total", "Install verification tokens that were signed.")
 )
 
 // Describe implements prometheus.Collector.
 func (trafficCollector) Describe(out chan<- *prometheus.Desc) {
 	out <- descRequests
 	out <- descConnections
+	out <- descSigned
 }
 
 // Collect implements prometheus.Collector.
@@ -101,6 +104,7 @@ func (c trafficCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	t := c.now()
 	gauge(out, descConnections, float64(t.Connections))
+	counter(out, descSigned, float64(t.Signed))
 	for _, q := range t.Requests {
 		status := "other"
 		if q.Status > 0 {

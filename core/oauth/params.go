@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -17,12 +18,10 @@ type Params map[string]string
 // same request must not see two values.
 func NewParams(pairs []Pair, longest int) (Params, error) {
 	p := make(Params, len(pairs))
-	seen := make(map[string]bool, len(pairs))
-	for _, pair := range pairs {
-		if seen[pair.Name] {
+	for i, pair := range pairs { // a hundred at most: looking at all is quicker than a map
+		if slices.ContainsFunc(pairs[:i], func(before Pair) bool { return before.Name == pair.Name }) {
 			return nil, Errorf(InvalidRequest, "parameter %s is there more than once", printable(pair.Name))
 		}
-		seen[pair.Name] = true
 		if len(pair.Value) > longest || !utf8.ValidString(pair.Value) || strings.ContainsRune(pair.Value, 0) {
 			return nil, Errorf(InvalidRequest, "parameter %s is too long or not text", printable(pair.Name))
 		}

@@ -222,17 +222,19 @@ func (s *Server) respond(c *tokenCall) *TokenResponse {
 	if f.Class == ClassApp {
 		flags = flagRegistered
 	}
-	access := ring.AppendAccess(nil, &token.Access{
+	var access [token.AccessLen]byte
+	a := ring.AppendAccess(access[:0], &token.Access{
 		KID: f.KID, Audience: f.Audience, Flags: flags, IssuedAt: uint32(issued.Unix()), Expires: uint32(expires.Unix()),
 		Subject: f.Subject, Family: c.familyID, Client: f.Client, Scope: f.Scope, Epoch: f.Epoch,
 	})
-	var refresh []byte
+	var refresh [token.RefreshLen]byte
+	r := refresh[:0]
 	if f.Audience != AudiencePage { // a visitor signs in again
-		refresh = ring.AppendRefresh(nil, token.Refresh{KID: f.KID, Family: c.familyID, Generation: f.Generation})
+		r = ring.AppendRefresh(r, token.Refresh{KID: f.KID, Family: c.familyID, Generation: f.Generation})
 	}
 	return &TokenResponse{
-		AccessToken: string(access), TokenType: "Bearer", ExpiresIn: max(0, expires.Unix()-s.Now().Unix()),
-		RefreshToken: string(refresh), IssuedTokenType: c.issuedType, Scope: scopeText(f.Scope),
+		AccessToken: string(a), TokenType: "Bearer", ExpiresIn: max(0, expires.Unix()-s.Now().Unix()),
+		RefreshToken: string(r), IssuedTokenType: c.issuedType, Scope: scopeText(f.Scope),
 	}
 }
 

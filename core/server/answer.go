@@ -67,8 +67,15 @@ func writeJSON(r *fasthttp.RequestCtx, v any) error {
 func writeBody(r *fasthttp.RequestCtx, body []byte) {
 	h := &r.Response.Header
 	h.SetContentType("application/json;charset=UTF-8")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Pragma", "no-cache")
-	h.Set("X-Content-Type-Options", "nosniff")
+	for i := range jsonHeaders {
+		h.SetCanonical(jsonHeaders[i].name, jsonHeaders[i].value)
+	}
 	r.Response.SetBody(body)
+}
+
+// jsonHeaders are those of each JSON answer, in the form in which they are sent.
+var jsonHeaders = [...]struct{ name, value []byte }{
+	{[]byte("Cache-Control"), []byte("no-store")},
+	{[]byte("Pragma"), []byte("no-cache")},
+	{[]byte("X-Content-Type-Options"), []byte("nosniff")},
 }

@@ -60,7 +60,8 @@ type Limits struct {
 	Connections           int `toml:"connections"`
 	ConnectionsPerAddress int `toml:"connections_per_address"`
 	// Request is how long the server may work on one request that is not an
-	// update check.
+	// update check. Those that begin together share a deadline: it may be a sixteenth
+	// longer.
 	Request unit.Duration `toml:"request"`
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -96,21 +97,42 @@ func (s *Server) token(ctx context.Context, r *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(r, res)
+	var room [512]byte // both tokens and what is around them
+	writeBody(r, appendTokens(room[:0], res))
+	return nil
+}
+
+// appendTokens writes the answer of the token endpoint as encoding/json does. The
+// tokens have no character in them that JSON would escape.
+func appendTokens(b []byte, t *oauth.TokenResponse) []byte {
+	b = append(append(b, `{"access_token":"`...), t.AccessToken...)
+	b = append(append(b, `","token_type":"`...), t.TokenType...)
+	b = append(b, `","expires_in":`...)
+	b = strconv.AppendInt(b, t.ExpiresIn, 10)
+	for _, p := range [...]struct{ name, value string }{
+		{`,"refresh_token":`, t.RefreshToken}, {`,"issued_token_type":`, t.IssuedTokenType}, {`,"scope":`, t.Scope},
+	} {
+		if p.value != "" {
+			b = appendString(append(b, p.name...), p.value)
+		}
+	}
+	return append(b, '}')
 }
 
 // form reads the parameters in a body. The route has looked at the media type,
 // which fasthttp's own reader takes in lower case only.
 func (s *Server) form(r *fasthttp.RequestCtx) (oauth.Params, error) {
-	var args fasthttp.Args
+	args := fasthttp.AcquireArgs()
+	defer fasthttp.ReleaseArgs(args)
 	args.ParseBytes(r.Request.Body())
-	return s.params(&args)
+	return s.params(args)
 }
 
 // params copies the parameters out of the request, which fasthttp uses again: all
 // of them, or those with these names.
 func (s *Server) params(args *fasthttp.Args, only ...string) (oauth.Params, error) {
-	pairs := make([]oauth.Pair, 0, args.Len())
+	var room [8]oauth.Pair // more than any client of ours sends
+	pairs := room[:0]
 	for name, value := range args.All() {
 		if only != nil && !slices.Contains(only, string(name)) {
 			continue

@@ -85,10 +85,9 @@ func (s *Server) route(r *fasthttp.RequestCtx) (rt *route) {
 		}
 		return rt
 	}
-	ctx, cancel := s.base, context.CancelFunc(nil)
+	ctx := s.base
 	if !rt.quick {
-		ctx, cancel = context.WithTimeout(s.base, s.limits.Request.Std())
-		defer cancel()
+		ctx = s.deadlines.of(r)
 	}
 	if err := rt.handler(s, ctx, r); err != nil {
 		s.answer(r, rt, err)
@@ -140,6 +139,9 @@ func (rt *route) takes(r *fasthttp.RequestCtx) *problem {
 
 // isType compares a media type without its parameters.
 func isType(header []byte, want string) bool {
+	if string(header) == want { // as nearly everybody writes it
+		return true
+	}
 	if i := strings.IndexByte(string(header), ';'); i >= 0 {
 		header = header[:i]
 	}

@@ -37,6 +37,7 @@ type Server struct {
 	http        *fasthttp.Server
 	base        context.Context // of every request; ends when Close is over
 	stop        context.CancelFunc
+	deadlines   *deadlines
 }
 
 // Options wire a Server.
@@ -62,6 +63,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.base, s.stop = context.WithCancel(context.Background())
+	s.deadlines = newDeadlines(s.base, o.Limits.Request.Std())
 	s.http = &fasthttp.Server{
 		Name:                         "souk",
 		Handler:                      s.handle,

@@ -293,7 +293,7 @@ func decodeAccount(b []byte) (Account, error) {
 		r.fail()
 	}
 	if format == accountDevices {
-		a.readDevices(r)
+		a.readDevices(&r)
 	}
 	if err := r.end(); err != nil {
 		return Account{}, err

@@ -18,8 +18,8 @@ type reader struct {
 }
 
 // readRecord begins a record that must have this format.
-func readRecord(table byte, b []byte, format byte) *reader {
-	r := &reader{table: table, b: b}
+func readRecord(table byte, b []byte, format byte) reader {
+	r := reader{table: table, b: b}
 	if found := r.byte(); r.err == nil && found != format {
 		r.err = fmt.Errorf("store: table %c: record of format %d, this program knows %d", table, found, format)
 	}

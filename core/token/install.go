@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -24,7 +25,12 @@ type InstallSigner struct {
 	Life   time.Duration     // 0: DefaultInstallLife
 	Now    func() time.Time  // nil: time.Now
 	Rand   io.Reader         // for nonces; nil: the system's
+
+	signed atomic.Uint64
 }
+
+// Signed is how many tokens were signed so far.
+func (s *InstallSigner) Signed() uint64 { return s.signed.Load() }
 
 // DefaultInstallLife is the life of the token in Apple's sample.
 const DefaultInstallLife = 20 * time.Minute
@@ -70,6 +76,7 @@ func (s *InstallSigner) Append(dst []byte, c InstallClaims) ([]byte, error) {
 	if err != nil {
 		return dst, fmt.Errorf("token: sign install token for item %d: %w", c.Item, err)
 	}
+	s.signed.Add(1)
 	return encoding.AppendEncode(append(tok, '.'), sig[:]), nil
 }
 

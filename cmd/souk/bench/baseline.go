@@ -1,0 +1,49 @@
+package bench
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+
+	"github.com/valyala/fasthttp"
+)
+
+// bare is the baseline: a fasthttp server as the library sets it up, whose handler
+// answers with as many bytes as the other server does and decides nothing.
+type bare struct {
+	listener net.Listener
+	body     atomic.Pointer[[]byte]
+}
+
+func newBare() (*bare, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	b := &bare{listener: l}
+	b.answer(0)
+	return b, nil
+}
+
+// answer sets how many bytes the body of an answer has from now on.
+func (b *bare) answer(size int) {
+	body := make([]byte, size)
+	for i := range body {
+		body[i] = 'x'
+	}
+	b.body.Store(&body)
+}
+
+// serve answers until ctx ends.
+func (b *bare) serve(ctx context.Context) error {
+	s := &fasthttp.Server{Handler: func(r *fasthttp.RequestCtx) {
+		r.SetContentType("application/json")
+		r.SetBody(*b.body.Load())
+	}}
+	context.AfterFunc(ctx, func() { _ = b.listener.Close() }) // which ends Serve
+	err := s.Serve(b.listener)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,152 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestVerdict(t *testing.T) {
+	steady := []int{1000, 1000, 1000}
+	calls := httpCase{name: "x", least: 0.5, guestCalls: 1, signatures: 0.1}
+	none := httpCase{name: "x", least: 0.5}
+	for _, test := range []struct {
+		name    string
+		command HTTP
+		result  result
+		want    string // part of the error; empty = none
+	}{
+		{"all is well", HTTP{Check: true, Slack: 1}, result{httpCase: none, pairs: pairsOf(steady, []int{500, 500, 500})}, ""},
+		{"too slow", HTTP{Check: true, Slack: 1}, result{httpCase: none, pairs: pairsOf(steady, []int{499, 499, 499})}, "case x: 0.499 of bare fasthttp, and at least 0.5 is wanted"},
+		{"too slow, and nobody asks", HTTP{Slack: 1}, result{httpCase: none, pairs: pairsOf(steady, []int{1, 1, 1})}, ""},
+		{"within the slack", HTTP{Check: true, Slack: 1.25}, result{httpCase: none, pairs: pairsOf(steady, []int{400, 400, 400})}, ""},
+		{"beyond the slack", HTTP{Check: true, Slack: 1.25}, result{httpCase: none, pairs: pairsOf(steady, []int{399, 399, 399})}, "at least 0.4"},
+		{"void", HTTP{Slack: 1}, result{httpCase: none, pairs: pairsOf([]int{500, 1000, 1500}, steady)}, "void: bare fasthttp varied by 100 % beside case x"},
+		{"void says nothing of the ratio", HTTP{Check: true, Slack: 1}, result{httpCase: none, pairs: pairsOf([]int{5000, 10000, 15000}, []int{1, 1, 1})}, "void"},
+		{"as claimed", HTTP{Slack: 1}, result{httpCase: calls, pairs: pairsOf(steady, steady), counted: counters{1, 0.101}}, ""},
+		{"no guest was asked", HTTP{Slack: 1}, result{httpCase: calls, pairs: pairsOf(steady, steady), counted: counters{0, 0.1}}, "counted 0 guest calls and 0.1 signatures a request, and not 1 and 0.1"},
+		{"a guest was asked", HTTP{Slack: 1}, result{httpCase: none, pairs: pairsOf(steady, steady), counted: counters{0.001, 0}}, "counted 0.001 guest calls"},
+		{"something was signed", HTTP{Slack: 1}, result{httpCase: none, pairs: pairsOf(steady, steady), counted: counters{0, 1e-6}}, "1e-06 signatures"},
+	} {
+		err := test.command.verdict([]*result{&test.result})
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%s: verdict = %v, want %q", test.name, err, test.want)
+		}
+		if test.name == "void says nothing of the ratio" && err != nil && strings.Contains(err.Error(), "wanted") {
+			t.Errorf("%s: verdict = %v", test.name, err)
+		}
+	}
+}
+
+func TestPrint(t *testing.T) {
+	r := &result{
+		httpCase: httpCase{name: "x", does: "does a thing"}, pairs: pairsOf([]int{1000, 1000, 1000}, []int{250, 250, 250}),
+		p99: 7500 * time.Microsecond, bareP99: time.Millisecond, counted: counters{1, 0.1},
+	}
+	var out bytes.Buffer
+	if err := printJSON(&out, []*result{r}); err != nil {
+		t.Fatal(err)
+	}
+	var rows []map[string]any
+	if err := json.Unmarshal(out.Bytes(), &rows); err != nil || len(rows) != 1 {
+		t.Fatalf("as JSON: %v\n%s", err, &out)
+	}
+	want := map[string]any{
+		"case": "x", "rps": 250.0, "ratio": 0.25, "cpu_us": 2000.0, "cpu_ratio": 4.0, "p99_ms": 7.5, "guest_calls": 1.0, "signatures": 0.1,
+	}
+	if fmt.Sprint(rows[0]) != fmt.Sprint(want) {
+		t.Errorf("as JSON: %v, want %v", rows[0], want)
+	}
+	out.Reset()
+	if err := printTable(&out, []*result{r}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"0.250", "4.00 ×", "7.5 ms", "does a thing", "slices: 3 of each; bare varied by 0 %"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("as a table:\n%s\nwant %q", &out, want)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	good := HTTP{Rounds: 3, Slice: time.Second, Connections: 8, Families: 64, Slack: 1}
+	if err := good.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for want, change := range map[string]func(*HTTP){
+		"--rounds":      func(c *HTTP) { c.Rounds = 0 },
+		"--slice":       func(c *HTTP) { c.Slice = 0 },
+		"--connections": func(c *HTTP) { c.Connections = 0 },
+		"--families":    func(c *HTTP) { c.Families = 7 },
+		"--slack":       func(c *HTTP) { c.Slack = 0.5 },
+		"no case \"z\"": func(c *HTTP) { c.Case = []string{"f", "z"} },
+	} {
+		c := good
+		change(&c)
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Validate = %v, want a sentence about %s", err, want)
+		}
+	}
+}
+
+// Every case has a name of its own, a sentence and a target.
+func TestCases(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range stages {
+		if s.name == "" || s.fill == nil || len(s.cases) == 0 {
+			t.Errorf("stage %q lacks something", s.name)
+		}
+		for _, c := range s.cases {
+			if c.name == "" || seen[c.name] || c.does == "" || c.least <= 0 || c.clients == nil {
+				t.Errorf("case %q of stage %s lacks something, or is there twice", c.name, s.name)
+			}
+			seen[c.name] = true
+		}
+	}
+	for name := range seen {
+		got, err := chosen([]string{name})
+		if err != nil || len(got) != 1 || len(got[0].cases) != 1 || got[0].cases[0].name != name {
+			t.Errorf("chosen(%q) = %v, %v", name, got, err)
+		}
+	}
+}
+
+func TestCounters(t *testing.T) {
+	for _, test := range []struct {
+		text string
+		want counters
+		err  string
+	}{
+		{text: "souk_install_tokens_signed_total 0\n"},
+		{
+			text: "# HELP souk_plugin_calls_total Questions.\n" +
+				`souk_plugin_calls_total{hook="entitle",plugin="a b"} 3` + "\n" + `souk_plugin_calls_total{hook="sign_in",plugin="a b"} 1.5e+06` + "\n" +
+				`souk_plugin_calls_total_other{plugin="a"} 7` + "\nsouk_install_tokens_signed_total 12\n",
+			want: counters{1_500_003, 12},
+		},
+		{text: `souk_plugin_calls_total{hook="entitle"} 3`, err: "souk_install_tokens_signed_total is not there"},
+		{text: "souk_install_tokens_signed_total many\n", err: "invalid syntax"},
+	} {
+		got, err := parseCounters(strings.NewReader(test.text))
+		if test.err == "" && (err != nil || got != test.want) || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
+			t.Errorf("parseCounters = %v, %v, want %v, %q of\n%s", got, err, test.want, test.err, test.text)
+		}
+	}
+}
+
+func TestTail(t *testing.T) {
+	var log tail
+	if got := log.text(); got != "" {
+		t.Errorf("a child that said nothing said %q", got)
+	}
+	for i := range 10_000 {
+		fmt.Fprintf(&log, "line %d\n", i)
+	}
+	got := log.text()
+	if len(got) > tailSize+1 || !strings.HasSuffix(got, "line 9998\nline 9999") {
+		t.Errorf("of much output %d bytes are kept, at the end %q", len(got), got[len(got)-20:])
+	}
+}
