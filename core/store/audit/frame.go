@@ -121,8 +121,6 @@ type frame struct {
 	payload []byte
 }
 
-func (f *frame) size() int { return frameSize + len(f.payload) }
-
 func appendFrame(b []byte, f *frame) []byte {
 	at := len(b)
 	b = append(b, frameMagic...)

@@ -231,10 +231,6 @@ func openError(dir string, err error) error {
 	return fmt.Errorf("store: open %s: %w", dir, err)
 }
 
-func heldBy(dir string) error {
-	return fmt.Errorf("store: the directory %s is %w: stop it first or use another directory", dir, errHeld)
-}
-
 // errHeld reads within a sentence and still is store.ErrLocked.
 var errHeld error = heldError{}
 

@@ -191,8 +191,8 @@ func lostEntry(item *bdb.Item, err error) (ts uint64, key []byte, _ error) {
 }
 
 // lose notes that the record, as it stands, is about to be deleted or to get another
-// expiry. Only what could outlive its successor matters; of what was not read that is
-// anything.
+// expiry. Only what could outlive its successor matters. What is not known was not read
+// because nothing is lost: see step.blind.
 func (b *batch) lose(r *record, expires int64) {
 	before := int64(math.MaxInt64)
 	switch {
