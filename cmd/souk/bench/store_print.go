@@ -28,7 +28,7 @@ func (r *storeReport) print(out io.Writer) error {
 		row("in memory", fmt.Sprintf("%.0f MiB", r.Memory/(1<<20)), fmt.Sprintf("%.0f B a device; most is the same for any number of them", r.Memory/float64(r.Families)))
 	}
 	if r.Amplification > 0 {
-		row("write amplification", fmt.Sprintf("%.1f ×", r.Amplification), "bytes to the disk for each of a record, with log, tables and compaction")
+		row("write amplification", fmt.Sprintf("%.1f ×", r.Amplification), "bytes to the disk for each of a record: log, tables, compaction, also what the load left to compact")
 	} else {
 		row("write amplification", "-", "not to be told of so few writes: raise --rounds")
 	}
