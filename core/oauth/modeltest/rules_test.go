@@ -112,6 +112,7 @@ type signIn struct {
 	rotated    int64
 	created    int64
 	until      int64     // when it is forgotten
+	barUntil   int64     // of an ending that was begun: when the bar is forgotten, at the earliest
 	late       [2]uint32 // generations in which a retry came late, the newer one first
 }
 
@@ -197,9 +198,15 @@ func (s signIn) step(c *call, a answer) (after []signIn, why []string) {
 		}
 	case kindCrash:
 		if s.bar == shut {
-			s.bar = open
+			s.bar, s.barUntil = open, 0
 		}
 		may(s, "")
+		// The end of a sign-in that nobody was told of, and that nobody has used until
+		// its last access token was out of date, is as if it had not been begun.
+		if s.phase == active && s.bar == bolted && c.times[len(c.times)-1] >= s.barUntil {
+			s.bar, s.barUntil = open, 0
+			may(s, "")
+		}
 	}
 	return after, why
 }
@@ -218,14 +225,14 @@ func (s signIn) parts(c *call) (left []signIn) {
 			}
 			left = append(left, next)
 			if next.phase == over && next.bar == bolted {
-				left = append(left, s.ending()...)
+				left = append(left, s.ending(c)...)
 			}
 		}
 	case kindExchange:
 		// The family that nobody was told of is none of anybody's sign-ins.
 	case kindRevoke:
 		if s.phase == active || s.phase == over {
-			left = append(s.ending(), s.ended())
+			left = append(s.ending(c), s.ended())
 		}
 	case kindSignOut:
 		if s.phase == absent {
@@ -234,21 +241,22 @@ func (s signIn) parts(c *call) (left []signIn) {
 		s.stale = true
 		left = append(left, s, s.signedOut())
 		if s.phase == active {
-			left = append(left, s.ending()...)
+			left = append(left, s.ending(c)...)
 		}
 	}
 	return left
 }
 
 // ending is what a sign-in is on its way to its end: access tokens go first.
-func (s signIn) ending() []signIn {
+func (s signIn) ending(c *call) []signIn {
+	s.barUntil = c.times[0] + max(c.lives.accessDevice, c.lives.accessApp) + minute
 	first, then := s, s
 	first.bar, then.bar = max(s.bar, shut), bolted
 	return []signIn{first, then}
 }
 
 func (s signIn) ended() signIn {
-	s.phase, s.bar = over, bolted
+	s.phase, s.bar, s.barUntil = over, bolted, 0
 	return s
 }
 
