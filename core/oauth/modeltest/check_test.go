@@ -101,10 +101,11 @@ func (w *world) order(m porcupine.Model, ops []*op, replay func(state any, c *ca
 	for i, o := range ops {
 		history[i] = porcupine.Operation{Input: &o.call, Call: o.begin, Output: o.answer, Return: o.end}
 	}
-	// A refresh that is refused since the account is being signed out has two effects,
-	// and somebody who repeats it may get in between: it rotated, and then it ended.
+	// A refresh, or an exchange, that is refused since the account is being signed out
+	// has two effects, and somebody may get in between: it rotated, or bound the subject
+	// token, and then it ended.
 	for _, o := range ops {
-		if o.call.kind == kindRefresh && o.answer.outcome == refused && slices.ContainsFunc(ops, o.meets) {
+		if (o.call.kind == kindRefresh || o.call.kind == kindExchange) && o.answer.outcome == refused && slices.ContainsFunc(ops, o.meets) {
 			first := o.call
 			first.kind = kindBefore
 			history = append(history, porcupine.Operation{Input: &first, Call: o.begin, Output: answer{}, Return: o.end})

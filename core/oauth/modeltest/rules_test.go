@@ -444,6 +444,13 @@ func (s subject) step(c *call, a answer) (after []subject, why []string) {
 		may(s, "signed out everywhere")
 	case kindCrash:
 		may(s, "")
+	case kindBefore:
+		may(s, "")
+		for _, now := range c.times {
+			if next, _, gives := s.exchanged(c, now); gives {
+				may(next, "")
+			}
+		}
 	case kindExchange:
 		for _, now := range c.times {
 			next, rule, gives := s.exchanged(c, now)
