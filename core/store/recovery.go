@@ -208,9 +208,7 @@ func (c *Client) narrow(e audit.Entry, nobodys [32]byte) error {
 			}
 			c.Scope &= uint32(scope)
 		}
-		if c.RedirectURIs = missing(c.RedirectURIs, e.Removed); len(c.RedirectURIs) == 0 {
-			c.State = ClientDisabled // until it is told where its answers go
-		}
+		c.RedirectURIs = missing(c.RedirectURIs, e.Removed) // with none left nobody can sign in to it
 	}
 	return nil
 }

@@ -232,7 +232,7 @@ func TestReplayOfAClientTakesAndNeverGives(t *testing.T) {
 		},
 		{
 			what: "other redirects alone", entries: []audit.Entry{redirects(entry(audit.ClientChanged, 4, 0), []string{"com.example.app:/more"}, []string{back, next})},
-			want: func(c *store.Client) { c.State, c.RedirectURIs = store.ClientDisabled, nil },
+			want: func(c *store.Client) { c.RedirectURIs = nil },
 		},
 		{what: "another secret", entries: []audit.Entry{entry(audit.ClientSecretRotated, 4, 0)}, secret: true},
 		{what: "one that was never there and never ended", absent: true, entries: []audit.Entry{first, entry(audit.ClientChanged, 0, 0, "name", "x")}},
