@@ -88,6 +88,20 @@ func TestEachChangeLeavesItsEntryBeforeTheAnswer(t *testing.T) {
 		}
 	})
 
+	// What a sign-out that was cut off has left is ended by whoever comes with it.
+	const carol = "carol@example.com"
+	cut := deviceOf(t, s, carol)
+	_, err := s.Store.UpdateAccount(t.Context(), carol, func(a *store.Account) (bool, error) { a.Epoch++; return true, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	e = added(t, s, "a refresh after a sign-out", func() {
+		refresh(t, s, cut.refresh).refused(t, "a refresh after a sign-out", 400, "invalid_grant")
+	}, audit.FamilyRevoked)
+	if e[0].Actor != audit.Device || e[0].Account != carol || e[0].Address != "127.0.0.1" || e[0].Detail["why"] != "the account was signed out" {
+		t.Errorf("a sign-in that a sign-out had left is written down as %+v", e[0])
+	}
+
 	// A code that comes twice, and one with a verifier that does not fit.
 	sign := deviceSignIn(coretest.Alice)
 	code := sign.aliceCode(t, s)
