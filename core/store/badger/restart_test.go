@@ -94,6 +94,36 @@ func TestVersionsNeverComeAgain(t *testing.T) {
 	}
 }
 
+// A crash leaves logs, and the next start may be one with less memory. Each of them is
+// larger than a memtable is then; cut to what is in it, as a start leaves it that crashed
+// too, it does not tell by how much.
+func TestStartWithLessMemoryAfterCrash(t *testing.T) {
+	before := t.TempDir()
+	e := open(t, badger.SmallTables(badger.Options{Dir: before, Sync: true}, 8<<20))
+	const parts, each = 60, 100
+	for part := range parts {
+		var ops []store.Op
+		for i := range each {
+			ops = append(ops, store.Op{Key: store.Key{Table: 'P', Part: fmt.Sprint(part), Sub: fmt.Sprint(i)}, Value: make([]byte, 1000)})
+		}
+		if err := e.Apply(ctx, ops...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	crashed := filepath.Join(t.TempDir(), "crashed")
+	if err := os.CopyFS(crashed, os.DirFS(before)); err != nil {
+		t.Fatal(err)
+	}
+	for what, dir := range map[string]string{"as it was": crashed, "cut": clone(t, before)} {
+		small := open(t, badger.SmallTables(badger.Options{Dir: dir, Sync: true}, smallTables))
+		n := 0
+		if err := small.Dump(ctx, func(store.Item) error { n++; return nil }); err != nil || n != parts*each {
+			t.Errorf("the log %s: %d records of %d, %v", what, n, parts*each, err)
+		}
+		shut(t, small)
+	}
+}
+
 func TestSecondProcessIsLockedOut(t *testing.T) {
 	dir := t.TempDir()
 	open(t, badger.Options{Dir: dir})
