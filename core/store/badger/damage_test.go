@@ -404,6 +404,20 @@ func TestDamagedLog(t *testing.T) {
 		put(at)
 		refused(t, dir, log, fmt.Sprintf("byte %d of %d", at, n))
 	}
+	// Of the commit before the last only its end is hit: it looks as one under way does,
+	// and is told apart by the next one's version alone.
+	marker := []byte("!badger!txn")
+	before := bytes.LastIndex(right[:bytes.LastIndex(right, marker)], marker)
+	for at := before - 5; at < before+len(marker)+8; at++ { // the key, with what stands in front of it
+		put(at)
+		refused(t, dir, log, fmt.Sprintf("byte %d of %d, at the end of the commit before the last", at, n))
+	}
+	hole := bytes.Clone(right)
+	clear(hole[bytes.LastIndex(right[:before], marker)+40 : before+20]) // from within its first entry
+	if err := os.WriteFile(log, hole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, dir, log, "without the commit before the last")
 	// The last commit may have been under way: the same bytes are what a power loss
 	// leaves of one that nobody was told of.
 	put(n - 3)

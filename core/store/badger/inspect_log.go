@@ -74,14 +74,14 @@ func (e *entry) ends() bool {
 }
 
 // logCommits goes through the whole commits at the beginning of a log and returns the
-// first one's version, 0 if there is none, and where they end.
-func logCommits(b []byte) (first uint64, end int) {
+// versions of the first and of the last, 0 if there is none, and where they end.
+func logCommits(b []byte) (first, last uint64, end int) {
 	var version uint64 // of the commit under way
 	end = min(logHeader, len(b))
 	for at := end; ; {
 		e, ok := readEntry(b[at:])
 		if !ok || version != 0 && e.version != version {
-			return first, end
+			return first, last, end
 		}
 		at += e.size
 		switch {
@@ -89,19 +89,27 @@ func logCommits(b []byte) (first uint64, end int) {
 			if first == 0 {
 				first = e.version
 			}
-			version, end = 0, at
+			last, version, end = e.version, 0, at
 		case e.meta&metaTxn != 0:
 			version = e.version
 		default: // nobody here writes outside of a commit
-			return first, end
+			return first, last, end
 		}
 	}
 }
 
 // later says whether something was written behind the commit that rest begins with,
-// which can't be read. There is one commit at a time, and with sync the next one
-// begins when it is on the disk: so that one was acknowledged.
-func later(rest []byte) bool {
+// which can't be read; last is the version of the one before it, 0 if there is none.
+// There is one commit at a time, and with sync the next one begins when it is on the
+// disk: so that one was acknowledged. It is told apart from the next one by its
+// version, for those of a log have no gaps.
+func later(rest []byte, last uint64) bool {
+	var version uint64 // of the commit; 0 = nothing tells
+	if e, ok := readEntry(rest); ok {
+		version = e.version
+	} else if last != 0 {
+		version = last + 1
+	}
 	for at := 0; ; {
 		n := bytes.Index(rest[at:], endKey)
 		if n < 0 {
@@ -110,7 +118,8 @@ func later(rest []byte) bool {
 		at += n
 		// The header of a last entry is two bytes, the length of its key, and two more.
 		if from := at - 5; from >= 0 {
-			if e, ok := readEntry(rest[from:]); ok && e.ends() && !zero(rest[from+e.size:]) {
+			e, ok := readEntry(rest[from:])
+			if ok && e.ends() && (version != 0 && e.version != version || !zero(rest[from+e.size:])) {
 				return true
 			}
 		}
@@ -140,7 +149,7 @@ func (f *files) readLogs(sync bool, log *slog.Logger) (begins []uint64, err erro
 		if len(b) >= 8 && binary.BigEndian.Uint64(b) != 0 {
 			return nil, damaged(path, "it begins with the key %x, and none is used", b[:8])
 		}
-		first, end := logCommits(b)
+		first, before, end := logCommits(b)
 		if first != 0 {
 			begins = append(begins, first)
 		}
@@ -148,7 +157,7 @@ func (f *files) readLogs(sync bool, log *slog.Logger) (begins []uint64, err erro
 		switch last := i == len(f.logs)-1; {
 		case zero(rest):
 			continue
-		case !last || later(rest):
+		case !last || later(rest, before):
 			what := fmt.Sprintf("what was written at byte %d can't be read, and there is more behind it", end)
 			if sync {
 				return nil, damaged(path, "%s", what)
