@@ -3,6 +3,7 @@ package badger
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"log/slog"
@@ -166,7 +167,33 @@ func (f *files) readLogs(sync bool, log *slog.Logger) (begins []uint64, err erro
 			log.Warn("store: a log is damaged, and with durability \"process\" that is put up with: what it says from there on is lost", "file", path, "byte", end)
 		default:
 			log.Info("store: a commit was under way when the process ended: it was not acknowledged, and did not happen", "file", path, "byte", end)
+			if sync {
+				f.torn, f.tornAt = path, int64(end)
+			}
 		}
 	}
 	return begins, nil
+}
+
+// clearTail takes the commit that was under way off the end of a log, for good. Badger
+// does so too and does not sync it: after a power cut it could be back, in front of a
+// log with commits that were acknowledged. The file stays as long as it was, which
+// tells how large its memtable is.
+func (f *files) clearTail() error {
+	if f.torn == "" {
+		return nil
+	}
+	file, err := os.OpenFile(f.torn, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err == nil {
+		err = errors.Join(file.Truncate(f.tornAt), file.Truncate(info.Size()), file.Sync())
+	}
+	if err != nil {
+		return fmt.Errorf("store: clear the end of %s: %w", f.torn, err)
+	}
+	return nil
 }
