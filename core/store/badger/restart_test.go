@@ -203,16 +203,16 @@ func TestStats(t *testing.T) {
 		t.Errorf("Usage() = %+v after one write", u)
 	}
 	shut(t, e) // the log becomes a table
-	if u := e.Usage(); len(u.Levels) != 0 {
-		t.Errorf("Usage() = %+v of a closed engine", u)
+	if u := e.Usage(); len(u.Levels) != 0 || e.Size() != 0 {
+		t.Errorf("Usage() = %+v and Size() = %d of a closed engine", u, e.Size())
 	}
 	e = open(t, badger.Options{Dir: dir})
 	tables := 0
 	for _, l := range e.Usage().Levels {
 		tables += l.Tables
 	}
-	if tables == 0 {
-		t.Error("Usage() knows no table after a restart")
+	if tables == 0 || e.Size() == 0 {
+		t.Errorf("Usage() knows %d tables and Size() is %d after a restart", tables, e.Size())
 	}
 	memory := open(t, badger.Options{InMemory: true, Now: func() time.Time { return time.Time{} }})
 	if s := memory.Stats(); s.Free != -1 || s.Full {
