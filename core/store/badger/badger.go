@@ -144,10 +144,14 @@ func Open(o Options) (*Engine, error) {
 			return nil, err
 		}
 	}
-	if need := e.openFree(); e.space != nil && e.space.left.Load() < need {
+	replay, err := replayTable(settings(o, sizes, e.log))
+	if err != nil {
+		return nil, err
+	}
+	if need := max(e.openFree(), 2*replay); e.space != nil && e.space.left.Load() < need {
 		return nil, fmt.Errorf("%w: %d MiB free in %s, %d MiB needed to open it: make room", store.ErrFull, e.space.left.Load()>>20, o.Dir, need>>20)
 	}
-	db, err := openFiles(o, sizes, e.log)
+	db, err := openFiles(o, sizes, replay, e.log)
 	if err != nil {
 		return nil, openError(o.Dir, err)
 	}
@@ -205,16 +209,27 @@ func examine(o Options, sizes sizes, log *slog.Logger) error {
 	return errors.Join(inspect(settings(o, sizes, log), o.Sync, o.Verify, log), unlock())
 }
 
-// openFiles has Badger open the directory. What it finds there in spite of inspect
-// may make it panic.
-func openFiles(o Options, sizes sizes, log *slog.Logger) (db *bdb.DB, err error) {
+// openFiles has Badger open the directory, once with memtables of the size replay if
+// the logs need that. What it finds there in spite of inspect may make it panic.
+func openFiles(o Options, sizes sizes, replay int64, log *slog.Logger) (db *bdb.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			log.Error("store: Badger panicked", "panic", p, "stack", string(debug.Stack()))
 			db, err = nil, damaged("a file in "+o.Dir, "Badger panicked: %v", p)
 		}
 	}()
-	return bdb.OpenManaged(settings(o, sizes, log))
+	with := settings(o, sizes, log)
+	if replay > with.MemTableSize {
+		log.Info("store: the logs may be of a start with another memory: they are made tables first", "memtable", replay)
+		db, err := bdb.OpenManaged(with.WithMemTableSize(replay))
+		if err == nil {
+			err = db.Close()
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return bdb.OpenManaged(with)
 }
 
 func openError(dir string, err error) error {

@@ -287,12 +287,22 @@ func (b *batch) wrote(r *record, table byte, n int) {
 	b.bytes += n
 }
 
-// commit writes what is dirty and moves the readers on.
-func (b *batch) commit() error {
+// commit writes what is dirty and moves the readers on. What goes wrong is the end of
+// all writes, and so is a panic of Badger's over a damaged block of the history.
+//
+// The timestamps of the commits in one log have no gaps, on which later relies: so a
+// batch that writes nothing takes none.
+func (b *batch) commit() (err error) {
 	if len(b.dirty) == 0 && !b.marks {
 		return nil
 	}
 	e := b.e
+	defer func() {
+		if p := recover(); p != nil {
+			e.log.Error("store: a commit panicked", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("%w: a commit panicked: %v", store.ErrDamaged, p)
+		}
+	}()
 	txn := e.db.NewTransactionAt(b.ts-1, true)
 	defer txn.Discard()
 	for _, r := range b.dirty {

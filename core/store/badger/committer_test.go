@@ -93,6 +93,21 @@ func TestFailedCommitStopsWritesForGood(t *testing.T) {
 	}
 }
 
+// A commit reads the list of what is gone: its blocks may be damaged like others.
+func TestPanicInCommitStopsWrites(t *testing.T) {
+	e := openTest(t, Options{InMemory: true})
+	e.commit = func(*bdb.Txn, uint64) error { panic("a damaged block") }
+	if _, err := e.Update(ctx, testKey(0), set("lost")); !errors.Is(err, store.ErrUnknown) || !errors.Is(err, store.ErrDamaged) {
+		t.Errorf("Update whose commit panicked = %v, want ErrUnknown with ErrDamaged", err)
+	}
+	if _, err := e.Update(ctx, testKey(0), set("after")); !errors.Is(err, store.ErrStopped) {
+		t.Errorf("Update afterwards = %v, want ErrStopped", err)
+	}
+	if _, err := e.Get(ctx, testKey(0)); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("Get afterwards = %v, want ErrNotFound", err)
+	}
+}
+
 func TestFullDiskStopsWritesUntilThereIsRoom(t *testing.T) {
 	e := openTest(t, Options{MinFree: 1})
 	var left atomic.Int64

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	bdb "github.com/dgraph-io/badger/v4"
 
@@ -120,17 +121,20 @@ func (h *history) encode() []byte {
 	return b
 }
 
-// mark names the moment of a commit. A name that is known keeps its moment: it is
-// the same Mark once more, and what it promised holds from there on.
-func (h *history) mark(name [16]byte, ts uint64) {
+// mark names the moment of a commit, and says whether that is to be stored. A name that
+// is known keeps its moment: it is the same Mark once more, and what it promised holds
+// from there on. If it does not hold any more, the name begins anew.
+func (h *history) mark(name [16]byte, ts uint64) bool {
 	if _, known := h.marked(name); known {
-		return
+		return false
 	}
+	h.marks = slices.DeleteFunc(h.marks, func(m mark) bool { return m.name == name })
 	h.marks = append(h.marks, mark{name, ts})
 	if len(h.marks) > mostMarks {
 		h.marks = h.marks[len(h.marks)-mostMarks:]
 	}
 	h.dirty = true
+	return true
 }
 
 // marked is the moment of a name, if the list is whole since then.
@@ -218,8 +222,9 @@ func (b *batch) mark(name [16]byte) error {
 	if b.refuse != nil {
 		return b.refuse
 	}
-	b.e.history.mark(name, b.ts)
-	b.marks = true
+	if b.e.history.mark(name, b.ts) {
+		b.marks = true
+	}
 	return nil
 }
 

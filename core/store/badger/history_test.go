@@ -128,7 +128,13 @@ func TestHistoryIsBoundedAndSaysWhatItForgot(t *testing.T) {
 	if err := e.DumpSince(ctx, name, none); !errors.Is(err, store.ErrNoMark) {
 		t.Errorf("DumpSince with a list that was cut = %v, want ErrNoMark", err)
 	}
-	// From here on it is whole again.
+	// From here on it is whole again, also for a name that was forgotten.
+	if err := e.Mark(ctx, name); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := since(t, e, dump(t, e), name); !maps.Equal(got, dump(t, e)) {
+		t.Error("a mark that was made anew has changes behind it")
+	}
 	next := [16]byte{2}
 	if err := e.Mark(ctx, next); err != nil {
 		t.Fatal(err)

@@ -42,6 +42,8 @@ type files struct {
 	tables map[uint64]bool // by id
 	logs   []uint64        // of memtables, in the order in which they were written
 	empty  []string        // files that a crash left behind when they had just been made
+	torn   string          // the log that ends within a commit, from tornAt on
+	tornAt int64
 	all    []string
 }
 
@@ -86,7 +88,7 @@ func inspect(o bdb.Options, sync, all bool, log *slog.Logger) error {
 			return fmt.Errorf("store: %w", err)
 		}
 	}
-	return nil
+	return f.clearTail()
 }
 
 func list(dir string) (*files, error) {

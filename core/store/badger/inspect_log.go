@@ -3,6 +3,7 @@ package badger
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"log/slog"
@@ -74,14 +75,14 @@ func (e *entry) ends() bool {
 }
 
 // logCommits goes through the whole commits at the beginning of a log and returns the
-// first one's version, 0 if there is none, and where they end.
-func logCommits(b []byte) (first uint64, end int) {
+// versions of the first and of the last, 0 if there is none, and where they end.
+func logCommits(b []byte) (first, last uint64, end int) {
 	var version uint64 // of the commit under way
 	end = min(logHeader, len(b))
 	for at := end; ; {
 		e, ok := readEntry(b[at:])
 		if !ok || version != 0 && e.version != version {
-			return first, end
+			return first, last, end
 		}
 		at += e.size
 		switch {
@@ -89,19 +90,27 @@ func logCommits(b []byte) (first uint64, end int) {
 			if first == 0 {
 				first = e.version
 			}
-			version, end = 0, at
+			last, version, end = e.version, 0, at
 		case e.meta&metaTxn != 0:
 			version = e.version
 		default: // nobody here writes outside of a commit
-			return first, end
+			return first, last, end
 		}
 	}
 }
 
 // later says whether something was written behind the commit that rest begins with,
-// which can't be read. There is one commit at a time, and with sync the next one
-// begins when it is on the disk: so that one was acknowledged.
-func later(rest []byte) bool {
+// which can't be read; last is the version of the one before it, 0 if there is none.
+// There is one commit at a time, and with sync the next one begins when it is on the
+// disk: so that one was acknowledged. It is told apart from the next one by its
+// version, for those of a log have no gaps.
+func later(rest []byte, last uint64) bool {
+	var version uint64 // of the commit; 0 = nothing tells
+	if e, ok := readEntry(rest); ok {
+		version = e.version
+	} else if last != 0 {
+		version = last + 1
+	}
 	for at := 0; ; {
 		n := bytes.Index(rest[at:], endKey)
 		if n < 0 {
@@ -110,7 +119,8 @@ func later(rest []byte) bool {
 		at += n
 		// The header of a last entry is two bytes, the length of its key, and two more.
 		if from := at - 5; from >= 0 {
-			if e, ok := readEntry(rest[from:]); ok && e.ends() && !zero(rest[from+e.size:]) {
+			e, ok := readEntry(rest[from:])
+			if ok && e.ends() && (version != 0 && e.version != version || !zero(rest[from+e.size:])) {
 				return true
 			}
 		}
@@ -140,7 +150,7 @@ func (f *files) readLogs(sync bool, log *slog.Logger) (begins []uint64, err erro
 		if len(b) >= 8 && binary.BigEndian.Uint64(b) != 0 {
 			return nil, damaged(path, "it begins with the key %x, and none is used", b[:8])
 		}
-		first, end := logCommits(b)
+		first, before, end := logCommits(b)
 		if first != 0 {
 			begins = append(begins, first)
 		}
@@ -148,7 +158,7 @@ func (f *files) readLogs(sync bool, log *slog.Logger) (begins []uint64, err erro
 		switch last := i == len(f.logs)-1; {
 		case zero(rest):
 			continue
-		case !last || later(rest):
+		case !last || later(rest, before):
 			what := fmt.Sprintf("what was written at byte %d can't be read, and there is more behind it", end)
 			if sync {
 				return nil, damaged(path, "%s", what)
@@ -157,7 +167,33 @@ func (f *files) readLogs(sync bool, log *slog.Logger) (begins []uint64, err erro
 			log.Warn("store: a log is damaged, and with durability \"process\" that is put up with: what it says from there on is lost", "file", path, "byte", end)
 		default:
 			log.Info("store: a commit was under way when the process ended: it was not acknowledged, and did not happen", "file", path, "byte", end)
+			if sync {
+				f.torn, f.tornAt = path, int64(end)
+			}
 		}
 	}
 	return begins, nil
+}
+
+// clearTail takes the commit that was under way off the end of a log, for good. Badger
+// does so too and does not sync it: after a power cut it could be back, in front of a
+// log with commits that were acknowledged. The file stays as long as it was, which
+// tells how large its memtable is.
+func (f *files) clearTail() error {
+	if f.torn == "" {
+		return nil
+	}
+	file, err := os.OpenFile(f.torn, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err == nil {
+		err = errors.Join(file.Truncate(f.tornAt), file.Truncate(info.Size()), file.Sync())
+	}
+	if err != nil {
+		return fmt.Errorf("store: clear the end of %s: %w", f.torn, err)
+	}
+	return nil
 }

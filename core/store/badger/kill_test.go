@@ -94,7 +94,7 @@ func (w writer) start(t *testing.T) (child *exec.Cmd, reports *bufio.Reader, std
 
 // rounds is how often a crash test crashes: as often as the variable says, else
 // ci times where SOUK_CI is set and few times elsewhere. The race detector makes
-// the writers ten times slower and sees them in few rounds as well.
+// the writers ten times slower and sees them in a third of that as well.
 func rounds(t *testing.T, variable string, ci, few int) int {
 	t.Helper()
 	if text := os.Getenv(variable); text != "" {
@@ -104,7 +104,10 @@ func rounds(t *testing.T, variable string, ci, few int) int {
 		}
 		return n
 	}
-	if os.Getenv("SOUK_CI") != "" && !raceEnabled {
+	switch {
+	case badger.RaceEnabled:
+		return (few + 2) / 3
+	case os.Getenv("SOUK_CI") != "":
 		return ci
 	}
 	return few

@@ -1,6 +1,11 @@
 package badger
 
-import "fmt"
+import (
+	"fmt"
+	"os"
+
+	bdb "github.com/dgraph-io/badger/v4"
+)
 
 // The budget of memory. A memtable is an arena that is taken whole when it begins:
 // its size, and 15 % twice for what one transaction may add to a full one. One is
@@ -52,4 +57,30 @@ func sizesOf(memory int64) (sizes, error) {
 		s.table = min(max(memory/int64(besides+maxQueued)*10/13, memTable), maxTable)
 	}
 	return s, nil
+}
+
+// replayTable is the memtable that takes each log which a crash has left. A log may be
+// of a start with a larger budget, and Badger ends the process over one that does not
+// fit. A log is made twice as long as a memtable. One that was read before was cut to
+// what is in it, which takes at most four times as much in memory: small entries, and
+// a node of the skip list for each.
+func replayTable(o bdb.Options) (int64, error) {
+	table := o.MemTableSize
+	if o.InMemory {
+		return table, nil
+	}
+	f, err := list(o.Dir)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range f.logs {
+		info, err := os.Stat(f.log(id))
+		if err != nil {
+			return 0, fmt.Errorf("store: %w", err)
+		}
+		if size := info.Size(); size != 2*o.MemTableSize {
+			table = max(table, min(4*size, maxTable))
+		}
+	}
+	return table, nil
 }

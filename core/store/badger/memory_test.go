@@ -37,8 +37,8 @@ func TestBudgetOfMemoryIsKept(t *testing.T) {
 // memory. The records are larger than the market's own and smaller than the
 // largest, see memory.go.
 func TestMemoryIsBoundedUnderLoad(t *testing.T) {
-	if testing.Short() {
-		t.Skip("writes 250 MiB")
+	if testing.Short() || RaceEnabled {
+		t.Skip("writes 250 MiB, and measures what the race detector takes as well")
 	}
 	e := openTest(t, Options{Memory: MinMemory})
 	live := func() int64 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -94,6 +95,36 @@ func TestVersionsNeverComeAgain(t *testing.T) {
 	}
 }
 
+// A crash leaves logs, and the next start may be one with less memory. Each of them is
+// larger than a memtable is then; cut to what is in it, as a start leaves it that crashed
+// too, it does not tell by how much.
+func TestStartWithLessMemoryAfterCrash(t *testing.T) {
+	before := t.TempDir()
+	e := open(t, badger.SmallTables(badger.Options{Dir: before, Sync: true}, 8<<20))
+	const parts, each = 60, 100
+	for part := range parts {
+		var ops []store.Op
+		for i := range each {
+			ops = append(ops, store.Op{Key: store.Key{Table: 'P', Part: fmt.Sprint(part), Sub: fmt.Sprint(i)}, Value: make([]byte, 1000)})
+		}
+		if err := e.Apply(ctx, ops...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	crashed := filepath.Join(t.TempDir(), "crashed")
+	if err := os.CopyFS(crashed, os.DirFS(before)); err != nil {
+		t.Fatal(err)
+	}
+	for what, dir := range map[string]string{"as it was": crashed, "cut": clone(t, before)} {
+		small := open(t, badger.SmallTables(badger.Options{Dir: dir, Sync: true}, smallTables))
+		n := 0
+		if err := small.Dump(ctx, func(store.Item) error { n++; return nil }); err != nil || n != parts*each {
+			t.Errorf("the log %s: %d records of %d, %v", what, n, parts*each, err)
+		}
+		shut(t, small)
+	}
+}
+
 func TestSecondProcessIsLockedOut(t *testing.T) {
 	dir := t.TempDir()
 	open(t, badger.Options{Dir: dir})
@@ -140,6 +171,7 @@ func TestMemoryLeavesNothing(t *testing.T) {
 }
 
 func TestCloseLeavesNoGoroutine(t *testing.T) {
+	before := goroutines() // an engine that a test before has left is not this one's
 	e := open(t, badger.Options{Dir: t.TempDir()})
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
@@ -147,12 +179,34 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, e, store.Key{Table: 'P'}, "value")
-	shut(t, e)
-	stacks := make([]byte, 1<<20)
-	stacks = stacks[:runtime.Stack(stacks, true)]
-	if strings.Contains(string(stacks), "(*Engine)") {
-		t.Errorf("goroutines of a closed engine:\n%s", stacks)
+	if maps.Equal(goroutines(), before) {
+		t.Fatal("an open engine has no goroutine that is seen here")
 	}
+	shut(t, e)
+	// One that has said its last word may still be about to end.
+	for end := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
+		left := goroutines()
+		maps.DeleteFunc(left, func(id, _ string) bool { return before[id] != "" })
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("goroutines of a closed engine: %v", left)
+		}
+	}
+}
+
+// goroutines are those of engines: their stacks, by their names.
+func goroutines() map[string]string {
+	all := make([]byte, 4<<20)
+	all = all[:runtime.Stack(all, true)]
+	found := map[string]string{}
+	for stack := range strings.SplitSeq(string(all), "\n\n") {
+		if name, _, _ := strings.Cut(stack, " ["); strings.Contains(stack, "(*Engine)") {
+			found[name] = stack
+		}
+	}
+	return found
 }
 
 func TestStats(t *testing.T) {
@@ -173,16 +227,16 @@ func TestStats(t *testing.T) {
 		t.Errorf("Usage() = %+v after one write", u)
 	}
 	shut(t, e) // the log becomes a table
-	if u := e.Usage(); len(u.Levels) != 0 {
-		t.Errorf("Usage() = %+v of a closed engine", u)
+	if u := e.Usage(); len(u.Levels) != 0 || e.Size() != 0 {
+		t.Errorf("Usage() = %+v and Size() = %d of a closed engine", u, e.Size())
 	}
 	e = open(t, badger.Options{Dir: dir})
 	tables := 0
 	for _, l := range e.Usage().Levels {
 		tables += l.Tables
 	}
-	if tables == 0 {
-		t.Error("Usage() knows no table after a restart")
+	if tables == 0 || e.Size() == 0 {
+		t.Errorf("Usage() knows %d tables and Size() is %d after a restart", tables, e.Size())
 	}
 	memory := open(t, badger.Options{InMemory: true, Now: func() time.Time { return time.Time{} }})
 	if s := memory.Stats(); s.Free != -1 || s.Full {

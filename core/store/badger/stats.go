@@ -75,6 +75,20 @@ func (e *Engine) Usage() store.Usage {
 	return u
 }
 
+// Size is about how many bytes the records take on the disk, 0 once the engine is
+// closed. Those that were written last are still in memory and not counted.
+func (e *Engine) Size() (n int64) {
+	_, leave, err := e.snapshot(context.Background()) // the files stay mapped, and it reads them
+	if err != nil {
+		return 0
+	}
+	defer leave()
+	for _, t := range e.db.Tables() {
+		n += int64(t.OnDiskSize)
+	}
+	return n
+}
+
 // logs counts the logs of memtables, of which each has one until it has become a
 // table, and the bytes that they and the value log take.
 func logs(dir string) (memtables int, size int64) {
