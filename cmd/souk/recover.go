@@ -66,7 +66,10 @@ func (c *recoverCommand) Run(std *streams) error {
 		From: c.From, Data: c.Data, Audit: c.Audit, Key: os.Getenv("SOUK_KEY"), KeyFile: c.KeyFile, EndSince: c.EndSessionsSince,
 		Log: slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn})), Progress: std.progress,
 	})
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return fmt.Errorf("interrupted: nothing was recovered, and %s is as it was", c.Data)
+	case err != nil:
 		return fmt.Errorf("%w\nnothing was recovered, and %s is as it was", err, c.Data)
 	}
 	if c.JSON {
@@ -76,7 +79,7 @@ func (c *recoverCommand) Run(std *streams) error {
 }
 
 func (c *recoverCommand) check(std *streams) error {
-	files, err := core.CheckBackups(c.Files, nil, std.progress)
+	files, err := core.CheckBackups(context.Background(), c.Files, nil, std.progress)
 	if c.JSON {
 		list := []backupFile{}
 		for _, f := range files {
@@ -119,8 +122,11 @@ func (c *recoverCommand) print(std *streams, r *core.Recovered) error {
 	for _, id := range r.Retired {
 		say("retired", "key %d, as before", id)
 	}
-	if !c.EndSessionsSince.IsZero() {
-		say("ended", "%d sign-ins begun or used since %s, and every access token issued before now", r.Since, at(c.EndSessionsSince))
+	if !r.EndedSince.IsZero() {
+		say("ended", "%d sign-ins begun or used since %s, and every access token issued until %s", r.Since, at(r.EndedSince), at(r.Refused))
+		if !r.EndedSince.Equal(c.EndSessionsSince) {
+			say("", "that time is of an earlier recovery, says the audit")
+		}
 	}
 	say("refused", "codes, install links and subject tokens issued before %s; tokens of other issuers until %s", at(r.At), at(r.Strangers))
 	say("not covered", "%s (the backup) to %s (now): whoever signed in then signs in again, and a refresh token that was replaced then may be used once more", at(r.Begun), at(r.At))

@@ -18,7 +18,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -387,14 +386,4 @@ func (l *Log) begin(now time.Time, broken bool) error {
 	return nil
 }
 
-// syncDir makes names durable. Windows can't sync a directory, and does not need to.
-func (l *Log) syncDir() error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(l.o.Dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(l.o.Sync(d), d.Close())
-}
+func (l *Log) syncDir() error { return syncDir(l.o.Dir, l.o.Sync) }

@@ -94,7 +94,7 @@ func last(name string) (h backup.Header, ref backup.Ref, err error) {
 func check(names ...string) ([]backup.File, error) {
 	var files []backup.File
 	for _, name := range names {
-		f, err := backup.Check(name, nil, nil)
+		f, err := backup.Check(ctx, name, nil, nil)
 		if err != nil {
 			return nil, err
 		}
