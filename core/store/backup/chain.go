@@ -125,10 +125,7 @@ func Restore(ctx context.Context, e store.Engine, files []File, progress io.Writ
 			}
 			if i == 0 {
 				return e.Load(ctx, func() (store.Item, error) {
-					it, gone, err := next()
-					if gone {
-						return it, fmt.Errorf("%w: a full backup has a key that is gone", ErrDamaged)
-					}
+					it, _, err := next() // none of a full one is gone
 					return it, err
 				})
 			}
