@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,6 +64,9 @@ func TestKeyMap(t *testing.T) {
 		life := "for good"
 		if !it.Expires.IsZero() {
 			life = "for " + it.Expires.Sub(start).String()
+		}
+		if kind := store.Kind(it.Key.Table); strings.HasPrefix(kind, "table ") {
+			t.Errorf("a backup says of what is in table %c only %q", it.Key.Table, kind)
 		}
 		got[fmt.Sprintf("%c %q %q", it.Key.Table, it.Key.Part, it.Key.Sub)] = fmt.Sprintf("%d bytes, %s", len(it.Value), life)
 		return nil

@@ -147,6 +147,9 @@ func (e *Entry) check() error {
 	if e.Kind == "" || e.Actor == "" {
 		return fmt.Errorf("audit: entry of kind %q by %q: both have to be named", e.Kind, e.Actor)
 	}
+	if y := e.Until.Year(); y < 0 || y > 9999 { // JSON has no such time
+		return fmt.Errorf("audit: entry of kind %s until the year %d: no year beyond 9999 can be written down", e.Kind, y)
+	}
 	n := len(e.Kind) + len(e.Actor) + len(e.Name) + len(e.Address) + len(e.Account)
 	for _, list := range [...][]string{e.Added, e.Removed} {
 		for _, text := range list {

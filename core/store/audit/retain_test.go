@@ -264,6 +264,20 @@ func TestReadersMayComeWhileTheLogIsWritten(t *testing.T) {
 	wg.Wait()
 }
 
+// The name of a file has whole seconds, and an entry milliseconds.
+func TestSearchSinceATimeWithinASecond(t *testing.T) {
+	dir, c := t.TempDir(), newClock()
+	l := open(t, audit.Options{Dir: dir, Now: c.now, Segment: 72})
+	for range 4 { // each in a segment of its own
+		appendOne(t, l, audit.Entry{})
+		c.advance(200 * time.Millisecond)
+	}
+	found, _, err := audit.Search(t.Context(), dir, audit.Query{Since: c.now().Add(-600 * time.Millisecond), Limit: 10})
+	if err != nil || len(found) != 3 {
+		t.Errorf("Search = %d entries, %v, want the 3 of that time", len(found), err)
+	}
+}
+
 func TestSearchFindsTheNewestFirst(t *testing.T) {
 	dir, c := t.TempDir(), newClock()
 	l := open(t, audit.Options{Dir: dir, Now: c.now, Segment: 1 << 10})
@@ -302,6 +316,16 @@ func TestSearchFindsTheNewestFirst(t *testing.T) {
 			t.Errorf("%s: entries %v, want %v", q.what, got, q.want)
 		}
 	}
+}
+
+// An entry that can't be written down is refused by itself: it stops nobody else's.
+func TestEntryOfAnImpossibleTimeIsRefused(t *testing.T) {
+	l := open(t, audit.Options{Dir: t.TempDir()})
+	err := l.Append(t.Context(), audit.Entry{Kind: audit.FamilyRevoked, Actor: audit.System, Until: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)})
+	if err == nil || errors.Is(err, audit.ErrStopped) {
+		t.Errorf("Append = %v, want it refused", err)
+	}
+	appendOne(t, l, audit.Entry{})
 }
 
 func TestEntryThatIsTooLongIsRefused(t *testing.T) {
