@@ -39,7 +39,12 @@ directory with anything in it.
 What happened after the last backup is gone, but for what the audit log tells: who
 was signed out stays signed out. What is used once (codes, install links) and was
 issued before the recovery is refused. Put souk.key back into the directory before
-the server starts.`
+the server starts.
+
+--end-sessions-since is not enough if somebody may have souk.key as well, which lies
+in the data directory unless token.key_file or SOUK_KEY says otherwise: with it and
+the store tokens can be made. Then have "souk key rotate" make a new key, and end all
+before it with "souk key retire --force".`
 }
 
 // Run recovers, or only checks.
@@ -127,6 +132,7 @@ func (c *recoverCommand) print(std *streams, r *core.Recovered) error {
 		if !r.EndedSince.Equal(c.EndSessionsSince) {
 			say("", "that time is of an earlier recovery, says the audit")
 		}
+		say("", "if souk.key may be in wrong hands too: souk key rotate, then souk key retire --force for each key before, and everybody signs in again")
 	}
 	say("refused", "codes, install links and subject tokens issued before %s; tokens of other issuers until %s", at(r.At), at(r.Strangers))
 	say("not covered", "%s (the backup) to %s (now): whoever signed in then signs in again, and a refresh token that was replaced then may be used once more", at(r.Begun), at(r.At))
