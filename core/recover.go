@@ -173,6 +173,9 @@ func numbers(ids []byte) string {
 func (o *RecoverOptions) empty() (made bool, err error) {
 	entries, err := os.ReadDir(o.Data)
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(o.Data); err == nil {
+			return false, fmt.Errorf("--data: %s is a link that leads nowhere: make the directory that it leads to", o.Data)
+		}
 		return true, nil
 	}
 	if err != nil {

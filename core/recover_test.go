@@ -337,6 +337,21 @@ func TestRecoverLeavesWhatAnotherHasBegun(t *testing.T) {
 	}
 }
 
+func TestRecoverLeavesALinkThatLeadsNowhere(t *testing.T) {
+	l := newLost(t)
+	full := l.backup()
+	data := filepath.Join(l.dir, "data")
+	if err := os.Symlink(filepath.Join(l.dir, "unmounted"), data); err != nil {
+		t.Skip(err) // Windows asks for a privilege
+	}
+	if _, err := core.Recover(t.Context(), core.RecoverOptions{From: []string{full}, Data: data}); err == nil || !strings.Contains(err.Error(), "--data: ") {
+		t.Errorf("Recover = %v, want --data refused", err)
+	}
+	if _, err := os.Lstat(data); err != nil {
+		t.Errorf("the link is gone: %v", err)
+	}
+}
+
 // Nobody has to wait until gigabytes are read.
 func TestRecoverCanBeStoppedWhileItReads(t *testing.T) {
 	l := newLost(t)

@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// maxFile is more than any segment grows to: one entry beyond the largest that
-// Options can ask for.
-const maxFile = maxSegment + 2*maxPayload
+// maxFile is more than any segment grows to: a batch beyond the largest that Options
+// can ask for.
+const maxFile = maxSegment + 8*maxBatchBytes
 
 // segment is a file as its name tells.
 type segment struct {
