@@ -49,8 +49,11 @@ type Recovered struct {
 	At      time.Time // what is used once and was issued until then is refused
 	Records uint64    // that are there now
 	Ended   int       // sign-ins that had been ended since the backup
-	Since   int       // sign-ins that RecoverOptions.EndSince has ended
-	Retired []byte    // keys that had been retired since the backup
+	Since   int       // sign-ins that RecoverOptions.EndSince has ended, or that of an earlier recovery
+	// EndedSince is from when on those were begun or used, and Refused until when every
+	// access token was issued that is refused; zero = there was none.
+	EndedSince, Refused time.Time
+	Retired             []byte // keys that had been retired since the backup
 	// Licenses is how many licences had been revoked since the backup.
 	Licenses int
 	// Clients had lost something since the backup, and have lost it again: their
@@ -77,6 +80,9 @@ type AuditLooked struct {
 
 	ended   []audit.Entry // in the order in which they were written
 	retired []byte
+	// An earlier recovery since the backup has ended the sign-ins since a time, and all
+	// access tokens until another.
+	endSince, endUntil time.Time
 }
 
 // auditSlack is how long before the backup the audit is read: an entry is written
@@ -100,37 +106,37 @@ func Recover(ctx context.Context, o RecoverOptions) (done Recovered, err error) 
 	if err != nil {
 		return done, err
 	}
-	ring, err := o.check(&done)
+	ring, err := o.check(ctx, &done)
 	if err != nil {
 		return done, err
 	}
-	if done.Audit, err = o.look(done.Begun); err != nil {
+	if done.Audit, err = o.look(ctx, done.Begun); err != nil {
 		return done, err
 	}
 	if now := o.Now(); now.Before(done.Begun) || now.Before(done.Audit.Last) {
 		return done, fmt.Errorf("the clock of this machine is behind: it is %s, and the backup or the audit is of %s: set it first",
 			now.UTC().Format(time.RFC3339), latest(done.Begun, done.Audit.Last).UTC().Format(time.RFC3339))
 	}
-	master, known, err := o.master()
+	master, from, err := o.master()
 	if err != nil {
 		return done, err
 	}
 	switch {
-	case known && ring != nil:
+	case from != "" && ring != nil:
 		if _, err := token.OpenKeys(master, ring); err != nil {
-			return done, fmt.Errorf("--key-file: is not the key of the key ring in the backup: %w", err)
+			return done, fmt.Errorf("%s: is not the key of the key ring in the backup: %w", from, err)
 		}
 		done.Checked = true
-	case !known && len(done.Audit.retired) > 0:
+	case from == "" && len(done.Audit.retired) > 0:
 		return done, fmt.Errorf("the keys %s were retired since the backup, and would be good again: give the old souk.key with --key-file, so that they are retired once more",
 			numbers(done.Audit.retired))
 	}
 
-	// From here on there is something to take back.
-	work := filepath.Join(o.Data, recovering)
+	// From here on there is something to take back, and only that is.
+	var mine []string
 	defer func() {
 		if err != nil {
-			for _, name := range []string{recovering, "audit", "store"} { // there was nothing before
+			for _, name := range mine {
 				err = errors.Join(err, os.RemoveAll(filepath.Join(o.Data, name)))
 			}
 			if made {
@@ -138,13 +144,16 @@ func Recover(ctx context.Context, o RecoverOptions) (done Recovered, err error) 
 			}
 		}
 	}()
-	if err := os.MkdirAll(work, 0o700); err != nil {
+	if err := o.begin(); err != nil {
 		return done, err
 	}
-	if err := o.build(ctx, &done, work, master); err != nil {
+	mine = append(mine, recovering)
+	if err := o.build(ctx, &done, master); err != nil {
 		return done, err
 	}
-	return done, o.place(work)
+	moved, err := o.place()
+	mine = append(mine, moved...)
+	return done, err
 }
 
 type silent struct{ io.Writer }
@@ -170,6 +179,9 @@ func numbers(ids []byte) string {
 func (o *RecoverOptions) empty() (made bool, err error) {
 	entries, err := os.ReadDir(o.Data)
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(o.Data); err == nil {
+			return false, fmt.Errorf("--data: %s is a link that leads nowhere: make the directory that it leads to", o.Data)
+		}
 		return true, nil
 	}
 	if err != nil {
@@ -178,6 +190,34 @@ func (o *RecoverOptions) empty() (made bool, err error) {
 	if len(entries) == 0 {
 		return false, nil
 	}
+	return false, o.notEmpty(entries)
+}
+
+// begin makes the directory to build in. Reading the backups may have taken hours:
+// whoever has come into the data directory meanwhile keeps what is there.
+func (o *RecoverOptions) begin() error {
+	if err := os.MkdirAll(o.Data, 0o700); err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
+	work := filepath.Join(o.Data, recovering)
+	err := os.Mkdir(work, 0o700)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("--data: %w", err)
+	}
+	entries, failed := os.ReadDir(o.Data)
+	switch {
+	case err != nil: // somebody else recovers into it
+		return errors.Join(failed, o.notEmpty(entries))
+	case failed != nil:
+		return errors.Join(fmt.Errorf("--data: %w", failed), os.Remove(work))
+	case len(entries) > 1:
+		others := slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return e.Name() == recovering })
+		return errors.Join(o.notEmpty(others), os.Remove(work))
+	}
+	return nil
+}
+
+func (o *RecoverOptions) notEmpty(entries []fs.DirEntry) error {
 	var names []string
 	hint := ""
 	for _, e := range entries {
@@ -185,25 +225,25 @@ func (o *RecoverOptions) empty() (made bool, err error) {
 			names = append(names, e.Name())
 		}
 		if e.Name() == recovering {
-			hint = " (" + recovering + " is what a recovery that was killed has left)"
+			hint = " (" + recovering + " is of a recovery that is under way, or was killed)"
 		}
 	}
 	if more := len(entries) - len(names); more > 0 {
 		names = append(names, fmt.Sprintf("and %d more", more))
 	}
-	return false, fmt.Errorf("--data: %s is not empty, it has %s%s: name a directory that is, or that is not there yet", o.Data, strings.Join(names, ", "), hint)
+	return fmt.Errorf("--data: %s is not empty, it has %s%s: name a directory that is, or that is not there yet", o.Data, strings.Join(names, ", "), hint)
 }
 
 // CheckBackups reads files to their ends and says what they hold, as far as it came,
 // and whether they follow each other.
-func CheckBackups(files []string, visit func(store.Item), progress func(string, int64) io.WriteCloser) (checked []backup.File, err error) {
+func CheckBackups(ctx context.Context, files []string, visit func(store.Item), progress func(string, int64) io.WriteCloser) (checked []backup.File, err error) {
 	for _, name := range files {
 		var size int64
 		if info, err := os.Stat(name); err == nil {
 			size = info.Size()
 		}
 		bar := progress("checking "+filepath.Base(name), size)
-		f, err := backup.Check(name, visit, bar)
+		f, err := backup.Check(ctx, name, visit, bar)
 		if err := errors.Join(err, bar.Close()); err != nil {
 			return checked, err
 		}
@@ -213,8 +253,8 @@ func CheckBackups(files []string, visit func(store.Item), progress func(string, 
 }
 
 // check reads all files and returns the sealed key ring that comes with them.
-func (o *RecoverOptions) check(done *Recovered) (ring []byte, err error) {
-	done.Files, err = CheckBackups(o.From, func(it store.Item) {
+func (o *RecoverOptions) check(ctx context.Context, done *Recovered) (ring []byte, err error) {
+	done.Files, err = CheckBackups(ctx, o.From, func(it store.Item) {
 		if r, ok := store.SealedRing(it); ok {
 			ring = slices.Clone(r)
 		}
@@ -228,7 +268,7 @@ func (o *RecoverOptions) check(done *Recovered) (ring []byte, err error) {
 
 // look reads what the audit says of the time since the backup. Places that are
 // damaged are told, and what is behind them is read all the same.
-func (o *RecoverOptions) look(begun time.Time) (a AuditLooked, err error) {
+func (o *RecoverOptions) look(ctx context.Context, begun time.Time) (a AuditLooked, err error) {
 	if o.Audit == "" {
 		return a, nil
 	}
@@ -240,6 +280,8 @@ func (o *RecoverOptions) look(begun time.Time) (a AuditLooked, err error) {
 	}
 	for e, err := range audit.Read(o.Audit) {
 		switch {
+		case ctx.Err() != nil:
+			return a, ctx.Err()
 		case errors.Is(err, audit.ErrDamaged):
 			a.Damage = append(a.Damage, err)
 			continue
@@ -287,7 +329,14 @@ func (a *AuditLooked) note(e audit.Entry, begun time.Time) {
 		if since {
 			a.Rotated = append(a.Rotated, e.Detail["key"])
 		}
-	case audit.CodeBurned, audit.TokenMinted, audit.LimitReached, audit.Started, audit.Recovered, audit.ChainBroken, audit.SegmentsDropped,
+	case audit.Recovered:
+		if from, err := time.Parse(time.RFC3339Nano, e.Detail["end_sessions_since"]); since && err == nil {
+			if a.endSince.IsZero() || from.Before(a.endSince) {
+				a.endSince = from
+			}
+			a.endUntil = latest(a.endUntil, e.Time)
+		}
+	case audit.CodeBurned, audit.TokenMinted, audit.LimitReached, audit.Started, audit.ChainBroken, audit.SegmentsDropped,
 		audit.PluginSwapped, audit.PluginsReloaded: // nothing of it is in the store, or it is refused anyway
 	default:
 		if since {
@@ -296,27 +345,28 @@ func (a *AuditLooked) note(e audit.Entry, begun time.Time) {
 	}
 }
 
-// master is the key of the key ring, if one was given.
-func (o *RecoverOptions) master() (key [32]byte, known bool, err error) {
+// master is the key of the key ring, and where it comes from; "" = none was given.
+func (o *RecoverOptions) master() (key [32]byte, from string, err error) {
 	text, from := o.Key, "SOUK_KEY"
 	if o.KeyFile != "" {
 		b, err := os.ReadFile(o.KeyFile)
 		if err != nil {
-			return key, false, fmt.Errorf("--key-file: %w", err)
+			return key, "", fmt.Errorf("--key-file: %w", err)
 		}
 		text, from = string(b), "--key-file: "+o.KeyFile
 	}
-	if text == "" {
-		return key, false, nil
+	if text == "" && o.KeyFile == "" {
+		return key, "", nil
 	}
 	if !parseKey(text, &key) {
-		return key, false, fmt.Errorf("%s: holds no key: it has 64 hexadecimal digits", from)
+		return key, "", fmt.Errorf("%s: holds no key: it has 64 hexadecimal digits", from)
 	}
-	return key, true, nil
+	return key, from, nil
 }
 
 // build makes the store, and brings the audit up to it.
-func (o *RecoverOptions) build(ctx context.Context, done *Recovered, work string, master [32]byte) (err error) {
+func (o *RecoverOptions) build(ctx context.Context, done *Recovered, master [32]byte) (err error) {
+	work := filepath.Join(o.Data, recovering)
 	engine, err := badger.Open(badger.Options{Dir: filepath.Join(work, "store"), Sync: runtime.GOOS != "windows", MinFree: 1, Log: o.Log})
 	if err != nil {
 		return err
@@ -346,9 +396,9 @@ func (o *RecoverOptions) build(ctx context.Context, done *Recovered, work string
 	}
 	done.At = o.Now().UTC()
 	done.Strangers = done.At.Add(oauth.SubjectTokenLife)
-	r := store.Recovery{At: done.At}
+	done.Refused = done.Audit.endUntil
 	if !o.EndSince.IsZero() {
-		r.Ended = done.At
+		done.Refused = done.At
 		// An access token says in which second it was issued. None of a server to come
 		// may be of the last one that is refused.
 		select {
@@ -357,7 +407,7 @@ func (o *RecoverOptions) build(ctx context.Context, done *Recovered, work string
 			return ctx.Err()
 		}
 	}
-	if err := s.SetRecovery(ctx, r); err != nil {
+	if err := s.SetRecovery(ctx, store.Recovery{At: done.At, Ended: done.Refused}); err != nil {
 		return fmt.Errorf("note the recovery: %w", err)
 	}
 	if err := s.Dump(ctx, func(store.Item) error { done.Records++; return nil }); err != nil {
@@ -454,14 +504,19 @@ func retireAgain(keys []token.Key, ids []byte, now time.Time) (retired []byte, n
 	return retired, append(keys, key), err
 }
 
-// endSince ends the sign-ins that may be in wrong hands. With them go all access
-// tokens (store.Recovery): those of sign-ins that the backup does not have are known
-// to nobody.
+// endSince ends the sign-ins that may be in wrong hands, those too that an earlier
+// recovery of this backup has ended for that. With them go all access tokens
+// (store.Recovery): those of sign-ins that the backup does not have are known to nobody.
 func (o *RecoverOptions) endSince(ctx context.Context, s *store.Store, done *Recovered) (err error) {
-	if o.EndSince.IsZero() {
+	since := done.Audit.endSince
+	if since.IsZero() || !o.EndSince.IsZero() && o.EndSince.Before(since) {
+		since = o.EndSince
+	}
+	if since.IsZero() {
 		return nil
 	}
-	if done.Since, err = s.EndSince(ctx, o.EndSince); err != nil {
+	done.EndedSince = since
+	if done.Since, err = s.EndSince(ctx, since); err != nil {
 		return fmt.Errorf("end sign-ins: %w", err)
 	}
 	return nil
@@ -471,15 +526,8 @@ func (o *RecoverOptions) endSince(ctx context.Context, s *store.Store, done *Rec
 // recovery finds all of it in one place, and writes down that there was a recovery.
 func (o *RecoverOptions) carryOn(ctx context.Context, done *Recovered, dir string) error {
 	if o.Audit != "" {
-		err := os.Mkdir(dir, 0o700)
-		if err == nil {
-			err = os.CopyFS(dir, os.DirFS(o.Audit))
-		}
-		if err == nil {
-			err = syncTree(dir)
-		}
-		if err != nil {
-			return fmt.Errorf("copy the audit: %w", err)
+		if err := audit.Copy(o.Audit, dir); err != nil {
+			return err
 		}
 	}
 	log, err := audit.Open(audit.Options{Dir: dir, Now: o.Now, Log: o.Log})
@@ -494,32 +542,17 @@ func (o *RecoverOptions) carryOn(ctx context.Context, done *Recovered, dir strin
 	return errors.Join(log.Append(ctx, audit.Entry{Kind: audit.Recovered, Actor: audit.Admin, Detail: detail}), log.Close())
 }
 
-// syncTree brings the files below a directory to the disk, for their owner alone.
-func syncTree(dir string) error {
-	return filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			return syncDir(name)
-		}
-		f, err := os.OpenFile(name, os.O_RDWR, 0)
-		if err != nil {
-			return err
-		}
-		return errors.Join(f.Chmod(0o600), f.Sync(), f.Close())
-	})
-}
-
-// place moves what was built into the data directory. The store comes last, and with
-// it the directory is whole.
-func (o *RecoverOptions) place(work string) error {
+// place moves what was built into the data directory, and says what. The store comes
+// last, and with it the directory is whole.
+func (o *RecoverOptions) place() (moved []string, err error) {
+	work := filepath.Join(o.Data, recovering)
 	for _, name := range []string{"audit", "store"} {
 		if err := os.Rename(filepath.Join(work, name), filepath.Join(o.Data, name)); err != nil {
-			return err
+			return moved, err
 		}
+		moved = append(moved, name)
 	}
-	return errors.Join(os.Remove(work), syncDir(o.Data), syncDir(filepath.Dir(cmp.Or(filepath.Clean(o.Data), "."))))
+	return moved, errors.Join(syncDir(o.Data), os.Remove(work), syncDir(o.Data), syncDir(filepath.Dir(cmp.Or(filepath.Clean(o.Data), "."))))
 }
 
 // cutOff refuses a data directory in which a recovery was killed.

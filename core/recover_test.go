@@ -309,6 +309,120 @@ func TestRecoverTakesBackWhatItBegan(t *testing.T) {
 	}
 }
 
+// Somebody else who has come into the directory while the files were read keeps what
+// he has there.
+func TestRecoverLeavesWhatAnotherHasBegun(t *testing.T) {
+	l := newLost(t)
+	l.family(1, "a", 0)
+	full := l.backup()
+	for _, there := range []string{"recovering", "store"} {
+		data := filepath.Join(l.dir, "data "+there)
+		theirs := filepath.Join(data, there, "MANIFEST")
+		o := core.RecoverOptions{From: []string{full}, Data: data, Progress: func(what string, _ int64) io.WriteCloser {
+			if strings.HasPrefix(what, "checking") {
+				l.must(os.MkdirAll(filepath.Dir(theirs), 0o700))
+				l.must(os.WriteFile(theirs, []byte("theirs"), 0o600))
+			}
+			return discard{io.Discard}
+		}}
+		if _, err := core.Recover(t.Context(), o); err == nil || !strings.Contains(err.Error(), "not empty") {
+			t.Errorf("Recover beside %s = %v, want that the directory is not empty", there, err)
+		}
+		if b, err := os.ReadFile(theirs); err != nil || string(b) != "theirs" {
+			t.Errorf("what was in %s is %q, %v", there, b, err)
+		}
+		if entries, err := os.ReadDir(data); err != nil || len(entries) != 1 {
+			t.Errorf("beside %s there is %v, %v", there, entries, err)
+		}
+	}
+}
+
+func TestRecoverLeavesALinkThatLeadsNowhere(t *testing.T) {
+	l := newLost(t)
+	full := l.backup()
+	data := filepath.Join(l.dir, "data")
+	if err := os.Symlink(filepath.Join(l.dir, "unmounted"), data); err != nil {
+		t.Skip(err) // Windows asks for a privilege
+	}
+	if _, err := core.Recover(t.Context(), core.RecoverOptions{From: []string{full}, Data: data}); err == nil || !strings.Contains(err.Error(), "--data: ") {
+		t.Errorf("Recover = %v, want --data refused", err)
+	}
+	if _, err := os.Lstat(data); err != nil {
+		t.Errorf("the link is gone: %v", err)
+	}
+}
+
+// Nobody has to wait until gigabytes are read.
+func TestRecoverCanBeStoppedWhileItReads(t *testing.T) {
+	l := newLost(t)
+	l.family(1, "a", 0)
+	full := l.backup()
+	l.write(audit.Entry{Kind: audit.Started})
+	ctx, cancel := context.WithCancel(t.Context())
+	o := core.RecoverOptions{From: []string{full}, Data: filepath.Join(l.dir, "data"), Audit: l.audit(), Progress: func(what string, _ int64) io.WriteCloser {
+		if !strings.HasPrefix(what, "checking") {
+			t.Errorf("it went on to %q", what)
+		}
+		cancel()
+		return discard{io.Discard}
+	}}
+	if _, err := core.Recover(ctx, o); !errors.Is(err, context.Canceled) {
+		t.Errorf("Recover = %v, want context.Canceled", err)
+	}
+}
+
+// Of the audit's folder only the log is taken: not the new directory itself, which may
+// be in it, and not what a link leads to.
+func TestRecoverTakesOnlyTheLogOfTheAudit(t *testing.T) {
+	l := newLost(t)
+	full := l.backup()
+	l.write(audit.Entry{Kind: audit.Started})
+	outside := filepath.Join(l.dir, "outside")
+	l.must(os.WriteFile(outside, nil, 0o644))
+	if err := os.Symlink(outside, filepath.Join(l.audit(), "latest")); err != nil {
+		t.Skip(err) // Windows asks for a privilege
+	}
+	data := filepath.Join(l.audit(), "new")
+	_, err := core.Recover(t.Context(), core.RecoverOptions{From: []string{full}, Data: data, Audit: l.audit()})
+	l.must(err)
+	if files, err := os.ReadDir(filepath.Join(data, "audit")); err != nil || len(files) != 1 {
+		t.Errorf("the new audit is %v, %v, want the one segment", files, err)
+	}
+	if info, err := os.Stat(outside); err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("a file outside is %v, %v", info.Mode(), err)
+	}
+	if r, err := audit.Verify(filepath.Join(data, "audit")); err != nil || r.Entries != 2 {
+		t.Errorf("Verify = %+v, %v", r, err)
+	}
+}
+
+// What an earlier recovery has ended because it may have been stolen is not good
+// again when the same backup is taken once more.
+func TestRecoverEndsWhatAnEarlierRecoveryHasEnded(t *testing.T) {
+	l := newLost(t)
+	first := l.family(1, "a", 0)
+	l.write(audit.Entry{Kind: audit.Started})
+	stolen := l.at
+	second := l.family(2, "a", 0)
+	l.at = l.at.Add(time.Minute)
+	full := l.backup()
+	l.write(audit.Entry{Kind: audit.Started})
+	dir, from := filepath.Join(l.dir, "one"), l.audit()
+	for _, o := range []core.RecoverOptions{{EndSince: stolen}, {}} {
+		o.From, o.Data, o.Audit = []string{full}, dir, from
+		done, err := core.Recover(t.Context(), o)
+		l.must(err)
+		if done.Since != 1 {
+			t.Errorf("%s: %d sign-ins of that time ended, want 1", dir, done.Since)
+		}
+		s := opened(t, dir)
+		if state(t, s, first) != store.Active || state(t, s, second) != store.Revoked || s.Recovery().Ended.Before(stolen) {
+			t.Errorf("%s: the sign-ins are %d and %d, access tokens are refused until %v", dir, state(t, s, first), state(t, s, second), s.Recovery().Ended)
+		}
+		from, dir = filepath.Join(dir, "audit"), filepath.Join(l.dir, "two")
+	}
+}
+
 type discard struct{ io.Writer }
 
 func (discard) Close() error { return nil }

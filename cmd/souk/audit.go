@@ -23,6 +23,7 @@ type auditCommand struct {
 	Since   string `placeholder:"TIME" help:"Only from then on: 2026-11-28T12:00:00Z, or 24h for the last day."`
 	Limit   int    `default:"100" placeholder:"N" help:"At most so many, the newest; 0 = all. Default: 100."`
 	Verify  bool   `help:"Check the whole log, without a server: is everything there, and as it was written?"`
+	Head    string `placeholder:"HASH" help:"With --verify: the head that an earlier one has printed. Is all of then still there?"`
 	Data    string `default:"data" placeholder:"DIR" help:"With --verify: the data directory. Default: data."`
 }
 
@@ -33,8 +34,9 @@ keys and plugins is written down before it is made. After a crash the newest ent
 may stand without its change.
 
 --verify reads the files of a data directory, beside a running server too, and
-prints the hash of the end. Keep that somewhere else now and then: what was cut off
-the end since is seen by it, and by nothing that is in the files.`
+prints the hash of the end, the head. Keep that somewhere else now and then, and give
+it back with --head: what was cut off the end since is seen by it, and by nothing
+that is in the files.`
 }
 
 // auditEntry is an entry with the texts that a table shows.
@@ -42,8 +44,11 @@ type auditEntry struct{ audit.Entry }
 
 // Run shows entries, or verifies.
 func (c *auditCommand) Run(std *streams) error {
-	if c.Verify {
+	switch {
+	case c.Verify:
 		return c.verify(std)
+	case c.Head != "":
+		return errors.New("--head: goes with --verify")
 	}
 	q, err := c.query(time.Now())
 	if err != nil {
@@ -186,7 +191,14 @@ func filled(texts ...string) []string {
 // verify checks a log that lies in a directory.
 func (c *auditCommand) verify(std *streams) error {
 	dir := filepath.Join(c.Data, "audit")
-	r, err := audit.Verify(dir)
+	var kept []audit.Hash
+	if c.Head != "" {
+		kept = make([]audit.Hash, 1)
+		if err := kept[0].UnmarshalText([]byte(c.Head)); err != nil {
+			return fmt.Errorf("--head: %.80q is none: it is the 64 hexadecimal digits that an earlier --verify has printed", c.Head)
+		}
+	}
+	r, err := audit.Verify(dir, kept...)
 	if err != nil && !errors.Is(err, audit.ErrDamaged) {
 		return err
 	}
@@ -200,7 +212,7 @@ func (c *auditCommand) verify(std *streams) error {
 	} else {
 		c.tell(std, &r)
 	}
-	if r.Damaged > 0 {
+	if r.Damaged > 0 || len(r.Missing) > 0 {
 		return errReported
 	}
 	return nil
@@ -226,7 +238,10 @@ func (c *auditCommand) tell(std *streams, r *audit.Report) {
 	}
 	say("newest  %s", r.Time.Format(time.RFC3339))
 	say("head    %s", r.Head)
-	if r.Damaged == 0 {
+	for _, h := range r.Missing {
+		say("missing %s: the end was cut off since that was the head, or all was written anew, or the file with it was dropped", h)
+	}
+	if r.Damaged == 0 && len(r.Missing) == 0 {
 		say("the chain holds")
 	}
 }

@@ -61,7 +61,7 @@ func (c *backupCommand) Run(std *streams) error {
 	}
 	f, err := backup.Save(c.Out, c.Force, func(w io.Writer) error { return write(ctx, std, w, o) })
 	switch {
-	case ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil:
 		return errors.New("interrupted: nothing was written")
 	case errors.Is(err, os.ErrExist) && !c.Force:
 		return fmt.Errorf("--out: %w (--force replaces it)", err)

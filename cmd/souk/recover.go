@@ -40,7 +40,12 @@ What happened after the last backup is gone, but for what the audit log tells: w
 was signed out stays signed out, and a client that was removed or disabled stays
 so. What is used once (codes, install links) and was
 issued before the recovery is refused. Put souk.key back into the directory before
-the server starts.`
+the server starts.
+
+--end-sessions-since is not enough if somebody may have souk.key as well, which lies
+in the data directory unless token.key_file or SOUK_KEY says otherwise: with it and
+the store tokens can be made. Then have "souk key rotate" make a new key, and end all
+before it with "souk key retire --force".`
 }
 
 // Run recovers, or only checks.
@@ -67,7 +72,10 @@ func (c *recoverCommand) Run(std *streams) error {
 		From: c.From, Data: c.Data, Audit: c.Audit, Key: os.Getenv("SOUK_KEY"), KeyFile: c.KeyFile, EndSince: c.EndSessionsSince,
 		Log: slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn})), Progress: std.progress,
 	})
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return fmt.Errorf("interrupted: nothing was recovered, and %s is as it was", c.Data)
+	case err != nil:
 		return fmt.Errorf("%w\nnothing was recovered, and %s is as it was", err, c.Data)
 	}
 	if c.JSON {
@@ -77,7 +85,7 @@ func (c *recoverCommand) Run(std *streams) error {
 }
 
 func (c *recoverCommand) check(std *streams) error {
-	files, err := core.CheckBackups(c.Files, nil, std.progress)
+	files, err := core.CheckBackups(context.Background(), c.Files, nil, std.progress)
 	if c.JSON {
 		list := []backupFile{}
 		for _, f := range files {
@@ -126,8 +134,12 @@ func (c *recoverCommand) print(std *streams, r *core.Recovered) error {
 	for _, id := range r.Retired {
 		say("retired", "key %d, as before", id)
 	}
-	if !c.EndSessionsSince.IsZero() {
-		say("ended", "%d sign-ins begun or used since %s, and every access token issued before now", r.Since, at(c.EndSessionsSince))
+	if !r.EndedSince.IsZero() {
+		say("ended", "%d sign-ins begun or used since %s, and every access token issued until %s", r.Since, at(r.EndedSince), at(r.Refused))
+		if !r.EndedSince.Equal(c.EndSessionsSince) {
+			say("", "that time is of an earlier recovery, says the audit")
+		}
+		say("", "if souk.key may be in wrong hands too: souk key rotate, then souk key retire --force for each key before, and everybody signs in again")
 	}
 	say("refused", "codes, install links and subject tokens issued before %s; tokens of other issuers until %s", at(r.At), at(r.Strangers))
 	say("not covered", "%s (the backup) to %s (now): whoever signed in then signs in again, and a refresh token that was replaced then may be used once more", at(r.Begun), at(r.At))

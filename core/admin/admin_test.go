@@ -55,7 +55,7 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t *testing.T, changes ...func(*admin.Options)) *bench {
 	t.Helper()
 	b := &bench{T: t, log: &logBuffer{}}
 	ctx := t.Context()
@@ -76,12 +76,16 @@ func newBench(t *testing.T) *bench {
 	b.must(clients.Open(ctx, b.store, nil))
 	t.Cleanup(clients.Close)
 	b.clients = clients
-	server, err := admin.New(admin.Options{
+	o := admin.Options{
 		Config: admin.DefaultConfig(), Token: secret, Store: b.store, Catalog: b.catalog, Plugins: plugins, People: b.people,
 		OAuth: &oauth.Server{Config: oauth.DefaultConfig(), Clients: clients, Store: b.store, Now: time.Now, Rand: rand.Reader},
 		Ready: func(context.Context) error { return b.ready },
 		Log:   slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	}
+	for _, change := range changes {
+		change(&o)
+	}
+	server, err := admin.New(o)
 	b.must(err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	b.must(err)

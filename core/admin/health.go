@@ -36,6 +36,9 @@ func (s *Server) check(ctx context.Context) error {
 	if stats, _ := s.store.Stats(); stats.Stopped {
 		return errors.New(sentenceStopped)
 	}
+	if s.changes != nil && s.changes.Stats().Stopped { // nobody can be signed in or out
+		return errors.New(sentenceStopped)
+	}
 	if err := s.catalog.Err(); err != nil {
 		return fmt.Errorf("the catalogue can't be followed: %w", err)
 	}

@@ -2,7 +2,12 @@ package admin_test
 
 import (
 	"errors"
+	"os"
+	"sync/atomic"
 	"testing"
+
+	"github.com/souk-market/souk/core/admin"
+	"github.com/souk-market/souk/core/store/audit"
 )
 
 func TestHealthNeedsNoToken(t *testing.T) {
@@ -22,6 +27,30 @@ func TestHealthNeedsNoToken(t *testing.T) {
 	b.must(b.store.Close())
 	b.same("status of /readyz without a store", b.send("GET", "/readyz", "").status, 503)
 	b.same("status of /healthz without a store", b.send("GET", "/healthz", "").status, 200)
+}
+
+// Without its audit log a server signs nobody in or out: as little as without writes.
+func TestAServerWhoseAuditLogHasStoppedIsNotReady(t *testing.T) {
+	var broken atomic.Bool
+	log, err := audit.Open(audit.Options{Dir: t.TempDir(), Sync: func(f *os.File) error {
+		if broken.Load() {
+			return errors.New("the disk is broken")
+		}
+		return f.Sync()
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	b := newBench(t, func(o *admin.Options) { o.Audit = log })
+	b.same("status of /readyz", b.send("GET", "/readyz", "").status, 200)
+	broken.Store(true)
+	if err := log.Append(t.Context(), audit.Entry{Kind: audit.Started, Actor: audit.System}); !errors.Is(err, audit.ErrStopped) {
+		t.Errorf("Append = %v, want ErrStopped", err)
+	}
+	a := b.send("GET", "/readyz", "")
+	b.same("status of /readyz", a.status, 503)
+	b.same("error", a.get("error"), "not ready: writes have stopped after a failed commit: look into the log and restart the server")
 }
 
 func TestPlugins(t *testing.T) {

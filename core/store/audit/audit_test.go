@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -120,6 +122,53 @@ func TestConcurrentAppendersShareSyncsAndKeepTheirOrder(t *testing.T) {
 	names := segmentNames(t, dir)
 	if !slices.IsSorted(names) || len(names) != r.Segments {
 		t.Errorf("segments %v", names)
+	}
+}
+
+// However many large entries wait, a write has some megabytes: more than fits beside a
+// full segment could not be read again.
+func TestLargeEntriesAreWrittenInPieces(t *testing.T) {
+	const callers, most = 48, 32 << 20
+	entered, gate := make(chan struct{}), make(chan struct{})
+	var held atomic.Bool
+	var size, largest int64 // the committer's
+	l := open(t, audit.Options{Dir: t.TempDir(), Segment: 256 << 20, Sync: func(f *os.File) error {
+		if held.Swap(false) {
+			close(entered)
+			<-gate
+		}
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			size, largest = info.Size(), max(largest, info.Size()-size)
+		}
+		return nil
+	}})
+	appendOne(t, l, audit.Entry{})
+	held.Store(true)
+	text := strings.Repeat("\x01", 150<<10) // six times as long in JSON
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := l.Append(context.Background(), audit.Entry{Kind: audit.Started, Actor: audit.System}); err != nil {
+			t.Error(err)
+		}
+	})
+	<-entered
+	for range callers {
+		wg.Go(func() {
+			if err := l.Append(context.Background(), audit.Entry{Kind: audit.PersonChanged, Actor: audit.Admin, Detail: map[string]string{"change": text}}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for l.Queued() < callers {
+		runtime.Gosched()
+	}
+	close(gate)
+	wg.Wait()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if largest > most {
+		t.Errorf("the largest write has %d bytes, want %d at most", largest, most)
 	}
 }
 

@@ -327,7 +327,7 @@ func TestSegmentsThatAreMissingRenamedOrSwappedAreFound(t *testing.T) {
 	if err := os.Remove(filepath.Join(oldest, names[0])); err != nil {
 		t.Fatal(err)
 	}
-	expect("the oldest was dropped", oldest, false)
+	expect("the oldest is missing, and was never dropped", oldest, true)
 
 	middle := copied()
 	if err := os.Remove(filepath.Join(middle, names[1])); err != nil {

@@ -168,6 +168,17 @@ func (e *Entry) check() error {
 	if e.Kind == "" || e.Actor == "" {
 		return fmt.Errorf("audit: entry of kind %q by %q: both have to be named", e.Kind, e.Actor)
 	}
+	if y := e.Until.Year(); y < 0 || y > 9999 { // JSON has no such time
+		return fmt.Errorf("audit: entry of kind %s until the year %d: no year beyond 9999 can be written down", e.Kind, y)
+	}
+	if n := e.size(); n > maxText {
+		return fmt.Errorf("audit: entry of kind %s has %d bytes of text, at most %d", e.Kind, n, maxText)
+	}
+	return nil
+}
+
+// size is how many bytes of text the entry has.
+func (e *Entry) size() int {
 	n := len(e.Kind) + len(e.Actor) + len(e.Name) + len(e.Address) + len(e.Account)
 	for _, list := range [...][]string{e.Added, e.Removed} {
 		for _, text := range list {
@@ -177,10 +188,7 @@ func (e *Entry) check() error {
 	for k, v := range e.Detail {
 		n += len(k) + len(v) + 1
 	}
-	if n > maxText {
-		return fmt.Errorf("audit: entry of kind %s has %d bytes of text, at most %d", e.Kind, n, maxText)
-	}
-	return nil
+	return n
 }
 
 func encodeEntry(e *Entry) ([]byte, error) { return json.Marshal(e) }

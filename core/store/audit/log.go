@@ -18,7 +18,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,7 +53,7 @@ const (
 	defaultSegment = 16 << 20
 	queueSize      = 4096
 	maxBatch       = 1024
-	maxBatchBytes  = 4 << 20
+	maxBatchBytes  = 4 << 20 // of text, which is at most six times as much in JSON
 )
 
 // Log is an open audit log. All methods may be called at the same time.
@@ -242,13 +241,15 @@ func (l *Log) committer() {
 
 // fill adds what else has queued up.
 func (l *Log) fill(batch []*pending) []*pending {
-	for len(batch) < maxBatch {
+	size := batch[0].entry.size()
+	for len(batch) < maxBatch && size < maxBatchBytes {
 		select {
 		case p, open := <-l.queue:
 			if !open {
 				return batch
 			}
 			batch = append(batch, p)
+			size += p.entry.size()
 		default:
 			return batch
 		}
@@ -387,14 +388,4 @@ func (l *Log) begin(now time.Time, broken bool) error {
 	return nil
 }
 
-// syncDir makes names durable. Windows can't sync a directory, and does not need to.
-func (l *Log) syncDir() error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(l.o.Dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(l.o.Sync(d), d.Close())
-}
+func (l *Log) syncDir() error { return syncDir(l.o.Dir, l.o.Sync) }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"slices"
+	"strconv"
 	"time"
 )
 
@@ -59,6 +61,16 @@ type chain struct {
 	breaks   int // segments that begin anew
 	end      int // of what is whole in the newest segment
 	torn     int // bytes behind it that were never finished
+
+	dropped uint64        // number of the newest segment of which an entry says that it was dropped
+	kept    map[Hash]bool // hashes to look out for, and whether they are there
+}
+
+// passes notes a hash that the chain has.
+func (c *chain) passes(h Hash) {
+	if _, wanted := c.kept[h]; wanted {
+		c.kept[h] = true
+	}
 }
 
 func (c *chain) read(dir string, yield func(Entry, error) bool) {
@@ -72,6 +84,7 @@ func (c *chain) read(dir string, yield func(Entry, error) bool) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			c.known = false // dropped meanwhile
+			c.dropped = max(c.dropped, all[i].number)
 			continue
 		case errors.Is(err, ErrDamaged):
 			c.known = false
@@ -135,6 +148,10 @@ func (c *chain) segment(s segment, b []byte, newest bool, yield func(Entry, erro
 	if reason == "" {
 		c.header, c.hash, c.known, c.next = h, h.hash(), true, max(c.next, h.first)
 		c.end = headerSize
+		if c.segments == 1 {
+			c.passes(h.before)
+		}
+		c.passes(c.hash)
 	}
 	for at >= 0 && at < len(b) {
 		f, whole, reason := decodeFrame(b[at:])
@@ -199,6 +216,11 @@ func (c *chain) add(e Entry) {
 	}
 	c.entries++
 	c.last = e
+	c.passes(e.Hash)
+	if e.Kind == SegmentsDropped {
+		last, _ := strconv.ParseUint(e.Detail["last"], 10, 64)
+		c.dropped = max(c.dropped, last)
+	}
 }
 
 // Report is what Verify found.
@@ -219,6 +241,8 @@ type Report struct {
 	// Breaks is how many segments begin a new chain, because the one before was
 	// damaged when the server started.
 	Breaks int `json:"breaks"`
+	// Missing are the kept hashes that the chain does not have.
+	Missing []Hash `json:"missing,omitempty"`
 	// Damage are the first places that are damaged, up to a hundred of Damaged.
 	Damage  []*DamageError `json:"damage"`
 	Damaged int            `json:"damaged"`
@@ -226,10 +250,15 @@ type Report struct {
 
 const maxDamage = 100
 
-// Verify reads a whole directory. A damaged log is a Report and an error that is
+// Verify reads a whole directory. kept are heads of earlier times: that the chain has
+// them says that all of then is still there and as it was, or was dropped since. A log
+// that is damaged, or does not have one of them, is a Report and an error that is
 // ErrDamaged.
-func Verify(dir string) (Report, error) {
-	c := &chain{}
+func Verify(dir string, kept ...Hash) (Report, error) {
+	c := &chain{kept: make(map[Hash]bool, len(kept))}
+	for _, h := range kept {
+		c.kept[h] = false
+	}
 	var r Report
 	var failed error
 	c.read(dir, func(_ Entry, err error) bool {
@@ -242,10 +271,23 @@ func Verify(dir string) (Report, error) {
 		}
 		return failed == nil
 	})
+	if n := c.from.number; failed == nil && n > c.dropped+1 {
+		c.damaged++
+		r.Damage = slices.Insert(r.Damage, 0, &DamageError{segmentName(n, c.from.created), 0, "the segments before are missing, and no entry says that they were dropped"})
+	}
 	r.Segments, r.Entries, r.First, r.Last, r.Time = c.segments, c.entries, c.first, c.last.Seq, c.last.Time
 	r.From, r.Head, r.Torn, r.Breaks, r.Damaged = c.from.before, c.hash, c.torn, c.breaks, c.damaged
-	if failed == nil && c.damaged > 0 {
+	for _, h := range kept {
+		if !c.kept[h] {
+			r.Missing = append(r.Missing, h)
+		}
+	}
+	switch {
+	case failed != nil:
+	case c.damaged > 0:
 		failed = r.Damage[0]
+	case len(r.Missing) > 0:
+		failed = fmt.Errorf("%w: the chain does not have the hash %s", ErrDamaged, r.Missing[0])
 	}
 	return r, failed
 }

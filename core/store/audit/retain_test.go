@@ -82,6 +82,44 @@ func TestOldSegmentsAreDroppedAndTheRestStillVerifies(t *testing.T) {
 	}
 }
 
+// A head that was kept elsewhere says that all of then is still there.
+func TestVerifyLooksForHeadsThatWereKept(t *testing.T) {
+	dir, c := t.TempDir(), newClock()
+	l := open(t, audit.Options{Dir: dir, Now: c.now})
+	var heads []audit.Hash
+	for range 3 {
+		for range 2 {
+			appendOne(t, l, audit.Entry{})
+			heads = append(heads, l.Stats().Head)
+		}
+		c.advance(24 * time.Hour)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := audit.Verify(dir, heads...); err != nil || r.Missing != nil || r.Head != heads[5] {
+		t.Errorf("Verify with all heads of the log = %+v, %v", r, err)
+	}
+	names := segmentNames(t, dir)
+	newest := filepath.Join(dir, names[2])
+	b, err := os.ReadFile(newest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := slices.Collect(func(yield func(audit.Position) bool) {
+		for e := range audit.ReadSegment(names[2], b) {
+			yield(e.At)
+		}
+	})
+	lay(t, dir, names[2], b[:entries[1].Offset]) // the last entry is cut off, as no torn write does
+	if r, err := audit.Verify(dir); err != nil || r.Torn != 0 {
+		t.Errorf("Verify of what is left = %+v, %v: nothing inside tells", r, err)
+	}
+	if r, err := audit.Verify(dir, heads...); !errors.Is(err, audit.ErrDamaged) || !slices.Equal(r.Missing, heads[5:]) {
+		t.Errorf("Verify with the heads of before = %+v, %v, want the last one missing", r, err)
+	}
+}
+
 func TestLogStaysBelowItsSize(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, audit.Options{Dir: dir, Segment: 2 << 10, Size: 10 << 10})
@@ -226,6 +264,20 @@ func TestReadersMayComeWhileTheLogIsWritten(t *testing.T) {
 	wg.Wait()
 }
 
+// The name of a file has whole seconds, and an entry milliseconds.
+func TestSearchSinceATimeWithinASecond(t *testing.T) {
+	dir, c := t.TempDir(), newClock()
+	l := open(t, audit.Options{Dir: dir, Now: c.now, Segment: 72})
+	for range 4 { // each in a segment of its own
+		appendOne(t, l, audit.Entry{})
+		c.advance(200 * time.Millisecond)
+	}
+	found, _, err := audit.Search(t.Context(), dir, audit.Query{Since: c.now().Add(-600 * time.Millisecond), Limit: 10})
+	if err != nil || len(found) != 3 {
+		t.Errorf("Search = %d entries, %v, want the 3 of that time", len(found), err)
+	}
+}
+
 func TestSearchFindsTheNewestFirst(t *testing.T) {
 	dir, c := t.TempDir(), newClock()
 	l := open(t, audit.Options{Dir: dir, Now: c.now, Segment: 1 << 10})
@@ -264,6 +316,16 @@ func TestSearchFindsTheNewestFirst(t *testing.T) {
 			t.Errorf("%s: entries %v, want %v", q.what, got, q.want)
 		}
 	}
+}
+
+// An entry that can't be written down is refused by itself: it stops nobody else's.
+func TestEntryOfAnImpossibleTimeIsRefused(t *testing.T) {
+	l := open(t, audit.Options{Dir: t.TempDir()})
+	err := l.Append(t.Context(), audit.Entry{Kind: audit.FamilyRevoked, Actor: audit.System, Until: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)})
+	if err == nil || errors.Is(err, audit.ErrStopped) {
+		t.Errorf("Append = %v, want it refused", err)
+	}
+	appendOne(t, l, audit.Entry{})
 }
 
 func TestEntryThatIsTooLongIsRefused(t *testing.T) {

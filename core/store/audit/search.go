@@ -52,7 +52,7 @@ func Search(ctx context.Context, dir string, q Query) (found []Entry, damage []*
 		}
 		found = append(found, here...)
 		damage = append(damage, broken...)
-		if !q.Since.IsZero() && all[i].created.Before(q.Since) {
+		if begun := all[i].created.Add(time.Second); !q.Since.IsZero() && !begun.After(q.Since) { // its name leaves out what is below a second
 			break
 		}
 	}

@@ -3,18 +3,20 @@ package audit
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// maxFile is more than any segment grows to: one entry beyond the largest that
-// Options can ask for.
-const maxFile = maxSegment + 2*maxPayload
+// maxFile is more than any segment grows to: a batch beyond the largest that Options
+// can ask for.
+const maxFile = maxSegment + 8*maxBatchBytes
 
 // segment is a file as its name tells.
 type segment struct {
@@ -90,4 +92,54 @@ func (s *segment) load(dir string) ([]byte, error) {
 		return nil, fmt.Errorf("audit: read a segment: %w", err)
 	}
 	return b, nil
+}
+
+// Copy copies the segments of a directory into a new one, as they are, and brings
+// them to the disk. What else is there is none of the log's.
+func Copy(from, to string) error {
+	all, err := segments(from)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(to, 0o700); err != nil {
+		return fmt.Errorf("audit: make the directory: %w", err)
+	}
+	for _, s := range all {
+		if err := s.copy(from, to); err != nil {
+			return fmt.Errorf("audit: copy a segment: %w", err)
+		}
+	}
+	if err := syncDir(to, (*os.File).Sync); err != nil {
+		return fmt.Errorf("audit: sync: %w", err)
+	}
+	return nil
+}
+
+func (s *segment) copy(from, to string) error {
+	in, err := os.Open(filepath.Join(from, s.name))
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(filepath.Join(to, s.name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	if err == nil {
+		err = out.Sync()
+	}
+	return errors.Join(err, out.Close())
+}
+
+// syncDir makes names durable. Windows can't sync a directory, and does not need to.
+func syncDir(dir string, sync func(*os.File) error) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(sync(d), d.Close())
 }

@@ -94,7 +94,7 @@ func last(name string) (h backup.Header, ref backup.Ref, err error) {
 func check(names ...string) ([]backup.File, error) {
 	var files []backup.File
 	for _, name := range names {
-		f, err := backup.Check(name, nil, nil)
+		f, err := backup.Check(ctx, name, nil, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -296,6 +296,8 @@ func TestOtherFilesAreNamedForWhatTheyAre(t *testing.T) {
 		{"a newer layout", newer, backup.ErrNewer, "layout 2, this program knows 1"},
 		{"a newer store", header(fmt.Sprintf(`"format":%d`, store.Format), fmt.Sprintf(`"format":%d`, store.Format+7)), backup.ErrNewer, fmt.Sprintf("store of format %d, this program knows %d", store.Format+7, store.Format)},
 		{"a header with more in it", header(`"base":true`, `"more":true`), backup.ErrDamaged, "header"},
+		{"a header that builds on a file of no time", header(`"base":true`, `"base":true,"since":{"id":"`+strings.Repeat("0", 32)+`","sha256":"`+strings.Repeat("0", 64)+`"}`), backup.ErrDamaged, "header"},
+		{"a full one with a key that is gone", withGone(whole, []byte{3, 'P', 1, 'a', 0}), backup.ErrDamaged, "gone"},
 		{"bytes behind the end", append(bytes.Clone(whole), 0), backup.ErrDamaged, "behind its end"},
 		{"two files in one", append(bytes.Clone(whole), whole...), backup.ErrDamaged, "behind its end"},
 	}

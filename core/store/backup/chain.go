@@ -22,10 +22,10 @@ type File struct {
 	Tables  map[byte]uint64 // records of each
 }
 
-// Check reads a file to its end. visit, if any, sees the records; progress, if any,
-// everything that is read.
-func Check(name string, visit func(store.Item), progress io.Writer) (f File, err error) {
-	err = each(name, progress, func(r *Reader) error {
+// Check reads a file to its end, unless ctx ends. visit, if any, sees the records;
+// progress, if any, everything that is read.
+func Check(ctx context.Context, name string, visit func(store.Item), progress io.Writer) (f File, err error) {
+	err = each(ctx, name, progress, func(r *Reader) error {
 		f, err = check(r, visit)
 		return err
 	})
@@ -56,7 +56,7 @@ func check(r *Reader, visit func(store.Item)) (File, error) {
 }
 
 // each opens a file and names it in every error.
-func each(name string, progress io.Writer, f func(*Reader) error) error {
+func each(ctx context.Context, name string, progress io.Writer, f func(*Reader) error) error {
 	file, err := os.Open(name)
 	if err != nil {
 		return err // it names the file
@@ -65,7 +65,7 @@ func each(name string, progress io.Writer, f func(*Reader) error) error {
 	if info, err := file.Stat(); err == nil && info.IsDir() {
 		return fmt.Errorf("%s: is a directory, not a backup", name)
 	}
-	from := io.Reader(file)
+	from := io.Reader(stopped{ctx, file})
 	if progress != nil {
 		from = io.TeeReader(file, progress)
 	}
@@ -77,6 +77,20 @@ func each(name string, progress io.Writer, f func(*Reader) error) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
+}
+
+// stopped is a reader that ends with a context.
+type stopped struct {
+	ctx context.Context
+	io.Reader
+}
+
+// Read implements io.Reader.
+func (s stopped) Read(b []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.Reader.Read(b)
 }
 
 // Chain says whether the files make a store in this order: a full one, and then each
@@ -101,7 +115,7 @@ func Chain(files []File) error {
 // holds a part, and should be thrown away.
 func Restore(ctx context.Context, e store.Engine, files []File, progress io.Writer) error {
 	for i, f := range files {
-		err := each(f.Name, progress, func(r *Reader) error {
+		err := each(ctx, f.Name, progress, func(r *Reader) error {
 			next := func() (store.Item, bool, error) {
 				it, gone, err := r.Next()
 				if errors.Is(err, io.EOF) && r.Ref() != f.Ref {
@@ -111,10 +125,7 @@ func Restore(ctx context.Context, e store.Engine, files []File, progress io.Writ
 			}
 			if i == 0 {
 				return e.Load(ctx, func() (store.Item, error) {
-					it, gone, err := next()
-					if gone {
-						return it, fmt.Errorf("%w: a full backup has a key that is gone", ErrDamaged)
-					}
+					it, _, err := next() // none of a full one is gone
 					return it, err
 				})
 			}

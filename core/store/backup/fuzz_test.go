@@ -36,18 +36,28 @@ func remade(t testing.TB, whole []byte, old, text string) []byte {
 	return append(b, sum[:]...)
 }
 
+// withGone is a file with one record, of a key that is gone, in place of all others.
+func withGone(whole, record []byte) []byte {
+	b := append(bytes.Clone(whole[:21+len(header(whole))+4]), frame('R', record)...)
+	b = append(b, frame('E', binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, 0), 1))...)
+	sum := sha256.Sum256(b)
+	return append(b, sum[:]...)
+}
+
 // FuzzReader reads whatever comes, as it is and as records behind a header and
 // checksums that hold: it never panics, and what it takes for whole reads the same
 // again.
 func FuzzReader(f *testing.F) {
 	whole := small(f)
+	next := remade(f, whole, `"base":true`, `"base":true,"since":{"id":"`+strings.Repeat("0", 32)+`","sha256":"`+strings.Repeat("0", 64)+`"},"since_begun":"2026-11-28T12:00:00Z"`)
 	f.Add(whole)
+	f.Add(next)
 	f.Add(whole[:len(whole)-1])
 	f.Add(whole[21+len(header(whole))+4+5 : len(whole)-61])
 	f.Add([]byte{3, 'P', 1, 'a', 0, 2, 'F', 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0})
 	f.Add([]byte{1, 'P', 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		framed := append(bytes.Clone(whole[:21+len(header(whole))+4]), frame('R', b)...)
+		framed := append(bytes.Clone(next[:21+len(header(next))+4]), frame('R', b)...)
 		for n := range uint64(4) {
 			end := append(bytes.Clone(framed), frame('E', binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, n/2), n%2))...)
 			sum := sha256.Sum256(end)

@@ -59,7 +59,10 @@ func NewReader(r io.Reader) (*Reader, error) {
 	if err := d.Decode(&f.header); err != nil {
 		return nil, f.damaged("its header can't be read")
 	}
-	if h := f.header; h.Format > store.Format {
+	switch h := f.header; {
+	case (h.Since == nil) != (h.SinceBegun == nil):
+		return nil, f.damaged("its header does not say what it builds on")
+	case h.Format > store.Format:
 		return nil, fmt.Errorf("%w (store of format %d, this program knows %d)", ErrNewer, h.Format, store.Format)
 	}
 	return f, nil
@@ -102,6 +105,9 @@ func (f *Reader) read() (store.Item, bool, error) {
 		return store.Item{}, false, f.damaged("it has a record that is none")
 	}
 	if gone {
+		if f.header.Since == nil {
+			return store.Item{}, false, f.damaged("it is a full backup, and has a key that is gone")
+		}
 		f.gone++
 	} else {
 		f.records++
