@@ -238,6 +238,9 @@ func (e *Engine) apply(ctx context.Context, ops []store.Op) error {
 	if err := store.CheckOps(ops); err != nil || !writes {
 		return errors.Join(err, e.Engine.Apply(ctx, guards...))
 	}
+	if err := ctx.Err(); err != nil {
+		return err // without guards the engine behind is not asked
+	}
 	if err := e.Engine.Apply(ctx, guards...); err != nil {
 		return err // a guard that does not hold comes before all that can fail
 	}

@@ -142,6 +142,22 @@ func TestFaultsMeetWritesOnly(t *testing.T) {
 	}
 }
 
+// A write whose context has ended is none, and leaves the fault to the next.
+func TestFaultsMeetNoWriteThatIsTooLate(t *testing.T) {
+	e := open(t, badger.Options{InMemory: true})
+	defer e.Close()
+	e.Next('P', faulty.Lost)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := e.Apply(ended, store.Op{Key: store.Key{Table: 'P'}, Value: []byte("late")})
+	if !errors.Is(err, context.Canceled) || errors.Is(err, store.ErrUnknown) || e.Met(faulty.Lost) != 0 {
+		t.Errorf("Apply with an ended context = %v, and met %d faults, want the context's error and none", err, e.Met(faulty.Lost))
+	}
+	if err := apply(e, "new"); !errors.Is(err, store.ErrUnknown) {
+		t.Errorf("the next Apply = %v, want ErrUnknown", err)
+	}
+}
+
 func TestFullUntilThereIsRoom(t *testing.T) {
 	e := open(t, badger.Options{InMemory: true})
 	defer e.Close()
