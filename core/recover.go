@@ -54,7 +54,13 @@ type Recovered struct {
 	// access token was issued that is refused; zero = there was none.
 	EndedSince, Refused time.Time
 	Retired             []byte // keys that had been retired since the backup
-	Checked             bool   // the key opens the key ring
+	// Licenses is how many licences had been revoked since the backup.
+	Licenses int
+	// Clients had lost something since the backup, and have lost it again: their
+	// sign-ins, a redirect URI. Secrets are those among them that need another secret:
+	// neither the one in the backup nor the one of after it is good.
+	Clients, Secrets []string
+	Checked          bool // the key opens the key ring
 
 	Audit AuditLooked
 	// Strangers is when tokens of others are exchanged again.
@@ -72,7 +78,7 @@ type AuditLooked struct {
 	Changes []audit.Entry // the operator's, which have to be made again
 	Damage  []error
 
-	ended   []audit.Entry
+	ended   []audit.Entry // in the order in which they were written
 	retired []byte
 	// An earlier recovery since the backup has ended the sign-ins since a time, and all
 	// access tokens until another.
@@ -303,8 +309,13 @@ func (a *AuditLooked) note(e audit.Entry, begun time.Time) {
 		a.Entries++
 	}
 	switch e.Kind {
-	case audit.FamilyRevoked, audit.SignedOut:
+	case audit.FamilyRevoked, audit.SignedOut, audit.LicenseRevoked, audit.ClientDisabled, audit.ClientRemoved, audit.ClientSecretRotated:
 		a.ended = append(a.ended, e)
+	case audit.ClientRegistered, audit.ClientChanged, audit.ClientEnabled: // what they gave is given again by hand
+		a.ended = append(a.ended, e)
+		if since {
+			a.Changes = append(a.Changes, e)
+		}
 	case audit.KeyRetired:
 		var id byte
 		if _, err := fmt.Sscan(e.Detail["key"], &id); err == nil {
@@ -405,23 +416,12 @@ func (o *RecoverOptions) build(ctx context.Context, done *Recovered, master [32]
 	return o.carryOn(ctx, done, filepath.Join(work, "audit"))
 }
 
-// replay does again what ended sign-ins since the backup.
+// replay does again what ended or took something since the backup.
 func (o *RecoverOptions) replay(ctx context.Context, s *store.Store, done *Recovered, master [32]byte) error {
 	for _, e := range done.Audit.ended {
-		n, err := 0, error(nil)
-		if e.Kind == audit.SignedOut {
-			// Each of its sign-ins has an entry of its own, unless the server died in between.
-			n, err = s.EndAccount(ctx, e.Account, e.Epoch, e.Time.Add(oauth.MaxAccess))
-		} else {
-			var ended bool
-			if ended, err = s.EndFamily(ctx, e.Family, e.Until); ended {
-				n = 1
-			}
-		}
-		if err != nil {
+		if err := again(ctx, s, done, e); err != nil {
 			return fmt.Errorf("replay entry %d of the audit: %w", e.Seq, err)
 		}
-		done.Ended += n
 	}
 	if len(done.Audit.retired) == 0 {
 		return nil
@@ -440,6 +440,47 @@ func (o *RecoverOptions) replay(ctx context.Context, s *store.Store, done *Recov
 		return fmt.Errorf("retire keys again: %w", err)
 	}
 	return nil
+}
+
+// again does again what one entry says.
+func again(ctx context.Context, s *store.Store, done *Recovered, e audit.Entry) error {
+	switch e.Kind {
+	case audit.FamilyRevoked:
+		ended, err := s.EndFamily(ctx, e.Family, e.Until)
+		if ended {
+			done.Ended++
+		}
+		return err
+	case audit.SignedOut:
+		// Each of its sign-ins has an entry of its own, unless the server died in between.
+		n, err := s.EndAccount(ctx, e.Account, e.Epoch, e.Time.Add(oauth.MaxAccess))
+		done.Ended += n
+		return err
+	case audit.LicenseRevoked:
+		n, err := s.ReplayLicenses(ctx, e)
+		done.Licenses += n
+		return err
+	}
+	r, err := s.ReplayClient(ctx, e)
+	if r.Changed {
+		done.Clients = with(done.Clients, r.Client)
+	}
+	if r.Secret {
+		done.Secrets = with(done.Secrets, r.Client)
+	}
+	if e.Kind == audit.ClientRemoved || e.Kind == audit.ClientRegistered { // that one is gone
+		done.Secrets = slices.DeleteFunc(done.Secrets, func(id string) bool { return id == r.Client })
+	}
+	return err
+}
+
+// with adds a text to a sorted list, once.
+func with(list []string, text string) []string {
+	at, found := slices.BinarySearch(list, text)
+	if found {
+		return list
+	}
+	return slices.Insert(list, at, text)
 }
 
 // retireAgain ends keys of a ring. If none is left, there is a new one.

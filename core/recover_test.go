@@ -490,3 +490,75 @@ func TestRecoverMigratesAnOlderStore(t *testing.T) {
 		}
 	}
 }
+
+// What a store has written down of clients and licences is done again; what it gave
+// is named, and not given.
+func TestRecoverReplaysClientsAndLicences(t *testing.T) {
+	l := newLost(t)
+	s, err := store.Open(t.Context(), l.engine, store.Config{Now: l.now, Audit: l.log})
+	l.must(err)
+	ctx := audit.By(t.Context(), audit.Origin{Actor: audit.Admin})
+	change := func(id string, f func(*store.Client)) {
+		t.Helper()
+		l.at = l.at.Add(time.Minute)
+		_, err := s.UpdateClient(ctx, id, func(c *store.Client) (bool, error) { f(c); return true, nil })
+		l.must(err)
+	}
+	register := func(id string) {
+		t.Helper()
+		l.at = l.at.Add(time.Minute)
+		_, err := s.CreateClient(ctx, store.Client{ID: id, Kind: store.ConfidentialClient, Secret: [32]byte{1}, RedirectURIs: []string{"com.example.app:/back"}})
+		l.must(err)
+	}
+	alice, bob := store.SubjectID("alice@example.com"), store.SubjectID("bob@example.com")
+	for i, subject := range [][16]byte{alice, alice, bob} {
+		_, err := s.IssueLicense(ctx, subject, store.License{ID: uint64(i + 1), Item: 1000001, Device: [16]byte{byte(i)}, Expires: time.Now().Add(24 * time.Hour)}, 0)
+		l.must(err)
+	}
+	for _, id := range []string{"disabled", "kept", "removed", "rotated"} {
+		register(id)
+	}
+	change("kept", func(c *store.Client) { c.State = store.ClientDisabled }) // and back, just before the backup
+	change("kept", func(c *store.Client) { c.State, c.Secret = store.ClientActive, [32]byte{2} })
+	l.at = l.at.Add(time.Second)
+	full := l.backup()
+	change("rotated", func(c *store.Client) { c.Secret = [32]byte{3} })
+	change("disabled", func(c *store.Client) { c.State = store.ClientDisabled })
+	change("disabled", func(c *store.Client) { c.State = store.ClientActive })
+	change("removed", func(c *store.Client) { c.State, c.Secret = store.ClientRemoved, [32]byte{} })
+	register("removed")
+	register("new")
+	l.must(s.RevokeLicense(ctx, 2))
+	_, err = s.RevokeItem(ctx, 1000001)
+	l.must(err)
+
+	data := filepath.Join(l.dir, "data")
+	done, err := core.Recover(t.Context(), core.RecoverOptions{From: []string{full}, Data: data, Audit: l.audit()})
+	l.must(err)
+	var again []audit.Kind
+	for _, e := range done.Audit.Changes {
+		again = append(again, e.Kind)
+	}
+	if !slices.Equal(done.Clients, []string{"disabled", "removed", "rotated"}) || !slices.Equal(done.Secrets, []string{"rotated"}) || done.Licenses != 3 ||
+		!slices.Equal(again, []audit.Kind{audit.ClientEnabled, audit.ClientRegistered, audit.ClientRegistered}) {
+		t.Errorf("Recover = %+v", done)
+	}
+	s = opened(t, data)
+	clients, err := s.Clients(t.Context())
+	l.must(err)
+	for _, c := range clients {
+		if c.ID == "rotated" && (c.Secret == [32]byte{1} || c.Secret == [32]byte{3} || c.Secret == [32]byte{}) {
+			t.Errorf("the secret of the client that got another is %x", c.Secret)
+		}
+	}
+	if len(clients) != 4 || clients[0].State != store.ClientDisabled || clients[0].Epoch != 1 ||
+		clients[1].State != store.ClientActive || clients[1].Epoch != 1 || clients[1].Secret != [32]byte{2} ||
+		clients[2].State != store.ClientRemoved || clients[2].Epoch != 1 || clients[3].State != store.ClientActive {
+		t.Errorf("the clients are %+v", clients)
+	}
+	for id := uint64(1); id <= 3; id++ {
+		if _, one, err := s.License(t.Context(), id); err != nil || !one.Revoked {
+			t.Errorf("the licence %d is %+v, %v, want it revoked", id, one, err)
+		}
+	}
+}

@@ -29,9 +29,9 @@ type auditCommand struct {
 
 // Help says more than one line does.
 func (c *auditCommand) Help() string {
-	return `Every sign-in, every end of one, and every change of accounts, apps, keys and
-plugins is written down before it is made. After a crash the newest entry may
-stand without its change.
+	return `Every sign-in, every end of one, and every change of accounts, clients, apps,
+keys and plugins is written down before it is made. After a crash the newest entry
+may stand without its change.
 
 --verify reads the files of a data directory, beside a running server too, and
 prints the hash of the end, the head. Keep that somewhere else now and then, and give
@@ -140,14 +140,17 @@ func (e auditEntry) by() string {
 
 // about is what the entry is about: an account by its name, where that is known.
 func (e auditEntry) about() string {
-	subject, item := e.Account, ""
+	subject, item, client := e.Account, "", ""
 	if subject == "" && e.Subject != (audit.ID{}) {
 		subject = "subject " + e.Subject.String()
 	}
 	if e.Item != 0 {
 		item = "app " + strconv.FormatUint(e.Item, 10)
 	}
-	return strings.Join(filled(subject, item), " ")
+	if id := e.Detail["client"]; id != "" {
+		client = "client " + id
+	}
+	return strings.Join(filled(subject, item, client), " ")
 }
 
 // details are all else that the entry says.
@@ -173,6 +176,9 @@ func (e auditEntry) details() string {
 	say("added", strings.Join(e.Added, ","))
 	say("removed", strings.Join(e.Removed, ","))
 	for _, key := range slices.Sorted(maps.Keys(e.Detail)) {
+		if key == "client" { // what it is about
+			continue
+		}
 		say(key, e.Detail[key])
 	}
 	return strings.Join(parts, " ")

@@ -11,7 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,6 +40,9 @@ func recovered(t *testing.T, old string, args ...string) (dir string, report str
 	KeyChecked bool  `json:"key_checked"`
 	SignIns    int   `json:"sign_ins_lost"`
 	Again      []any `json:"changes_to_make_again"`
+
+	Clients []string `json:"clients_ended"`
+	Secrets []string `json:"clients_without_secret"`
 }) {
 	t.Helper()
 	dir = t.TempDir()
@@ -271,4 +276,152 @@ func TestBackupAndRecovery(t *testing.T) {
 		return err
 	})
 	t.Logf("%d refreshes, %d of them while the backup was made", refreshes.Load(), during)
+}
+
+// TestRecoveryBringsNoClientBack changes clients after the backup, in each way that
+// ends something or takes it away, and loses the directory: none of it is good again.
+func TestRecoveryBringsNoClientBack(t *testing.T) {
+	old := t.TempDir()
+	writeSouk(t, old, crashConfig)
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	client := &crashClient{http: &http.Client{Transport: transport, Timeout: bound}}
+	p := startSouk(t, old)
+	client.base = p.Public
+	must := func(text any, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%v\nthe server said:\n%s", err, &p.log)
+		}
+		return fmt.Sprint(text)
+	}
+	// add registers a client, and returns its secret if it has one.
+	add := func(id string, flags ...string) string {
+		t.Helper()
+		var c registered
+		text := must(p.souk(append([]string{"client", "add", id, "--json", "--market", "--redirect", "https://app.example.com/" + id}, flags...)...))
+		must(nil, json.Unmarshal([]byte(text), &c))
+		return c.Secret
+	}
+	with := func(form url.Values, id, secret string) url.Values {
+		form.Set("client_id", id)
+		if secret != "" {
+			form.Set("client_secret", secret)
+		}
+		return form
+	}
+	signIn := func(id, secret string) crashPair {
+		t.Helper()
+		text, err := p.admin("POST", "/api/accounts/alice@example.com/subject-token", "")
+		must(nil, err)
+		var link struct{ Token string }
+		must(nil, json.Unmarshal(text, &link))
+		got, err := client.tokens(with(url.Values{
+			"grant_type":    {"urn:ietf:params:oauth:grant-type:token-exchange"},
+			"subject_token": {link.Token}, "subject_token_type": {"urn:ietf:params:oauth:token-type:access_token"},
+		}, id, secret))
+		must(nil, err)
+		if status := client.access(got.Access); status != 200 {
+			t.Fatalf("the access token of %s is answered %d, want 200", id, status)
+		}
+		return got
+	}
+	wants := func(when string, status int, held crashPair, id string) {
+		t.Helper()
+		if got := client.access(held.Access); got != status {
+			t.Errorf("%s the access token of %s is answered %d, want %d", when, id, got, status)
+		}
+	}
+
+	ids := []string{"removed", "disabled", "back", "off-market", "moved", "kept"}
+	held := map[string]crashPair{}
+	for _, id := range ids {
+		add(id)
+		held[id] = signIn(id, "")
+	}
+	secrets := []string{add("rotated", "--confidential")}
+	held["rotated"] = signIn("rotated", secrets[0])
+	full := filepath.Join(t.TempDir(), "full.backup")
+	must(p.souk("backup", "--out", full))
+
+	must(p.souk("client", "remove", "removed"))
+	must(p.souk("client", "set", "disabled", "--disable"))
+	must(p.souk("client", "remove", "back"))
+	add("back")
+	anew := signIn("back", "")
+	must(p.souk("client", "set", "off-market", "--no-market"))
+	must(p.souk("client", "set", "moved", "--redirect", "https://app.example.com/elsewhere"))
+	secrets = append(secrets, strings.TrimSpace(must(p.souk("client", "rotate-secret", "rotated"))))
+	add("late")
+	late := signIn("late", "")
+	must(p.souk("client", "remove", "late"))
+	add("lost")
+	lost := signIn("lost", "")
+	log := must(p.souk("audit", "--limit", "0"))
+	for _, want := range []string{
+		"client_removed +admin 127.0.0.1 +client removed +epoch=1 ", "client_disabled +admin 127.0.0.1 +client disabled +epoch=1 ",
+		"client_secret_rotated +admin 127.0.0.1 +client rotated +unchanged_since=20", "client_changed +admin 127.0.0.1 +client off-market +epoch=1 market=false ",
+		"client_changed .* client moved +added=https://app.example.com/elsewhere removed=https://app.example.com/moved ",
+		"client_registered .* client back +epoch=1 added=https://app.example.com/back kind=native market=true ",
+	} {
+		if !regexp.MustCompile("(?m)" + want).MatchString(log) {
+			t.Errorf("souk audit shows no line %q:\n%s", want, log)
+		}
+	}
+	for _, secret := range secrets {
+		if len(secret) != 43 || strings.Contains(log, secret) {
+			t.Errorf("the secret %q stands in the audit log, or is none", secret)
+		}
+	}
+	p.kill()
+
+	dir, report := recovered(t, old, "--from", full)
+	if want := []string{"back", "disabled", "late", "moved", "off-market", "removed", "rotated"}; !slices.Equal(report.Clients, want) || !slices.Equal(report.Secrets, []string{"rotated"}) {
+		t.Errorf("the recovery says %+v, want that it took something from %v", report, want)
+	}
+	p = startSouk(t, dir)
+	client.base = p.Public
+	for _, id := range ids[:4] {
+		wants("after the recovery", 403, held[id], id)
+		must(nil, client.refused(refreshForm(held[id].Refresh)))
+	}
+	wants("after the recovery", 403, anew, "back, registered anew and lost")
+	wants("after the recovery", 403, late, "late")
+	wants("after the recovery", 403, lost, "lost")
+	wants("after the recovery", 200, held["kept"], "kept")
+	wants("after the recovery", 200, held["moved"], "moved")
+	wants("after the recovery", 200, held["rotated"], "rotated")
+	if _, err := client.tokens(with(refreshForm(held["kept"].Refresh), "kept", "")); err != nil {
+		t.Errorf("a client that nobody has changed: %v", err)
+	}
+	// Its redirect URI was taken away, and the other one is to be given again.
+	if show := must(p.souk("client", "show", "moved")); strings.Contains(show, "redirect") || !strings.Contains(show, "active") {
+		t.Errorf("the client whose only redirect URI was replaced is\n%s", show)
+	}
+	must(p.souk("client", "set", "moved", "--redirect", "https://app.example.com/elsewhere"))
+	if _, err := client.tokens(with(refreshForm(held["moved"].Refresh), "moved", "")); err != nil {
+		t.Errorf("a client whose redirect URI was replaced: %v", err)
+	}
+	for _, secret := range secrets {
+		if status, got, err := client.ask(with(refreshForm(held["rotated"].Refresh), "rotated", secret)); err != nil || status != 401 || got.Error != "invalid_client" {
+			t.Errorf("with a secret of before the recovery a refresh is answered %d %s %v, want 401", status, got.Error, err)
+		}
+	}
+	secret := strings.TrimSpace(must(p.souk("client", "rotate-secret", "rotated")))
+	if _, err := client.tokens(with(refreshForm(held["rotated"].Refresh), "rotated", secret)); err != nil {
+		t.Errorf("with the next secret the sign-in goes on: %v", err)
+	}
+	// What comes back by the operator's hand does not bring back what it had.
+	must(p.souk("client", "set", "disabled", "--enable"))
+	must(p.souk("client", "set", "off-market", "--market"))
+	for _, id := range []string{"removed", "back", "late"} {
+		add(id)
+	}
+	for _, id := range ids[:4] {
+		wants("given again,", 403, held[id], id)
+		must(nil, client.refused(refreshForm(held[id].Refresh)))
+	}
+	wants("given again,", 403, late, "late")
+	signIn("back", "")
+	p.kill()
 }

@@ -24,7 +24,7 @@ type recoverCommand struct {
 	Files            []string  `arg:"" optional:"" name:"file" help:"With --check: the files, in order."`
 	From             []string  `sep:"none" placeholder:"FILE" help:"A full backup; again for each file that builds on it, in order."`
 	Data             string    `placeholder:"DIR" help:"The new data directory. It has to be empty, or not there."`
-	Audit            string    `placeholder:"DIR" help:"The folder audit of the old data directory, as far as it is left: what ended sign-ins since the backup is done again, and the new server goes on with it."`
+	Audit            string    `placeholder:"DIR" help:"The folder audit of the old data directory, as far as it is left: what ended sign-ins, clients or licences since the backup is done again, and the new server goes on with it."`
 	KeyFile          string    `placeholder:"FILE" help:"The old souk.key, to see whether it opens the key ring in the backup. Or put the key into SOUK_KEY."`
 	EndSessionsSince time.Time `placeholder:"TIME" help:"End every sign-in that was begun or used at this time or later, and all access tokens: for when a backup or the directory may have been stolen. Like 2030-01-31T10:00:00Z."`
 	JSON             bool      `name:"json" help:"Print JSON, for machines."`
@@ -37,7 +37,8 @@ written by a newer version is refused before anything is written, and so is a
 directory with anything in it.
 
 What happened after the last backup is gone, but for what the audit log tells: who
-was signed out stays signed out. What is used once (codes, install links) and was
+was signed out stays signed out, and a client that was removed or disabled stays
+so. What is used once (codes, install links) and was
 issued before the recovery is refused. Put souk.key back into the directory before
 the server starts.
 
@@ -124,6 +125,12 @@ func (c *recoverCommand) print(std *streams, r *core.Recovered) error {
 	if r.Audit.Given {
 		say("ended", "%d sign-ins that had been ended since the backup; the audit has %d entries of that time", r.Ended, r.Audit.Entries)
 	}
+	if len(r.Clients) > 0 {
+		say("ended", "what the clients %s had lost since the backup: sign-ins, secrets, redirect URIs", names(r.Clients))
+	}
+	if r.Licenses > 0 {
+		say("ended", "%d licences that had been revoked since the backup", r.Licenses)
+	}
 	for _, id := range r.Retired {
 		say("retired", "key %d, as before", id)
 	}
@@ -161,6 +168,9 @@ func (c *recoverCommand) print(std *streams, r *core.Recovered) error {
 			say("", "  %s", change(e))
 		}
 	}
+	for _, id := range r.Secrets {
+		say("to do again", "souk client rotate-secret %s: its secret was changed since the backup, and neither is good now", printable(id))
+	}
 	ring := "not looked at: there was no --key-file"
 	if r.Checked {
 		ring = "the key that was given opens the key ring"
@@ -168,6 +178,15 @@ func (c *recoverCommand) print(std *streams, r *core.Recovered) error {
 	say("to put back", "souk.key, without which the server does not start (%s)", ring)
 	say("", "install.pem, or devices take no install tokens; admin.token, or there is another one; config.toml and modules of plugins")
 	return nil
+}
+
+// names are ids of clients, in a line.
+func names(ids []string) string {
+	shown := make([]string, len(ids))
+	for i, id := range ids {
+		shown[i] = printable(id)
+	}
+	return strings.Join(shown, ", ")
 }
 
 // change is an entry of the audit in a line.
@@ -221,6 +240,9 @@ func (c *recoverCommand) report(r core.Recovered) any {
 		Ended       int           `json:"ended"`
 		EndedSince  int           `json:"ended_since"`
 		Retired     []int         `json:"retired_keys"`
+		Licenses    int           `json:"licenses_ended"`
+		Clients     []string      `json:"clients_ended"`
+		Secrets     []string      `json:"clients_without_secret"`
 		KeyChecked  bool          `json:"key_checked"`
 		Strangers   time.Time     `json:"foreign_tokens_from"`
 		AuditGiven  bool          `json:"audit_given"`
@@ -231,7 +253,7 @@ func (c *recoverCommand) report(r core.Recovered) any {
 		LostKeys    []string      `json:"keys_lost"`
 		Again       []audit.Entry `json:"changes_to_make_again"`
 	}{
-		files, c.Data, r.Records, r.Begun, r.At, r.Ended, r.Since, retired, r.Checked, r.Strangers,
+		files, c.Data, r.Records, r.Begun, r.At, r.Ended, r.Since, retired, r.Licenses, append([]string{}, r.Clients...), append([]string{}, r.Secrets...), r.Checked, r.Strangers,
 		r.Audit.Given, r.Audit.First, r.Audit.Last, damage, r.Audit.SignIns, append([]string{}, r.Audit.Rotated...), append([]audit.Entry{}, r.Audit.Changes...),
 	}
 }

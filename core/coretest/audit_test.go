@@ -88,6 +88,20 @@ func TestEachChangeLeavesItsEntryBeforeTheAnswer(t *testing.T) {
 		}
 	})
 
+	// What a sign-out that was cut off has left is ended by whoever comes with it.
+	const carol = "carol@example.com"
+	cut := deviceOf(t, s, carol)
+	_, err := s.Store.UpdateAccount(t.Context(), carol, func(a *store.Account) (bool, error) { a.Epoch++; return true, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	e = added(t, s, "a refresh after a sign-out", func() {
+		refresh(t, s, cut.refresh).refused(t, "a refresh after a sign-out", 400, "invalid_grant")
+	}, audit.FamilyRevoked)
+	if e[0].Actor != audit.Device || e[0].Account != carol || e[0].Address != "127.0.0.1" || e[0].Detail["why"] != "the account was signed out" {
+		t.Errorf("a sign-in that a sign-out had left is written down as %+v", e[0])
+	}
+
 	// A code that comes twice, and one with a verifier that does not fit.
 	sign := deviceSignIn(coretest.Alice)
 	code := sign.aliceCode(t, s)
@@ -132,6 +146,22 @@ func TestEachChangeLeavesItsEntryBeforeTheAnswer(t *testing.T) {
 		s.Must(t, http.MethodPut, item+"/versions/"+coretest.NotesNew+"/withdrawn", map[string]bool{"withdrawn": true})
 	}, audit.ItemChanged)
 	added(t, s, "a removal", func() { s.Must(t, http.MethodDelete, item, nil) }, audit.ItemRemoved)
+	var partner registered
+	e = added(t, s, "a client", func() {
+		partner = register(t, s, map[string]any{"id": partnerServer, "kind": "confidential", "redirect_uris": []string{partnerBack}})
+	}, audit.ClientRegistered)
+	if e[0].Actor != audit.Admin || e[0].Detail["client"] != partnerServer || strings.Join(e[0].Added, " ") != partnerBack {
+		t.Errorf("a client is written down as %+v", e[0])
+	}
+	added(t, s, "another secret", func() { s.Must(t, http.MethodPost, clientPath(partnerServer)+"/secret", nil) }, audit.ClientSecretRotated)
+	added(t, s, "another name", func() { s.Must(t, http.MethodPut, clientPath(partnerServer), map[string]string{"name": "Partner"}) }, audit.ClientChanged)
+	added(t, s, "the same name", func() { s.Must(t, http.MethodPut, clientPath(partnerServer), map[string]string{"name": "Partner"}) })
+	added(t, s, "a disabled client", func() { s.Must(t, http.MethodPut, clientPath(partnerServer), map[string]bool{"disabled": true}) }, audit.ClientDisabled)
+	added(t, s, "an enabled client", func() { s.Must(t, http.MethodPut, clientPath(partnerServer), map[string]bool{"disabled": false}) }, audit.ClientEnabled)
+	e = added(t, s, "a removed client", func() { s.Must(t, http.MethodDelete, clientPath(partnerServer), nil) }, audit.ClientRemoved)
+	if e[0].Epoch != 2 {
+		t.Errorf("a removed client is written down as %+v, want the epoch 2", e[0])
+	}
 	e = added(t, s, "a restart", func() { s.Restart(t) }, audit.Started)
 	if len(e[0].Detail["plugin rollout"]) != 64 || e[0].Actor != audit.System {
 		t.Errorf("a start is written down as %+v", e[0])
@@ -163,7 +193,7 @@ func TestEachChangeLeavesItsEntryBeforeTheAnswer(t *testing.T) {
 
 	// Nothing that opens anything stands in it.
 	for _, secret := range []string{
-		k.access, k.refresh, k1.refresh, k2.access, k2.refresh, first.refresh, second.access, code, burned, s.AdminToken,
+		k.access, k.refresh, k1.refresh, k2.access, k2.refresh, first.refresh, second.access, code, burned, s.AdminToken, partner.Secret,
 		coretest.AlicePassword, coretest.BobPassword, "looking-glass",
 	} {
 		if secret == "" {
@@ -230,6 +260,8 @@ func TestServerWithABrokenAuditLogAnswersDevices(t *testing.T) {
 	s := coretest.Start(t, quick)
 	k := deviceOf(t, s, coretest.Alice)
 	k1 := refresh(t, s, k.refresh).granted(t, "a refresh")
+	partner := register(t, s, map[string]any{"id": partnerServer, "kind": "confidential", "redirect_uris": []string{partnerBack}})
+	link := s.SubjectToken(t, coretest.Bob)
 	if err := s.Audit.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -255,6 +287,23 @@ func TestServerWithABrokenAuditLogAnswersDevices(t *testing.T) {
 		if status, reply := s.Operate(t, http.MethodPut, path, body); status != 503 {
 			t.Errorf("PUT %s answered %d %s, want 503", path, status, reply)
 		}
+	}
+	body := map[string]any{"id": secondMarket, "redirect_uris": []string{secondRedirect}}
+	if status, reply := s.Operate(t, http.MethodPost, "/api/clients", body); status != 503 {
+		t.Errorf("a client answered %d %s, want 503", status, reply)
+	}
+	if status, reply := s.Operate(t, http.MethodGet, clientPath(secondMarket), nil); status != 404 {
+		t.Errorf("the client that could not be written down answered %d %s, want 404", status, reply)
+	}
+	for path, method := range map[string]string{clientPath(partnerServer): http.MethodDelete, clientPath(partnerServer) + "/secret": http.MethodPost} {
+		if status, reply := s.Operate(t, method, path, nil); status != 503 {
+			t.Errorf("%s %s answered %d %s, want 503", method, path, status, reply)
+		}
+	}
+	form := exchangeForm(link, partner.ID)
+	form.Set("client_secret", partner.Secret) // it is as good as it was: what is refused is the sign-in
+	if a := try(t, http.MethodPost, s.PublicURL()+"/oauth/token", formType, form.Encode()); a.status != 503 {
+		t.Errorf("a sign-in with the client's secret answered %d %s, want 503", a.status, a.body)
 	}
 	for _, path := range []string{"/api/keys", "/api/plugins/reload"} {
 		if status, reply := s.Operate(t, http.MethodPost, path, nil); status != 503 && path == "/api/keys" || status < 400 {

@@ -102,6 +102,25 @@ func TestARegisteredClientEndsWithItsSignIns(t *testing.T) {
 	}
 }
 
+// A code goes where it was asked for: if the client may not get answers there any more,
+// the code is worth nothing.
+func TestACodeEndsWithItsRedirectURI(t *testing.T) {
+	t.Parallel()
+	s := coretest.Start(t, quick)
+	register(t, s, map[string]any{"id": secondMarket, "redirect_uris": []string{secondRedirect, secondRedirect + "/more"}})
+	sign := signIn{client: secondMarket, redirect: secondRedirect, state: rand.Text(), pkce: newPKCE()}
+	kept := signIn{client: secondMarket, redirect: secondRedirect + "/more", state: rand.Text(), pkce: newPKCE()}
+	form, other := sign.redemption(sign.aliceCode(t, s)), kept.redemption(kept.aliceCode(t, s))
+	// And somebody signs in to a device whose id is then an app's.
+	device := signIn{client: "com.example.third", redirect: deviceRedirect, state: rand.Text(), pkce: newPKCE()}
+	taken := device.redemption(device.aliceCode(t, s))
+	s.Must(t, http.MethodPut, clientPath(secondMarket), map[string]any{"redirect_uris": []string{secondRedirect + "/more"}})
+	register(t, s, map[string]any{"id": "com.example.third", "redirect_uris": []string{"com.example.third:/back"}})
+	token(t, s, form).refused(t, "a code at a redirect URI that was taken away", 400, "invalid_grant")
+	token(t, s, taken).refused(t, "a device's code, of a client now", 400, "invalid_grant")
+	token(t, s, other).granted(t, "a code at the one that was kept")
+}
+
 // RFC 6749 §2.3.1: a server shows its secret in the header or in the body, and
 // without it nothing that was issued to it is worth anything.
 func TestAConfidentialClientShowsItsSecret(t *testing.T) {

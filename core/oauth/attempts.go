@@ -73,6 +73,7 @@ func (a *Attempts) Take(ctx context.Context, account, address string) (failed in
 	cells := a.accounts.find(strings.ToLower(account))
 	stored, err := a.store.Attempts(ctx, attemptID(account))
 	if err != nil {
+		a.addresses.add(byAddress, -a.addresses.each, now)
 		return 0, 0, storeError(err)
 	}
 	if !stored.IsZero() {

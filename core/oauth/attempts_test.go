@@ -171,6 +171,12 @@ func TestAttemptsNeedTheStore(t *testing.T) {
 	if _, _, err := a.Attempts.Take(t.Context(), "alice", "192.0.2.1"); !errors.As(err, &refused) || refused.Code != oauth.TemporarilyUnavailable {
 		t.Errorf("Take without a store = %v, want temporarily_unavailable", err)
 	}
+	for range 200 { // none of them was made, so none counts for the address
+		_, wait, err := a.Attempts.Take(t.Context(), "alice", "192.0.2.1")
+		if err == nil || wait > 0 {
+			t.Fatalf("Take without a store, again = %v, %v", wait, err)
+		}
+	}
 	if err := a.Attempts.Failed(t.Context(), "alice"); !errors.As(err, &refused) || refused.Code != oauth.TemporarilyUnavailable {
 		t.Errorf("Failed without a store = %v, want temporarily_unavailable", err)
 	}

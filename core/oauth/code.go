@@ -77,6 +77,8 @@ func (g *codeGrant) verify(_ context.Context, s *Server, c *tokenCall) error {
 		return Errorf(InvalidGrant, "code was issued to a client that is no more")
 	case c.client != nil && c.client.ID != client.ID:
 		return Errorf(InvalidGrant, "code was issued to another client")
+	case !client.Redirects(g.code.Redirect): // taken from it since, or a device's id was registered
+		return Errorf(InvalidGrant, "code was sent to a redirect_uri that is not the client's any more")
 	}
 	c.client = client // left out, the verifier proves who it is
 	// Apple's device may leave redirect_uri out: it has one only.

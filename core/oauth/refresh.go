@@ -113,6 +113,7 @@ func (g *refreshGrant) spend(ctx context.Context, s *Server, c *tokenCall) error
 	// was under way at that moment is found out here.
 	switch account, err := s.Store.CachedAccount(ctx, f.Subject); {
 	case errors.Is(err, store.ErrNotFound), err == nil && account.Epoch != f.Epoch:
+		ctx := by(ctx, f.Class == ClassDevice, s.Clients.Policy(f.Client))
 		if err := s.revoke(ctx, id, "the account was signed out"); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/souk-market/souk/core/store/audit"
@@ -101,10 +102,10 @@ func without(list, other []string) (left []string) {
 	return left
 }
 
-// sameChanges compares entries of the same account.
+// sameChanges compares entries of the same account, or of the same client.
 func sameChanges(a, b []audit.Entry) bool {
 	return slices.EqualFunc(a, b, func(a, b audit.Entry) bool {
 		return a.Kind == b.Kind && a.Epoch == b.Epoch && slices.Equal(a.Added, b.Added) && slices.Equal(a.Removed, b.Removed) &&
-			a.Detail["old"] == b.Detail["old"] && a.Detail["new"] == b.Detail["new"]
+			maps.Equal(a.Detail, b.Detail)
 	})
 }

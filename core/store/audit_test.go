@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -198,6 +201,149 @@ func TestFamilyCannotEndUnnoticed(t *testing.T) {
 	}
 }
 
+func (a *audited) client(t *testing.T, id string, change func(*store.Client)) {
+	t.Helper()
+	a.clock.advance(time.Second)
+	if _, err := a.UpdateClient(byAdmin, id, func(c *store.Client) (bool, error) { change(c); return true, nil }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestClientChangesAreWrittenDown(t *testing.T) {
+	a := openAudited(t)
+	c := aClient("app")
+	c.Kind, c.Secret = store.ConfidentialClient, [32]byte{0xab, 0xcd, 0xef}
+	register := func() {
+		t.Helper()
+		a.clock.advance(time.Second)
+		if _, err := a.CreateClient(byAdmin, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	register()
+	if _, err := a.CreateClient(byAdmin, c); !errors.Is(err, store.ErrClientExists) { // nothing happens, so no entry
+		t.Errorf("CreateClient again = %v", err)
+	}
+	a.client(t, "app", func(*store.Client) {})
+	a.client(t, "app", func(c *store.Client) {
+		c.Name, c.RedirectURIs = "Other", []string{"com.example.app:/new", "com.example.app:/back"}
+	})
+	a.client(t, "app", func(c *store.Client) { c.RedirectURIs = c.RedirectURIs[:1] })
+	a.client(t, "app", func(c *store.Client) { c.Secret = [32]byte{0xfe, 0xdc, 0xba} })
+	a.client(t, "app", func(c *store.Client) { c.Market, c.Scope = true, 0x1f })
+	a.client(t, "app", func(c *store.Client) { c.State = store.ClientDisabled; c.Market = false })
+	a.client(t, "app", func(c *store.Client) { c.State = store.ClientActive })
+	a.clock.advance(time.Second)
+	if err := a.RemoveClient(byAdmin, "app"); err != nil {
+		t.Fatal(err)
+	}
+	register()
+	type detail = map[string]string
+	want := []audit.Entry{
+		{Kind: audit.ClientRegistered, Added: []string{"com.example.app:/back"}, Detail: detail{"kind": "confidential", "name": "App", "market": "false"}},
+		{Kind: audit.ClientChanged, Added: []string{"com.example.app:/new"}, Detail: detail{"old_name": "App", "name": "Other", "unchanged_since": "2"}},
+		{Kind: audit.ClientChanged, Removed: []string{"com.example.app:/back"}, Detail: detail{"unchanged_since": "3"}},
+		{Kind: audit.ClientSecretRotated, Detail: detail{"unchanged_since": "4"}},
+		{Kind: audit.ClientChanged, Epoch: 1, Detail: detail{"market": "true", "scope": "1f", "unchanged_since": "5"}},
+		{Kind: audit.ClientChanged, Epoch: 2, Detail: detail{"market": "false", "unchanged_since": "6"}},
+		{Kind: audit.ClientDisabled, Epoch: 2, Detail: detail{"unchanged_since": "6"}},
+		{Kind: audit.ClientEnabled, Epoch: 2, Detail: detail{"unchanged_since": "7"}},
+		{Kind: audit.ClientRemoved, Epoch: 3, Detail: detail{"unchanged_since": "8"}},
+		{Kind: audit.ClientRegistered, Epoch: 3, Added: []string{"com.example.app:/back"}, Detail: detail{"kind": "confidential", "name": "App", "market": "false", "unchanged_since": "9"}},
+	}
+	for i, e := range a.newest(t, 0, len(want)) {
+		want := want[i]
+		want.Detail["client"] = "app"
+		if n := want.Detail["unchanged_since"]; n != "" { // in seconds
+			want.Detail["unchanged_since"] = "2030-01-02T03:04:" + fmt.Sprintf("%02d", 5+int(n[0]-'0')) + "Z"
+		}
+		want.Seq, want.Time, want.At, want.Hash, want.Actor, want.Address = e.Seq, e.Time, e.At, e.Hash, audit.Admin, "192.0.2.7"
+		if !reflect.DeepEqual(e, want) {
+			t.Errorf("entry %d is %+v, want %+v", i, e, want)
+		}
+	}
+	segments, err := os.ReadDir(a.log.Dir())
+	if err != nil || len(segments) == 0 {
+		t.Fatal(segments, err)
+	}
+	for _, one := range segments { // not even what is kept of a secret
+		b, err := os.ReadFile(a.log.Dir() + "/" + one.Name())
+		if err != nil || strings.Contains(string(b), "abcdef") || strings.Contains(string(b), "fedcba") || strings.Contains(string(b), "\xab\xcd\xef") {
+			t.Errorf("a secret stands in the log, %v", err)
+		}
+	}
+}
+
+// Whoever finds another record than the one that its entry is about writes another
+// entry: each change has one that names the very record before it.
+func TestEachClientChangeHasItsOwnEntry(t *testing.T) {
+	a := openAudited(t)
+	if _, err := a.CreateClient(ctx, aClient("app")); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	made := map[string]string{} // what each change found
+	together(24, func(i int) {
+		c, err := a.UpdateClient(ctx, "app", func(c *store.Client) (bool, error) { c.Name = fmt.Sprint(i); return true, nil })
+		if err != nil || c.Name != fmt.Sprint(i) {
+			t.Errorf("UpdateClient = %+v, %v", c, err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		made[c.Name] = c.Changed.Add(-time.Millisecond).Format(time.RFC3339Nano) // the clock stands still
+	})
+	told := map[string]string{} // the last entry of each
+	for _, e := range a.entries(t) {
+		if e.Kind == audit.ClientChanged {
+			told[e.Detail["name"]] = e.Detail["unchanged_since"]
+		}
+	}
+	if len(made) != 24 || !reflect.DeepEqual(made, told) {
+		t.Errorf("entries are about the records of %v, want %v", told, made)
+	}
+}
+
+// The end of a licence is written down, and its beginning is not.
+func TestTheEndOfLicencesIsWrittenDown(t *testing.T) {
+	a := openAudited(t)
+	a.account(t, "alice", func(r *store.Account) { r.DisplayName = "Alice" })
+	alice, bob := store.SubjectID("alice"), store.SubjectID("bob")
+	for i, l := range []struct {
+		subject [16]byte
+		item    uint64
+	}{{alice, notes}, {alice, notes}, {alice, sky}, {bob, notes}, {bob, sky}} {
+		mustIssue(t, a.Store, l.subject, license(uint64(i+1), l.item, i+1, week), 0)
+		if _, err := a.RenewLicense(ctx, uint64(i+1), start.Add(2*week), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.newest(t, 0, 0)
+	for range 2 { // the second time nothing ends
+		if err := a.RevokeLicense(byAdmin, 2); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.RevokeLicenses(byAdmin, alice, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.RevokeItem(byAdmin, notes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, e := range a.newest(t, 0, 4) {
+		want := []audit.Entry{
+			{Item: notes, Account: "alice", Subject: alice, Removed: []string{"2"}},
+			{Item: notes, Account: "alice", Subject: alice, Removed: []string{"1"}},
+			{Item: sky, Account: "alice", Subject: alice, Removed: []string{"3"}},
+			{Item: notes},
+		}[i]
+		want.Kind, want.Actor, want.Address = audit.LicenseRevoked, audit.Admin, "192.0.2.7"
+		want.Seq, want.Time, want.At, want.Hash = e.Seq, e.Time, e.At, e.Hash
+		if !reflect.DeepEqual(e, want) {
+			t.Errorf("entry %d is %+v, want %+v", i, e, want)
+		}
+	}
+}
+
 // What can't be written down is not done, and what needs no entry goes on.
 func TestNothingChangesWithoutItsEntry(t *testing.T) {
 	a := openAudited(t)
@@ -206,9 +352,14 @@ func TestNothingChangesWithoutItsEntry(t *testing.T) {
 	if _, _, err := a.CreateFamily(ctx, id, aFamily(), time.Time{}); err != nil {
 		t.Fatal(err)
 	}
+	client, err := a.CreateClient(ctx, aClient("app"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice := store.SubjectID("alice")
+	licence := mustIssue(t, a.Store, alice, license(1, notes, 1, week), 1)
 	kept := len(a.entries(t))
 	a.broken.Store(true)
-	alice := store.SubjectID("alice")
 	for what, change := range map[string]func() error{
 		"grants": func() error {
 			_, err := a.UpdateAccount(ctx, "alice", func(r *store.Account) (bool, error) { r.Grants = nil; return true, nil })
@@ -237,6 +388,24 @@ func TestNothingChangesWithoutItsEntry(t *testing.T) {
 			})
 			return err
 		},
+		"a client": func() error {
+			_, err := a.CreateClient(ctx, aClient("new"))
+			return err
+		},
+		"another name of a client": func() error {
+			_, err := a.UpdateClient(ctx, "app", func(c *store.Client) (bool, error) { c.Name = "Other"; return true, nil })
+			return err
+		},
+		"the end of a client":  func() error { return a.RemoveClient(ctx, "app") },
+		"the end of a licence": func() error { return a.RevokeLicense(ctx, 1) },
+		"the end of an account's licences": func() error {
+			_, err := a.RevokeLicenses(ctx, alice, nil)
+			return err
+		},
+		"the end of an item's licences": func() error {
+			_, err := a.RevokeItem(ctx, notes)
+			return err
+		},
 		"a subject token": func() error {
 			return a.PutSubjectToken(ctx, [32]byte{1}, store.SubjectToken{Account: "alice"}, start.Add(time.Hour))
 		},
@@ -262,7 +431,17 @@ func TestNothingChangesWithoutItsEntry(t *testing.T) {
 	if f, err := a.Family(ctx, id); err != nil || f.State != store.Active || a.RevocationSet().Contains(id) {
 		t.Errorf("the family is now %+v, %v", f, err)
 	}
-	// A refresh and a download go on.
+	if all, err := a.Clients(ctx); err != nil || !reflect.DeepEqual(all, []store.Client{client}) {
+		t.Errorf("the clients are now %+v, %v", all, err)
+	}
+	if _, l, err := a.License(ctx, 1); err != nil || l != licence {
+		t.Errorf("the licence is now %+v, %v", l, err)
+	}
+	// A refresh, a download and a licence go on.
+	if _, err := a.RenewLicense(ctx, 1, start.Add(2*week), 1); err != nil {
+		t.Errorf("a renewal with a broken log: %v", err)
+	}
+	mustIssue(t, a.Store, alice, license(2, sky, 1, week), 1)
 	if _, err := a.UpdateFamily(ctx, id, func(f store.Family) (store.Family, time.Time, bool, error) {
 		f.Generation++
 		return f, time.Time{}, true, nil

@@ -5,7 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
+
+	"github.com/souk-market/souk/core/store/audit"
 )
 
 // ClientState says whether a client may be used. One that was removed keeps its
@@ -49,17 +53,17 @@ type Client struct {
 	Scope        uint32 // the most that its tokens may say
 	Epoch        uint32 // goes up when its sign-ins end: those of an older epoch are worth nothing
 	Created      time.Time
-	Changed      time.Time
-	Secret       [32]byte // SHA-256 of the secret; of a confidential client only
+	Changed      time.Time // of two writes never the same
+	Secret       [32]byte  // SHA-256 of the secret; of a confidential client only
 	Name         string
 	RedirectURIs []string
 }
 
 // CreateClient stores a client unless its id is in use; then it is ErrClientExists
 // and returns the one that is there. A client that was removed may come back, with
-// another epoch than it had.
+// another epoch than it had. It is written down first.
 func (s *Store) CreateClient(ctx context.Context, c Client) (Client, error) {
-	c.State, c.Epoch, c.Created, c.Changed = ClientActive, 0, s.now(), s.now()
+	c.State, c.Epoch = ClientActive, 0
 	if err := c.check(); err != nil {
 		return Client{}, err
 	}
@@ -68,21 +72,17 @@ func (s *Store) CreateClient(ctx context.Context, c Client) (Client, error) {
 	if err != nil {
 		return Client{}, err
 	}
-	it, err := s.engine.Update(ctx, clientKey(c.ID), func(cur *Item) (*Write, error) {
-		next := c
-		if cur != nil {
-			before, err := decodeClient(c.ID, cur.Value)
-			switch {
-			case err != nil:
-				return nil, err
-			case before.State != ClientRemoved:
-				return nil, existsError{*cur}
-			}
-			next.Epoch = before.Epoch
-		} else if len(all) >= MaxClients {
+	it, err := s.changeClient(ctx, c.ID, func(before Client, cur *Item) (*Client, error) {
+		switch {
+		case cur == nil && len(all) >= MaxClients:
 			return nil, ErrClients
+		case cur != nil && before.State != ClientRemoved:
+			return nil, existsError{*cur}
 		}
-		return &Write{Value: encodeClient(next)}, nil
+		next := c
+		next.Epoch, next.Changed = before.Epoch, s.after(before.Changed)
+		next.Created = next.Changed
+		return &next, nil
 	})
 	if found, ok := errors.AsType[existsError](err); ok {
 		existing, err := decodeClient(c.ID, found.item.Value)
@@ -99,17 +99,11 @@ func (s *Store) CreateClient(ctx context.Context, c Client) (Client, error) {
 // moment of its creation are not f's to change: the epoch goes up when the client
 // is no longer active, and when its tokens are to open something else, so that
 // what was issued before ends with this one write. f must be pure, as an
-// UpdateFunc; without change nothing is written.
+// UpdateFunc; without change nothing is written. A change is written down first, and
+// f runs again then.
 func (s *Store) UpdateClient(ctx context.Context, id string, f func(*Client) (change bool, err error)) (Client, error) {
-	it, err := s.engine.Update(ctx, clientKey(id), func(cur *Item) (*Write, error) {
-		if cur == nil {
-			return nil, ErrNotFound
-		}
-		before, err := decodeClient(id, cur.Value)
-		switch {
-		case err != nil:
-			return nil, err
-		case before.State == ClientRemoved:
+	it, err := s.changeClient(ctx, id, func(before Client, cur *Item) (*Client, error) {
+		if cur == nil || before.State == ClientRemoved {
 			return nil, ErrNotFound
 		}
 		next := before
@@ -117,14 +111,11 @@ func (s *Store) UpdateClient(ctx context.Context, id string, f func(*Client) (ch
 		if err != nil || !change {
 			return nil, err
 		}
-		next.ID, next.Kind, next.Epoch, next.Created, next.Changed = id, before.Kind, before.Epoch, before.Created, s.now()
+		next.ID, next.Kind, next.Epoch, next.Created, next.Changed = id, before.Kind, before.Epoch, before.Created, s.after(before.Changed)
 		if before.State == ClientActive && next.State != ClientActive || next.Market != before.Market {
 			next.Epoch++
 		}
-		if err := next.check(); err != nil {
-			return nil, err
-		}
-		return &Write{Value: encodeClient(next)}, nil
+		return &next, next.check()
 	})
 	if err != nil {
 		return Client{}, err
@@ -132,14 +123,128 @@ func (s *Store) UpdateClient(ctx context.Context, id string, f func(*Client) (ch
 	return decodeClient(id, it.Value)
 }
 
+// changeClient is the Update of a client's record, of which change says what becomes;
+// nil = it stays. An entry names the record that it changes by when that was written,
+// so whoever finds another one writes another entry: see ReplayClient.
+func (s *Store) changeClient(ctx context.Context, id string, change func(before Client, cur *Item) (next *Client, err error)) (Item, error) {
+	var it Item
+	err := s.firstWrite(ctx, func(written []audit.Entry) (err error) {
+		it, err = s.engine.Update(ctx, clientKey(id), func(cur *Item) (*Write, error) {
+			var before Client
+			if cur != nil {
+				var err error
+				if before, err = decodeClient(id, cur.Value); err != nil {
+					return nil, err
+				}
+			}
+			next, err := change(before, cur)
+			if err != nil || next == nil {
+				return nil, err
+			}
+			if s.audit != nil {
+				if need := before.changes(next); !sameChanges(need, written) {
+					return nil, &unwritten{need}
+				}
+			}
+			return &Write{Value: encodeClient(*next)}, nil
+		})
+		return err
+	})
+	return it, err
+}
+
+// after is now, but later than an earlier moment of the same record: two writes of one
+// never have the same.
+func (s *Store) after(earlier time.Time) time.Time {
+	return latest(Millis(s.now()), earlier.Add(time.Millisecond))
+}
+
+// changes are the entries that a change of a client needs; the zero client is none.
+func (c *Client) changes(next *Client) (entries []audit.Entry) {
+	add := func(e audit.Entry) {
+		e.Epoch = next.Epoch
+		if e.Detail == nil {
+			e.Detail = map[string]string{}
+		}
+		e.Detail[detailClient] = next.ID
+		if !c.Changed.IsZero() {
+			e.Detail[detailUnchanged] = c.Changed.Format(time.RFC3339Nano)
+		}
+		entries = append(entries, e)
+	}
+	was := c.State == ClientActive || c.State == ClientDisabled
+	switch {
+	case !was:
+		kind := "native"
+		if next.Kind == ConfidentialClient {
+			kind = "confidential"
+		}
+		add(audit.Entry{
+			Kind: audit.ClientRegistered, Added: next.RedirectURIs,
+			Detail: map[string]string{"kind": kind, "name": next.Name, "market": strconv.FormatBool(next.Market)},
+		})
+		return entries
+	case next.State == ClientRemoved:
+		add(audit.Entry{Kind: audit.ClientRemoved})
+		return entries
+	}
+	changed := audit.Entry{
+		Kind: audit.ClientChanged, Added: missing(next.RedirectURIs, c.RedirectURIs), Removed: missing(c.RedirectURIs, next.RedirectURIs),
+		Detail: map[string]string{},
+	}
+	if next.Name != c.Name {
+		changed.Detail["old_name"], changed.Detail["name"] = c.Name, next.Name
+	}
+	if next.Market != c.Market {
+		changed.Detail["market"] = strconv.FormatBool(next.Market)
+	}
+	if next.Scope != c.Scope {
+		changed.Detail["scope"] = strconv.FormatUint(uint64(next.Scope), 16)
+	}
+	if len(changed.Added)+len(changed.Removed)+len(changed.Detail) > 0 {
+		add(changed)
+	}
+	if next.Secret != c.Secret {
+		add(audit.Entry{Kind: audit.ClientSecretRotated})
+	}
+	switch {
+	case next.State == c.State:
+	case next.State == ClientDisabled:
+		add(audit.Entry{Kind: audit.ClientDisabled})
+	default:
+		add(audit.Entry{Kind: audit.ClientEnabled})
+	}
+	return entries
+}
+
+// The keys of an entry's Detail that ReplayClient needs.
+const (
+	detailClient    = "client"
+	detailUnchanged = "unchanged_since"
+)
+
+// missing is what is in a list and not in another, in the order of the list.
+func missing(list, other []string) (left []string) {
+	for _, one := range list {
+		if !slices.Contains(other, one) {
+			left = append(left, one)
+		}
+	}
+	return left
+}
+
 // RemoveClient writes over what a client was; only its id and its epoch stay. One
 // that is absent or was removed before is ErrNotFound.
 func (s *Store) RemoveClient(ctx context.Context, id string) error {
 	_, err := s.UpdateClient(ctx, id, func(c *Client) (bool, error) {
-		c.State, c.Secret, c.Name, c.RedirectURIs = ClientRemoved, [32]byte{}, "", nil
+		c.remove()
 		return true, nil
 	})
 	return err
+}
+
+func (c *Client) remove() {
+	c.State, c.Secret, c.Name, c.RedirectURIs = ClientRemoved, [32]byte{}, "", nil
 }
 
 // Clients returns all clients in the order of their ids, removed ones too.

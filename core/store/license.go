@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
+
+	"github.com/souk-market/souk/core/store/audit"
 )
 
 // MaxLicenses is how many devices of one account have a licence for one item.
@@ -258,13 +261,15 @@ func (s *Store) ItemLicenses(ctx context.Context, item uint64, emit func(subject
 	return nil
 }
 
-// RevokeLicense ends one licence; doing it twice does no harm.
+// RevokeLicense ends one licence; doing it twice does no harm. The end of a licence
+// is written down first, here and below; that one was issued or renewed is not: it
+// follows from what the account was granted and what policy says, as an install does.
 func (s *Store) RevokeLicense(ctx context.Context, id uint64) error {
 	key, err := s.numbered(ctx, id, time.Time{})
 	if err != nil {
 		return err
 	}
-	if _, err := s.revokeLicenses(ctx, key, func(l License) bool { return l.ID == id }); err != nil {
+	if _, err := s.revokeLicenses(ctx, key, func(l License) bool { return l.ID == id }, false); err != nil {
 		return err
 	}
 	_, _, err = s.License(ctx, id) // it may have been forgotten
@@ -276,22 +281,35 @@ func (s *Store) RevokeLicense(ctx context.Context, id uint64) error {
 // repeated.
 func (s *Store) RevokeLicenses(ctx context.Context, subject [16]byte, match func(License) bool) (ended int, err error) {
 	err = s.scanAll(ctx, tableLicense, string(subject[:]), func(it Item) error {
-		n, err := s.revokeLicenses(ctx, it.Key, match)
+		n, err := s.revokeLicenses(ctx, it.Key, match, false)
 		ended += n
 		return err
 	})
 	return ended, err
 }
 
-// RevokeItem ends all licences for an item, and returns how many.
+// RevokeItem ends all licences for an item, and returns how many. That is one entry,
+// whoever has them: one for each account would push all others out of the log.
 func (s *Store) RevokeItem(ctx context.Context, item uint64) (ended int, err error) {
+	return s.revokeItem(ctx, item, nil, s.audit == nil)
+}
+
+// revokeItem ends the licences for an item that match. written says that this is
+// written down, or need not be.
+func (s *Store) revokeItem(ctx context.Context, item uint64, match func(License) bool, written bool) (ended int, err error) {
 	var last [16]byte
 	err = s.ItemLicenses(ctx, item, func(subject [16]byte, l License) error {
-		if subject == last || l.Revoked {
+		if subject == last || l.Revoked || match != nil && !match(l) {
 			return nil
 		}
+		if !written {
+			if err := s.Audit(ctx, audit.Entry{Kind: audit.LicenseRevoked, Item: item}); err != nil {
+				return err
+			}
+			written = true
+		}
 		last = subject
-		n, err := s.revokeLicenses(ctx, licenseKey(subject, item), nil)
+		n, err := s.revokeLicenses(ctx, licenseKey(subject, item), match, true)
 		ended += n
 		return err
 	})
@@ -300,8 +318,9 @@ func (s *Store) RevokeItem(ctx context.Context, item uint64) (ended int, err err
 
 // revokeLicenses writes over the state of those in one record that match. How many
 // that were is read off the record before and after, since f may run again: two
-// that revoke at the same moment may both count one.
-func (s *Store) revokeLicenses(ctx context.Context, key Key, match func(License) bool) (ended int, err error) {
+// that revoke at the same moment may both count one. told says that it is written
+// down.
+func (s *Store) revokeLicenses(ctx context.Context, key Key, match func(License) bool, told bool) (ended int, err error) {
 	it, err := s.engine.Get(ctx, key)
 	if errors.Is(err, ErrNotFound) {
 		return 0, nil
@@ -312,14 +331,26 @@ func (s *Store) revokeLicenses(ctx context.Context, key Key, match func(License)
 	if err != nil {
 		return 0, err
 	}
-	after, err := s.changeLicenses(ctx, key, func(list []License) (next []License, change bool, err error) {
-		next = slices.Clone(list)
-		for i := range next {
-			if !next[i].Revoked && (match == nil || match(next[i])) {
-				next[i].Revoked, change = true, true
+	var after []License
+	err = s.firstWrite(ctx, func(written []audit.Entry) (err error) {
+		after, err = s.changeLicenses(ctx, key, func(list []License) (next []License, change bool, err error) {
+			var ids []string
+			next = slices.Clone(list)
+			for i := range next {
+				if !next[i].Revoked && (match == nil || match(next[i])) {
+					next[i].Revoked = true
+					ids = append(ids, strconv.FormatUint(next[i].ID, 10))
+				}
 			}
-		}
-		return next, change, nil
+			if s.audit != nil && !told && len(ids) > 0 {
+				need := []audit.Entry{{Kind: audit.LicenseRevoked, Subject: [16]byte([]byte(key.Part)), Item: next[0].Item, Removed: ids}}
+				if !sameChanges(need, written) {
+					return nil, false, &unwritten{need}
+				}
+			}
+			return next, len(ids) > 0, nil
+		})
+		return err
 	})
 	if err != nil {
 		return 0, err

@@ -1,11 +1,17 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/souk-market/souk/core/store/audit"
 )
 
 // Recovery is what is known of the last time when the store was made anew from a
@@ -118,6 +124,106 @@ func (s *Store) EndAccount(ctx context.Context, account string, epoch uint32, un
 	return ended, nil
 }
 
+// Replayed says what ReplayClient has done.
+type Replayed struct {
+	Client  string
+	Changed bool
+	Secret  bool // the client needs another secret: the one in the backup was replaced
+}
+
+// ReplayClient does again what an entry of the audit takes from a client: its state,
+// its sign-ins, its secret, the market, redirect URIs. Nothing is given: the store may
+// be of a time before the entry, and who was given what is not safe to guess. What is
+// newer than the entry has its change already and stays as it is.
+//
+// Of a client that the store does not have an ended one remains, if its sign-ins ever
+// ended: whoever registers it again must not begin at an epoch that was over. A secret
+// that was rotated makes room for one that nobody has: no log has the new one.
+func (s *Store) ReplayClient(ctx context.Context, e audit.Entry) (r Replayed, err error) {
+	r.Client = e.Detail[detailClient]
+	since := time.Time{}
+	if text, ok := e.Detail[detailUnchanged]; ok {
+		if since, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			return r, fmt.Errorf("store: %s: %w", detailUnchanged, err)
+		}
+	}
+	if r.Client == "" {
+		return r, fmt.Errorf("store: entry of kind %s without a client", e.Kind)
+	}
+	var nobodys [32]byte
+	_, _ = rand.Read(nobodys[:]) // never fails
+	var changed, secret atomic.Bool
+	_, err = s.engine.Update(ctx, clientKey(r.Client), func(cur *Item) (*Write, error) {
+		changed.Store(false)
+		secret.Store(false)
+		before := Client{ID: r.Client, State: ClientRemoved, Kind: NativeClient, Created: since, Changed: since}
+		if cur != nil {
+			var err error
+			if before, err = decodeClient(r.Client, cur.Value); err != nil || before.Changed.After(since) {
+				return nil, err
+			}
+		}
+		next := before
+		if err := next.narrow(e, nobodys); err != nil {
+			return nil, err
+		}
+		if bytes.Equal(encodeClient(next), encodeClient(before)) {
+			return nil, nil
+		}
+		if err := next.check(); err != nil {
+			return nil, err
+		}
+		changed.Store(true)
+		secret.Store(next.Secret == nobodys)
+		return &Write{Value: encodeClient(next)}, nil
+	})
+	r.Changed, r.Secret = changed.Load(), secret.Load()
+	return r, err
+}
+
+// narrow takes from a client what an entry says was taken from it. When it was changed
+// stays: of several entries none must hide the next.
+func (c *Client) narrow(e audit.Entry, nobodys [32]byte) error {
+	c.Epoch = max(c.Epoch, e.Epoch)
+	if c.State == ClientRemoved {
+		return nil
+	}
+	switch e.Kind {
+	case audit.ClientRemoved, audit.ClientRegistered: // where one is registered there is none
+		c.remove()
+	case audit.ClientDisabled:
+		c.State = ClientDisabled
+	case audit.ClientSecretRotated:
+		if c.Kind == ConfidentialClient {
+			c.Secret = nobodys
+		}
+	case audit.ClientChanged:
+		if e.Detail["market"] == "false" {
+			c.Market = false
+		}
+		if text, ok := e.Detail["scope"]; ok {
+			scope, err := strconv.ParseUint(text, 16, 32)
+			if err != nil {
+				return fmt.Errorf("store: scope: %w", err)
+			}
+			c.Scope &= uint32(scope)
+		}
+		c.RedirectURIs = missing(c.RedirectURIs, e.Removed) // with none left nobody can sign in to it
+	}
+	return nil
+}
+
+// ReplayLicenses ends the licences that an entry of the audit says were revoked, and
+// returns how many. Of an item's those end that had been issued by then.
+func (s *Store) ReplayLicenses(ctx context.Context, e audit.Entry) (ended int, err error) {
+	if e.Subject == (audit.ID{}) {
+		return s.revokeItem(ctx, e.Item, func(l License) bool { return !l.Issued.After(e.Time) }, true)
+	}
+	return s.revokeLicenses(ctx, licenseKey(e.Subject, e.Item), func(l License) bool {
+		return slices.Contains(e.Removed, strconv.FormatUint(l.ID, 10))
+	}, true)
+}
+
 // EndSince ends every sign-in that was begun or refreshed at this time or later, and
 // returns how many there were. Their access tokens are Recovery's matter.
 func (s *Store) EndSince(ctx context.Context, since time.Time) (ended int, err error) {
@@ -190,8 +296,8 @@ func (s *Store) Size() int64 {
 var kinds = map[byte]string{
 	tableCatalog: "apps", tableFamily: "sign-ins", tableAccountIndex: "names of accounts", tableKeyRing: "key ring", tableMeta: "format",
 	tablePlugin: "records of plugins", tableSession: "lists of sign-ins", tableSubjectToken: "subject tokens", tableAccount: "accounts",
-	tableRevocation: "revocations", tableAttempts: "counts of failed attempts", tableHolder: "holders of apps", tableLicense: "lists of licences",
-	tableNumber: "licences", tableClient: "clients",
+	tableRevocation: "revocations", tableClient: "clients", tableAttempts: "failed attempts", tableLicense: "licences",
+	tableNumber: "numbers of licences", tableHolder: "holders of licences",
 }
 
 // Kind says what a table holds, in a word or two.

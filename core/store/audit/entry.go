@@ -55,6 +55,26 @@ const (
 	// PluginsReloaded: the plugins of the configuration were read again. "added",
 	// "changed" and "removed" in Detail name them.
 	PluginsReloaded Kind = "plugins_reloaded"
+	// ClientRegistered: an OAuth client was registered. Epoch, and Added, its redirect
+	// URIs; "kind", "name" and "market" in Detail. Of this kind and all others that are
+	// about a client: "client" in Detail, and "unchanged_since", which is when its record
+	// was written before, unless there was none.
+	ClientRegistered Kind = "client_registered"
+	// ClientChanged: what a client may do, or what it is called. Epoch, which goes up if
+	// its sign-ins end with the change; Added and Removed, of its redirect URIs; "name"
+	// and "old_name", "market" and "scope" (hexadecimal) in Detail, those that changed.
+	ClientChanged Kind = "client_changed"
+	// ClientDisabled: a client and its sign-ins ended. Epoch.
+	ClientDisabled Kind = "client_disabled"
+	// ClientEnabled: a client that was disabled may be used again. Epoch.
+	ClientEnabled Kind = "client_enabled"
+	// ClientSecretRotated: a client has another secret. Epoch.
+	ClientSecretRotated Kind = "client_secret_rotated"
+	// ClientRemoved: a client and its sign-ins ended, for good. Epoch.
+	ClientRemoved Kind = "client_removed"
+	// LicenseRevoked: licences for an item ended. Item, and, of those of one account,
+	// Account, Subject and Removed, their ids; without these all that there were.
+	LicenseRevoked Kind = "license_revoked"
 	// Started: a server opened the data directory. In Detail the SHA-256 of each plugin's
 	// module, by "plugin " and its name.
 	Started Kind = "started"
@@ -71,7 +91,8 @@ const (
 // Kinds are all there are.
 var Kinds = []Kind{
 	SignedIn, CodeBurned, FamilyRevoked, SignedOut, GrantsChanged, TerritoryChanged, PersonChanged, PersonRemoved, TokenMinted,
-	LimitReached, ItemChanged, ItemRemoved, KeyRotated, KeyRetired, PluginSwapped, PluginsReloaded, Started, Recovered,
+	LimitReached, ItemChanged, ItemRemoved, KeyRotated, KeyRetired, PluginSwapped, PluginsReloaded, ClientRegistered, ClientChanged,
+	ClientDisabled, ClientEnabled, ClientSecretRotated, ClientRemoved, LicenseRevoked, Started, Recovered,
 	ChainBroken, SegmentsDropped,
 }
 

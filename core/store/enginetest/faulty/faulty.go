@@ -45,7 +45,7 @@ var ErrDisk = errors.New("faulty: input/output error")
 type Write struct {
 	N     int // how many came before it
 	Apply bool
-	Table byte
+	Table byte // 0 = a Mark
 }
 
 // Engine is a store.Engine with faults. Make it with New.
@@ -256,6 +256,31 @@ func (e *Engine) apply(ctx context.Context, ops []store.Op) error {
 		return unknown()
 	}
 	return e.Engine.Apply(ctx, ops...)
+}
+
+// Mark implements store.Engine. It is a write too, of the table 0.
+func (e *Engine) Mark(ctx context.Context, name [16]byte) error {
+	_, err := e.wait(ctx, func(ctx context.Context) (store.Item, error) { return store.Item{}, e.mark(ctx, name) })
+	return err
+}
+
+func (e *Engine) mark(ctx context.Context, name [16]byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	switch met, err := e.fault(false, 0); {
+	case met == StopKept:
+		e.later(func() error { return e.Engine.Mark(context.Background(), name) })
+		return err
+	case err != nil:
+		return err
+	case met == Kept:
+		if err := e.Engine.Mark(ctx, name); err != nil {
+			return err
+		}
+		return unknown()
+	}
+	return e.Engine.Mark(ctx, name)
 }
 
 // wait lets a write pass the gate.

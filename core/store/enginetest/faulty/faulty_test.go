@@ -228,3 +228,82 @@ func TestRandomIsReproducible(t *testing.T) {
 		}
 	}
 }
+
+// A mark is a write like any other: what a caller is told of it, and whether anybody
+// can go on from it.
+func TestFaultsMeetMarks(t *testing.T) {
+	for _, test := range []struct {
+		fault       faulty.Fault
+		told        error
+		then, later bool // it is there
+	}{
+		{faulty.None, nil, true, true},
+		{faulty.Conflict, nil, true, true}, // there is nothing to be quicker at
+		{faulty.Full, store.ErrFull, false, false},
+		{faulty.Lost, store.ErrUnknown, false, false},
+		{faulty.Kept, store.ErrUnknown, true, true},
+		{faulty.StopLost, store.ErrUnknown, false, false},
+		{faulty.StopKept, store.ErrUnknown, false, true},
+	} {
+		t.Run(test.fault.String(), func(t *testing.T) {
+			o := badger.Options{Dir: t.TempDir()}
+			e := open(t, o)
+			name := [16]byte{1}
+			there := func(e *faulty.Engine) bool {
+				err := e.DumpSince(ctx, name, func(store.Item, bool) error { return nil })
+				if err != nil && !errors.Is(err, store.ErrNoMark) {
+					t.Error(err)
+				}
+				return err == nil
+			}
+			if err := write(e, "x"); err != nil {
+				t.Fatal(err)
+			}
+			e.Next(0, test.fault)
+			if err := e.Mark(ctx, name); !errors.Is(err, test.told) {
+				t.Errorf("Mark = %v, want %v", err, test.told)
+			}
+			if there(e) != test.then || e.Met(test.fault) == 0 {
+				t.Errorf("the mark is there: %v, want %v; %d met the fault", !test.then, test.then, e.Met(test.fault))
+			}
+			stops := test.fault == faulty.StopLost || test.fault == faulty.StopKept
+			if err := e.Mark(ctx, [16]byte{2}); errors.Is(err, store.ErrStopped) != stops || err != nil && !stops {
+				t.Errorf("the next Mark = %v", err)
+			}
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
+			e = open(t, o)
+			if there(e) != test.later {
+				t.Errorf("after a restart the mark is there: %v, want %v", !test.later, test.later)
+			}
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	e := open(t, badger.Options{InMemory: true})
+	defer e.Close()
+	e.SetFull(true)
+	if err := e.Mark(ctx, [16]byte{1}); !errors.Is(err, store.ErrFull) {
+		t.Errorf("Mark on a full disk = %v, want ErrFull", err)
+	}
+	e.SetFull(false)
+	release := e.Hold()
+	marked := make(chan error, 1)
+	go func() { marked <- e.Mark(ctx, [16]byte{1}) }()
+	select {
+	case err := <-marked:
+		t.Errorf("Mark returned %v before the sync", err)
+	default:
+	}
+	release()
+	if err := <-marked; err != nil {
+		t.Errorf("a patient Mark = %v", err)
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := e.Mark(gone, [16]byte{2}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Mark of one who has gone = %v", err)
+	}
+}
