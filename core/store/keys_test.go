@@ -66,7 +66,7 @@ func TestKeyMap(t *testing.T) {
 			life = "for " + it.Expires.Sub(start).String()
 		}
 		if kind := store.Kind(it.Key.Table); strings.HasPrefix(kind, "table ") {
-			t.Errorf("a backup says of what is in table %c only %q", it.Key.Table, kind)
+			t.Errorf("Kind(%c) = %q, want what it holds in words", it.Key.Table, kind)
 		}
 		got[fmt.Sprintf("%c %q %q", it.Key.Table, it.Key.Part, it.Key.Sub)] = fmt.Sprintf("%d bytes, %s", len(it.Value), life)
 		return nil

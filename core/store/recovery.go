@@ -296,8 +296,8 @@ func (s *Store) Size() int64 {
 var kinds = map[byte]string{
 	tableCatalog: "apps", tableFamily: "sign-ins", tableAccountIndex: "names of accounts", tableKeyRing: "key ring", tableMeta: "format",
 	tablePlugin: "records of plugins", tableSession: "lists of sign-ins", tableSubjectToken: "subject tokens", tableAccount: "accounts",
-	tableRevocation: "revocations", tableAttempts: "counts of failed attempts", tableHolder: "holders of apps", tableLicense: "lists of licences",
-	tableNumber: "licences", tableClient: "clients",
+	tableRevocation: "revocations", tableClient: "clients", tableAttempts: "failed attempts", tableLicense: "licences",
+	tableNumber: "numbers of licences", tableHolder: "holders of licences",
 }
 
 // Kind says what a table holds, in a word or two.
