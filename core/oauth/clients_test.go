@@ -47,7 +47,7 @@ func node(t *testing.T, s *store.Store, log *slog.Logger, configs ...oauth.Clien
 // comes waits for what another node has to see by itself.
 func comes(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(time.Millisecond) { // between looks, not instead of them
 		if time.Now().After(deadline) {
 			t.Fatalf("it never came that %s", what)
 		}
