@@ -78,7 +78,8 @@ type storeReport struct {
 	Loaded        time.Duration `json:"-"`
 	ReadWrites    float64       `json:"-"` // a second, beside the reads
 	Memory        float64       `json:"-"` // anonymous, bytes; 0 = not to be had
-	Amplification float64       `json:"-"` // bytes to the disk for one of a record; 0 = not to be had
+	LoadWrites    float64       `json:"-"` // bytes to the disk for one of a record while loading; 0 = not to be had
+	RefreshWrites float64       `json:"-"` // the same of refreshes, each commit synced
 }
 
 // Run measures the store.

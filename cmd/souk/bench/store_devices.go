@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	random "math/rand/v2"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -22,8 +23,7 @@ import (
 const (
 	readWrites = 5000 // paced refreshes a second beside the reads
 	readRounds = 3
-	sampled    = 1000     // devices that have to be there after the crash
-	flushed    = 64 << 20 // a memtable: with less written it can't be told what writing costs
+	sampled    = 1000 // devices that have to be there after the crash
 )
 
 // market are the rules of refreshing over a store, and what its devices know.
@@ -104,7 +104,7 @@ func (c *Store) devices(ctx context.Context, dir string, r *storeReport, p progr
 	if err != nil {
 		return err
 	}
-	wrote := bytesWritten()
+	wrote := bytesWritten(os.Getpid())
 	if err := c.refreshes(ctx, s, r, p); err != nil {
 		return errors.Join(err, s.Close())
 	}
@@ -112,8 +112,8 @@ func (c *Store) devices(ctx context.Context, dir string, r *storeReport, p progr
 	if err := s.Close(); err != nil {
 		return err
 	}
-	if wrote > 0 && payload >= flushed {
-		r.Amplification = float64(bytesWritten()-wrote) / float64(payload)
+	if now := bytesWritten(os.Getpid()); now > 0 {
+		r.RefreshWrites = float64(now-wrote) / float64(payload)
 	}
 	return nil
 }

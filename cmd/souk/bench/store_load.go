@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,8 +49,8 @@ type Loader struct {
 // Run loads, and writes until it is killed.
 func (l *Loader) Run() error { return l.run(context.Background(), os.Stdout) }
 
-// run writes a line for each hundredth that is loaded, then "loaded", then a line
-// for each hundredth refresh.
+// run writes a line for each hundredth that is loaded, then "loaded" with the bytes of
+// all records, then a line for each hundredth refresh.
 func (l *Loader) run(ctx context.Context, out io.Writer) error {
 	engine, err := badger.Open(badger.Options{Dir: l.Dir, MinFree: minFree})
 	if err != nil {
@@ -89,7 +90,7 @@ func (l *Loader) run(ctx context.Context, out io.Writer) error {
 		return errors.Join(err, s.Close())
 	default:
 	}
-	fmt.Fprintln(out, "loaded")
+	fmt.Fprintln(out, "loaded", engine.Stats().Bytes)
 	m, err := newMarket(s, l.Families)
 	if err != nil {
 		return err
@@ -147,9 +148,16 @@ func load(child *exec.Cmd, r *storeReport, p progress) error {
 	const refreshes = 50 // lines of them
 	loaded, after := false, 0
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
-		switch line := lines.Text(); {
-		case line == "loaded":
+		line := lines.Text()
+		bytes, done := strings.CutPrefix(line, "loaded ")
+		switch {
+		case done:
 			loaded, r.Loaded = true, time.Since(began)
+			n, err := strconv.ParseUint(bytes, 10, 64)
+			if err != nil {
+				return fmt.Errorf("the process that loads: %w", err)
+			}
+			r.LoadWrites = float64(bytesWritten(child.Process.Pid)) / float64(n)
 		case !loaded:
 			p.say("devices: %s of %d are loaded", line, r.Families)
 		default:

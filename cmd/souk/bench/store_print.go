@@ -27,10 +27,11 @@ func (r *storeReport) print(out io.Writer) error {
 	if r.Memory > 0 {
 		row("in memory", fmt.Sprintf("%.0f MiB", r.Memory/(1<<20)), fmt.Sprintf("%.0f B a device; most is the same for any number of them", r.Memory/float64(r.Families)))
 	}
-	if r.Amplification > 0 {
-		row("write amplification", fmt.Sprintf("%.1f ×", r.Amplification), "bytes to the disk for each of a record: log, tables, compaction, also what the load left to compact")
-	} else {
-		row("write amplification", "-", "not to be told of so few writes: raise --rounds")
+	if r.LoadWrites > 0 {
+		row("to the disk, loading", fmt.Sprintf("%.1f ×", r.LoadWrites), "of each byte of a record: log, tables, compaction; nothing synced")
+	}
+	if r.RefreshWrites > 0 {
+		row("to the disk, refreshing", fmt.Sprintf("%.1f ×", r.RefreshWrites), "the same, and each commit is synced, which writes whole pages of the log")
 	}
 	return w.Flush()
 }

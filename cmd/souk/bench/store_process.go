@@ -1,14 +1,17 @@
 package bench
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
 )
 
-// bytesWritten is what this process has caused to be sent to disks, 0 where the
-// system doesn't say. Pages of mapped files are among them.
-func bytesWritten() int64 { return counted("/proc/self/io", "write_bytes:") }
+// bytesWritten is what a process has caused to be sent to disks, 0 where the system
+// doesn't say. Pages of mapped files are among them.
+func bytesWritten(process int) int64 {
+	return counted(fmt.Sprintf("/proc/%d/io", process), "write_bytes:")
+}
 
 // anonymousMemory is what this process has in memory beside the pages of files,
 // which the system takes back when it needs them; 0 where it doesn't say.

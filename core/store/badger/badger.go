@@ -158,7 +158,7 @@ func Open(o Options) (*Engine, error) {
 	e.db = db
 	e.commit = func(txn *bdb.Txn, ts uint64) error { return txn.CommitAt(ts, nil) }
 	if o.Sync {
-		logs, err := newLogNames(o.Dir)
+		logs, err := newLogNames(o.Dir, e.log)
 		if err != nil {
 			return nil, errors.Join(err, db.Close())
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -35,21 +36,30 @@ func makeDirectory(dir string) error {
 type logNames struct {
 	dir  string
 	next int // number of the log that comes next
+	log  *slog.Logger
 }
 
-func newLogNames(dir string) (*logNames, error) {
+func newLogNames(dir string, log *slog.Logger) (*logNames, error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("store: look for logs: %w", err)
 	}
-	l := &logNames{dir: dir}
+	l := &logNames{dir: dir, log: log}
 	for _, f := range files {
 		number, isLog := strings.CutSuffix(f.Name(), ".mem")
 		if n, err := strconv.Atoi(number); isLog && err == nil {
 			l.next = max(l.next, n+1)
 		}
 	}
+	l.advise()
 	return l, syncDirectory(dir)
+}
+
+// advise makes syncs cheaper. Without it they are as good.
+func (l *logNames) advise() {
+	if err := adviseLogs(l.dir); err != nil {
+		l.log.Warn("store: the kernel was not told how its logs are written: each sync may write more than it has to", "error", err)
+	}
 }
 
 // sync is called after each commit; it costs a stat that finds nothing.
@@ -69,5 +79,6 @@ func (l *logNames) sync() error {
 	if !begun {
 		return nil
 	}
+	l.advise()
 	return syncDirectory(l.dir)
 }
