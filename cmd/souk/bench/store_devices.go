@@ -108,12 +108,13 @@ func (c *Store) devices(ctx context.Context, dir string, r *storeReport, p progr
 	if err := c.refreshes(ctx, s, r, p); err != nil {
 		return errors.Join(err, s.Close())
 	}
-	payload := engine.Stats().Bytes
+	// Not what closing writes: it makes tables of a log however small, and merges them
+	// with all others.
+	if now := bytesWritten(os.Getpid()); now > 0 {
+		r.RefreshWrites = float64(now-wrote) / float64(engine.Stats().Bytes)
+	}
 	if err := s.Close(); err != nil {
 		return err
-	}
-	if now := bytesWritten(os.Getpid()); now > 0 {
-		r.RefreshWrites = float64(now-wrote) / float64(payload)
 	}
 	return nil
 }
