@@ -1,0 +1,184 @@
+// Draws the plots of the page with uPlot: what they are stands in the JSON of #plots,
+// whose shape is that of plot in plot.go.
+(() => {
+  "use strict";
+  const plots = JSON.parse(document.getElementById("plots").textContent) || [];
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const font = size => size + "px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
+  const color = name => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
+  const faint = (c, alpha) => c + Math.round(alpha * 255).toString(16).padStart(2, "0"); // page.css has #rrggbb throughout
+
+  // Three digits say all that a run knows.
+  const three = x => {
+    const a = Math.abs(x);
+    if (a >= 99.95) return Math.round(x).toLocaleString("en-US");
+    return String(+x.toPrecision(3));
+  };
+  const short = x => Math.abs(x) >= 1e6 ? three(x / 1e6) + "M" : Math.abs(x) >= 1e4 ? three(x / 1e3) + "k" : three(x);
+  const writers = {
+    us: x => x < 999.5 ? three(x) + " µs" : x < 999.5e3 ? three(x / 1e3) + " ms" : three(x / 1e6) + " s",
+    rate: x => short(x) + "/s",
+    share: x => three(x * 100) + " %",
+    percentile: x => +((1 - 1 / x) * 100).toFixed(5) + " %",
+    number: x => short(x),
+  };
+  const two = n => String(n).padStart(2, "0");
+  const months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+  const day = d => d.getUTCDate() + " " + months[d.getUTCMonth()];
+  const hour = (d, fine) => two(d.getUTCHours()) + ":" + two(d.getUTCMinutes()) + (fine ? ":" + two(d.getUTCSeconds()) : "");
+  const moment = (t, axis) => {
+    const d = new Date(t * 1e3);
+    return (axis.long ? day(d) + " " : "") + hour(d, axis.fine);
+  };
+  const write = (axis, x) => x == null ? "–" : axis.unit === "time" ? moment(x, axis) : writers[axis.unit](x);
+
+  // Times below the axis: the date where a day begins, else the time of day.
+  const times = (u, splits, i, space, step) => splits.map(t => {
+    const d = new Date(t * 1e3), midnight = t % 86400 === 0;
+    if (step >= 86400) return day(d);
+    return midnight && splits.length > 1 && u.scales.x.max - u.scales.x.min > 86400 ? day(d) : hour(d, step < 60);
+  });
+  // Powers of ten, and on a short axis what lies between them.
+  const decades = (min, max, between) => {
+    const all = [];
+    for (let e = Math.floor(Math.log10(min)); e <= Math.ceil(Math.log10(max)); e++) {
+      for (const m of between ? [1, 2, 5] : [1]) {
+        const x = m * Math.pow(10, e);
+        if (x >= min * (1 - 1e-9) && x <= max * (1 + 1e-9)) all.push(x);
+      }
+    }
+    return all;
+  };
+  const logTicks = (u, i, min, max) => decades(min, max, max / min < 150);
+  const rangeLog = (u, min, max) => {
+    if (min == null || !(min > 0)) return [1, 10];
+    const pad = Math.pow(max / min, 0.06) * 1.05;
+    return [min / pad, max * pad];
+  };
+  const rangeLinear = top => (u, min, max) => {
+    if (max == null || max <= 0) return [0, 1];
+    return [0, top ? Math.min(top, max * 1.12) : max * 1.12];
+  };
+
+  const dashes = { dash: [7, 4], dot: [2, 3] };
+
+  const marks = (plot) => (u) => {
+    if (!plot.marks) return;
+    const { ctx, bbox } = u, px = devicePixelRatio || 1;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left - 12 * px, bbox.top - 12 * px, bbox.width + 24 * px, bbox.height + 12 * px);
+    ctx.clip();
+    const seats = []; // where a badge ends in each row
+    for (const [at, number] of plot.marks) {
+      if (at < u.scales.x.min || at > u.scales.x.max) continue;
+      const x = Math.round(u.valToPos(at, "x", true));
+      ctx.strokeStyle = faint(color("ink"), 0.55);
+      ctx.lineWidth = px;
+      ctx.setLineDash([3 * px, 3 * px]);
+      ctx.beginPath();
+      ctx.moveTo(x + 0.5, bbox.top);
+      ctx.lineTo(x + 0.5, bbox.top + bbox.height);
+      ctx.stroke();
+      ctx.setLineDash([]);
+      const r = 8 * px;
+      let row = seats.findIndex(end => x - r > end);
+      if (row < 0) row = seats.length;
+      seats[row] = x + r;
+      const y = bbox.top + r * 0.2 + row * 2.2 * r;
+      ctx.fillStyle = color("ink");
+      ctx.beginPath();
+      ctx.arc(x, y, r, 0, 2 * Math.PI);
+      ctx.fill();
+      ctx.fillStyle = color("card");
+      ctx.font = "600 " + font(10.5 * px);
+      ctx.textAlign = "center";
+      ctx.textBaseline = "middle";
+      ctx.fillText(String(number), x, y + 0.5 * px);
+    }
+    ctx.restore();
+  };
+
+  // Where a line is too short to be seen as one, its points are drawn.
+  const sparse = ys => ys.filter(y => y != null).length < 3;
+
+  function draw(plot, el, width) {
+    const raw = plot.lines.map(l => l.ys);
+    let ys = raw;
+    if (plot.stacked) {
+      let below = plot.xs.map(() => 0);
+      ys = raw.map(line => (below = below.map((b, i) => b + (line[i] || 0))));
+    }
+    if (plot.y.log) ys = ys.map(line => line.map(y => y > 0 ? y : null)); // no logarithm of 0
+    const time = plot.x.unit === "time";
+    const quiet = color("quiet"), grid = { stroke: color("grid"), width: 1 }, ticks = { show: false };
+    const series = plot.lines.map((l, i) => {
+      const c = color("c" + l.color);
+      const s = { label: l.name, stroke: c, width: 2, points: { show: l.style === "point" || sparse(l.ys), size: 7, fill: c }, value: (u, y, si, at) => at == null ? "" : write(plot.y, raw[si - 1][at]) };
+      if (dashes[l.style]) s.dash = dashes[l.style];
+      if (l.style === "step") s.paths = uPlot.paths.stepped({ align: 1 });
+      if (l.style === "area") {
+        s.fill = faint(c, plot.stacked ? 0.72 : 0.3);
+        s.width = plot.stacked ? 1 : 1.5;
+        s.points.show = false;
+      }
+      return s;
+    });
+    return new uPlot({
+      width, height: width < 520 ? 220 : 260,
+      padding: [12, 14, 0, 0],
+      class: plot.stacked ? "stacked" : "",
+      tzDate: t => uPlot.tzDate(new Date(t * 1e3), "UTC"),
+      focus: { alpha: 0.35 },
+      cursor: { y: false, drag: { x: true, y: false }, focus: plot.stacked ? undefined : { prox: 24 }, sync: time ? { key: "time", setSeries: false } : undefined, points: { size: 7 } },
+      legend: { markers: { width: 2 } },
+      scales: {
+        x: { time, distr: plot.x.log ? 3 : 1, range: plot.x.unit === "number" ? rangeLog : (u, min, max) => min === max ? [min - 1, max + 1] : [min, max] },
+        y: { distr: plot.y.log ? 3 : 1, range: plot.y.log ? rangeLog : rangeLinear(plot.y.unit === "share" ? 1.02 : 0) },
+      },
+      axes: [
+        { stroke: quiet, font: font(12), grid, ticks, label: plot.x.label, labelFont: font(12), labelSize: 18, size: 28, gap: 6, space: time ? (plot.x.long ? 76 : 60) : 46,
+          ...(time ? { values: times } : { filter: (u, s) => s, splits: plot.x.unit === "number" ? () => plot.xs : logTicks, values: (u, s) => s.map(x => x === 1 && plot.x.unit === "percentile" ? "fastest" : write(plot.x, x)) }) },
+        { stroke: quiet, font: font(12), grid, ticks, label: plot.y.label, labelFont: font(12), labelSize: 18, size: 58, gap: 6, space: 34, values: (u, s) => s.map(y => write(plot.y, y)),
+          ...(plot.y.log ? { filter: (u, s) => s, splits: logTicks } : {}) },
+      ],
+      series: [{ label: time ? "at" : plot.x.label, value: (u, x) => x == null ? "" : write(plot.x, x) }, ...series],
+      bands: plot.stacked ? plot.lines.slice(1).map((_, i) => ({ series: [i + 2, i + 1] })) : undefined,
+      hooks: { draw: [marks(plot)] },
+    }, [plot.xs, ...ys], el);
+  }
+
+  const shown = plots.map(plot => ({ plot, el: document.getElementById("plot-" + plot.id), chart: null }));
+  const redraw = width => {
+    for (const s of shown) {
+      if (s.chart) s.chart.destroy();
+      s.chart = draw(s.plot, s.el, Math.max(240, width || s.el.clientWidth));
+    }
+  };
+  redraw();
+  const resized = new ResizeObserver(entries => {
+    for (const e of entries) {
+      const s = shown.find(s => s.el === e.target), width = Math.max(240, Math.floor(e.contentRect.width));
+      if (s.chart && width !== s.chart.width && !printing) s.chart.setSize({ width, height: width < 520 ? 220 : 260 });
+    }
+  });
+  let printing = false;
+  for (const s of shown) resized.observe(s.el);
+  dark.addEventListener("change", () => redraw());
+  // Paper is white and narrow, whatever the screen is.
+  addEventListener("beforeprint", () => { printing = true; document.documentElement.classList.add("print"); redraw(640); });
+  addEventListener("afterprint", () => { printing = false; document.documentElement.classList.remove("print"); redraw(); });
+
+  const copy = document.getElementById("copy");
+  if (copy) copy.addEventListener("click", async () => {
+    const json = document.getElementById("json"), said = document.getElementById("copied");
+    try {
+      await navigator.clipboard.writeText(json.value);
+      said.textContent = "copied";
+    } catch { // a page from a file may not be allowed to
+      json.focus();
+      json.select();
+      said.textContent = "selected: copy it with the keyboard";
+    }
+  });
+})();
