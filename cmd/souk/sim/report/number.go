@@ -70,6 +70,9 @@ func spent(d time.Duration) string {
 	if d < 0 {
 		return "-" + spent(-d)
 	}
+	if 0 < d && d < time.Second {
+		return micros(us(d))
+	}
 	if d < time.Minute {
 		return three(math.Round(d.Seconds()*10)/10) + " s"
 	}

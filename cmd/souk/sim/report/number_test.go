@@ -12,7 +12,7 @@ func TestNumbersAsPeopleReadThem(t *testing.T) {
 		{three(0.01234), "0.0123"}, {three(1.2345), "1.23"}, {three(12.3456), "12.3"}, {three(99.949), "99.9"}, {three(99.95), "100"}, {three(0.999), "0.999"},
 		{three(1234.5), "1,235"}, {three(2), "2"}, {three(0), "0"}, {three(-1.5), "-1.5"}, {three(-1500), "-1,500"}, {three(1e-9), "0"}, {three(math.NaN()), none}, {three(math.Inf(1)), none},
 		{micros(0.5), "0.5 µs"}, {micros(999), "999 µs"}, {micros(999.6), "1 ms"}, {micros(1e6), "1 s"}, {micros(61e6), "61 s"},
-		{spent(0), "0 s"}, {spent(1500 * time.Millisecond), "1.5 s"}, {spent(time.Minute), "1 min"}, {spent(90 * time.Second), "1 min 30 s"}, {spent(24 * time.Hour), "1 d"},
+		{spent(0), "0 s"}, {spent(12 * time.Millisecond), "12 ms"}, {spent(1500 * time.Millisecond), "1.5 s"}, {spent(time.Minute), "1 min"}, {spent(90 * time.Second), "1 min 30 s"}, {spent(24 * time.Hour), "1 d"},
 		{spent(26*time.Hour + time.Second), "1 d 2 h"}, {spent(time.Hour + time.Second), "1 h"},
 		{share(0.123456), "12.3 %"}, {part(0, 0), none}, {part(1, 3), "33.3 %"}, {part(1, 1e9), "< 0.0001 %"},
 		{percentile(0.999), "99.9 %"}, {plural(1, "device", "devices"), "1 device"}, {plural(1000, "device", "devices"), "1,000 devices"},

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"io"
@@ -48,6 +49,7 @@ type page struct {
 	Marks                        []mark
 	Sections                     []section
 	JSON                         string
+	Joined                       bool // there are ticks in it that stand for several
 
 	Drawn           []*plot
 	Policy          string
@@ -89,9 +91,12 @@ func (p *page) write(w io.Writer) error {
 
 // HTML writes the page of a run: one file, complete in itself.
 func HTML(w io.Writer, r *Result) error {
-	var data bytes.Buffer
-	if err := JSON(&data, r); err != nil {
-		return err
+	// A person copies what is drawn; the ticks of a long run are for --json.
+	copied := *r
+	copied.Ticks = merge(r.Ticks, drawn)
+	data, err := json.Marshal(copied.document())
+	if err != nil {
+		return fmt.Errorf("draw the report: %w", err)
 	}
 	heading := r.Scenario
 	if r.Variant != "" {
@@ -101,8 +106,8 @@ func HTML(w io.Writer, r *Result) error {
 		Title: "Souk: " + heading, Kicker: "Souk · simulated updates", Heading: heading,
 		Lead: fmt.Sprintf("%s ask for updates through %s at %s: each comes when it is due, whatever the server does, and each answer is looked at.",
 			plural(r.Devices, "device", "devices"), spent(r.Simulated), speed(r.Speed)),
-		Verdict: r.verdict(), Tiles: r.tiles(), Facts: r.facts(), Command: r.Command, JSON: data.String(),
-		Sections: []section{{ID: "plots", Title: "How it went", Plots: r.plots()}, {ID: "checked", Title: "What was checked", Tables: []table{r.checkTable()}}},
+		Verdict: r.verdict(), Tiles: r.tiles(), Facts: r.facts(), Command: r.Command, JSON: string(data), Joined: len(copied.Ticks) < len(r.Ticks),
+		Sections: []section{{ID: "course", Title: "How it went", Plots: r.plots()}, {ID: "checked", Title: "What was checked", Tables: []table{r.checkTable()}}},
 	}
 	at := clock(r.Start, r.Simulated)
 	for i, m := range r.Marks {

@@ -127,7 +127,7 @@
     return new uPlot({
       width, height: width < 520 ? 220 : 260,
       padding: [12, 14, 0, 0],
-      class: plot.stacked ? "stacked" : "",
+      class: plot.stacked ? "stacked" : "lines",
       tzDate: t => uPlot.tzDate(new Date(t * 1e3), "UTC"),
       focus: { alpha: 0.35 },
       cursor: { y: false, drag: { x: true, y: false }, focus: plot.stacked ? undefined : { prox: 24 }, sync: time ? { key: "time", setSeries: false } : undefined, points: { size: 7 } },

@@ -14,8 +14,8 @@ import (
 func Text(w io.Writer, r *Result) error {
 	verdict, why := r.Verdict()
 	b := &strings.Builder{}
-	fmt.Fprintf(b, "%s: %s\n", verdict, why)
-	fmt.Fprintf(b, "%s\n", r.what())
+	fmt.Fprintf(b, "%s: %s\n", verdict, printable(why))
+	fmt.Fprintln(b, r.what())
 
 	t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(t, "\nchecked\tlooked at\tfailed\twhat has to hold\n")

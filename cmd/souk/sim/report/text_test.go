@@ -33,7 +33,30 @@ func small() *report.Result {
 }
 
 func TestTextForATerminal(t *testing.T) {
-	const want = ``
+	const want = `fails: does not hold: halt (2 of 40)
+halt: 10,000 devices, 1 d 12 h at × 1,440, seed 7, a new TLS connection for each check; took 1 min 30 s
+
+checked  looked at  failed  what has to hold
+newer    100        0       what is offered is newer than what is installed
+halt     40         2       nothing is offered after a halt
+first failure of halt: device 12, app 3: 2.0 was offered 4 s after the halt
+
+answer     count  share  p50     p99     p99.9   max
+no update  900    90 %   150 µs  310 µs  –       310 µs
+1 offer    100    10 %   400 µs  2.4 ms  –       2.4 ms
+all        1,000  100 %  310 µs  2.4 ms  2.4 ms  2.4 ms
+
+offered                    1,010 requests, 11.2/s
+answered                   1,000, 11.1/s
+with an offer              100, 10 %
+shed                       10, 0.99 %
+without an answer          0, 0 %
+signatures                 100, 1.11/s
+calls of plugins           1,000, 11.1/s
+CPU of the server          12 µs a request, 12 ms in all
+generator's lag            p50 20 µs, p99 80 µs, at most 80 µs
+last offer after the halt  4 s
+`
 	var b strings.Builder
 	if err := report.Text(&b, small()); err != nil {
 		t.Fatal(err)
