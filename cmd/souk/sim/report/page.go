@@ -147,7 +147,7 @@ func (r *Result) tiles() []tile {
 		{"With an offer", part(r.offers(), r.Answered), plural(r.offers(), "answer", "answers")},
 		{"p50", micros(at(all, 0.5)), "half are faster"},
 		{"p99", micros(at(all, 0.99)), "1 of 100 is slower"},
-		{"p99.9", micros(at(all, 0.999)), "the slowest " + micros(slowest(all))},
+		{"p99.9", micros(at(all, 0.999)), "the slowest: " + micros(slowest(all))},
 		{"CPU per request", micros(r.perCheck()), "of the server"},
 		{"Signatures", r.perSecond(r.Signatures), count(r.Signatures) + " in all"},
 		{"Shed", part(r.Shed, r.Offered), plural(r.Shed, "request", "requests")},

@@ -49,7 +49,8 @@
     }
     return all;
   };
-  const logTicks = (u, i, min, max) => decades(min, max, max / min < 150);
+  const percentTicks = (u, i, min, max) => decades(min, max, false);
+  const logTicks = (u, i, min, max) => decades(min, max, max / min < 2e3);
   const rangeLog = (u, min, max) => {
     if (min == null || !(min > 0)) return [1, 10];
     const pad = Math.pow(max / min, 0.06) * 1.05;
@@ -62,40 +63,41 @@
 
   const dashes = { dash: [7, 4], dot: [2, 3] };
 
-  const marks = (plot) => (u) => {
+  // A badge above the plot for each mark. Those that would lie upon each other move
+  // aside, and a short line leads to where they belong.
+  const marks = plot => u => {
     if (!plot.marks) return;
-    const { ctx, bbox } = u, px = devicePixelRatio || 1;
+    const { ctx, bbox } = u, px = devicePixelRatio || 1, r = 8 * px, y = bbox.top - 13 * px;
+    const shown = plot.marks.filter(([at]) => at >= u.scales.x.min && at <= u.scales.x.max).sort((a, b) => a[0] - b[0]);
+    const places = shown.map(([at]) => Math.round(u.valToPos(at, "x", true)));
+    const seats = [...places], apart = 2 * r + px;
+    for (let i = 1; i < seats.length; i++) seats[i] = Math.max(seats[i], seats[i - 1] + apart);
+    let limit = bbox.left + bbox.width + 4 * px;
+    for (let i = seats.length - 1; i >= 0; i--, limit -= apart) seats[i] = Math.min(seats[i], limit);
     ctx.save();
-    ctx.beginPath();
-    ctx.rect(bbox.left - 12 * px, bbox.top - 12 * px, bbox.width + 24 * px, bbox.height + 12 * px);
-    ctx.clip();
-    const seats = []; // where a badge ends in each row
-    for (const [at, number] of plot.marks) {
-      if (at < u.scales.x.min || at > u.scales.x.max) continue;
-      const x = Math.round(u.valToPos(at, "x", true));
-      ctx.strokeStyle = faint(color("ink"), 0.55);
+    shown.forEach(([, number], i) => {
+      ctx.strokeStyle = faint(color("ink"), 0.6);
       ctx.lineWidth = px;
       ctx.setLineDash([3 * px, 3 * px]);
       ctx.beginPath();
-      ctx.moveTo(x + 0.5, bbox.top);
-      ctx.lineTo(x + 0.5, bbox.top + bbox.height);
+      ctx.moveTo(places[i] + 0.5, bbox.top + bbox.height);
+      ctx.lineTo(places[i] + 0.5, bbox.top - 3 * px);
       ctx.stroke();
       ctx.setLineDash([]);
-      const r = 8 * px;
-      let row = seats.findIndex(end => x - r > end);
-      if (row < 0) row = seats.length;
-      seats[row] = x + r;
-      const y = bbox.top + r * 0.2 + row * 2.2 * r;
+      ctx.beginPath();
+      ctx.moveTo(places[i] + 0.5, bbox.top - 3 * px);
+      ctx.lineTo(seats[i], y);
+      ctx.stroke();
       ctx.fillStyle = color("ink");
       ctx.beginPath();
-      ctx.arc(x, y, r, 0, 2 * Math.PI);
+      ctx.arc(seats[i], y, r, 0, 2 * Math.PI);
       ctx.fill();
       ctx.fillStyle = color("card");
       ctx.font = "600 " + font(10.5 * px);
       ctx.textAlign = "center";
       ctx.textBaseline = "middle";
-      ctx.fillText(String(number), x, y + 0.5 * px);
-    }
+      ctx.fillText(String(number), seats[i], y + 0.5 * px);
+    });
     ctx.restore();
   };
 
@@ -115,36 +117,37 @@
     const series = plot.lines.map((l, i) => {
       const c = color("c" + l.color);
       const s = { label: l.name, stroke: c, width: 2, points: { show: l.style === "point" || sparse(l.ys), size: 7, fill: c }, value: (u, y, si, at) => at == null ? "" : write(plot.y, raw[si - 1][at]) };
+      if (l.style !== "area") s.class = "drawn";
       if (dashes[l.style]) s.dash = dashes[l.style];
       if (l.style === "step") s.paths = uPlot.paths.stepped({ align: 1 });
       if (l.style === "area") {
-        s.fill = faint(c, plot.stacked ? 0.72 : 0.3);
-        s.width = plot.stacked ? 1 : 1.5;
+        s.fill = faint(c, plot.stacked ? 0.85 : 0.3);
+        s.width = plot.stacked ? 0 : 1.5;
         s.points.show = false;
       }
       return s;
     });
     return new uPlot({
       width, height: width < 520 ? 220 : 260,
-      padding: [12, 14, 0, 0],
+      padding: [plot.marks ? 24 : 12, 14, 0, 0],
       class: plot.stacked ? "stacked" : "lines",
       tzDate: t => uPlot.tzDate(new Date(t * 1e3), "UTC"),
       focus: { alpha: 0.35 },
       cursor: { y: false, drag: { x: true, y: false }, focus: plot.stacked ? undefined : { prox: 24 }, sync: time ? { key: "time", setSeries: false } : undefined, points: { size: 7 } },
-      legend: { markers: { width: 2 } },
+      legend: { markers: { width: plot.stacked ? 0 : 2, stroke: (u, i) => u.series[i].stroke(u, i), dash: (u, i) => ({ dash: "dashed", dot: "dotted" })[plot.lines[i - 1]?.style] || "solid" } },
       scales: {
         x: { time, distr: plot.x.log ? 3 : 1, range: plot.x.unit === "number" ? rangeLog : (u, min, max) => min === max ? [min - 1, max + 1] : [min, max] },
         y: { distr: plot.y.log ? 3 : 1, range: plot.y.log ? rangeLog : rangeLinear(plot.y.unit === "share" ? 1.02 : 0) },
       },
       axes: [
-        { stroke: quiet, font: font(12), grid, ticks, label: plot.x.label, labelFont: font(12), labelSize: 18, size: 28, gap: 6, space: time ? (plot.x.long ? 76 : 60) : 46,
-          ...(time ? { values: times } : { filter: (u, s) => s, splits: plot.x.unit === "number" ? () => plot.xs : logTicks, values: (u, s) => s.map(x => x === 1 && plot.x.unit === "percentile" ? "fastest" : write(plot.x, x)) }) },
+        { stroke: quiet, font: font(12), grid, ticks, label: plot.x.label, labelFont: font(12), labelSize: 18, size: 32, gap: 10, space: time ? (plot.x.long ? 76 : 60) : 46,
+          ...(time ? { values: times } : { filter: (u, s) => s, splits: plot.x.unit === "number" ? () => plot.xs : percentTicks, values: (u, s) => s.map(x => x === 1 && plot.x.unit === "percentile" ? "fastest" : write(plot.x, x)) }) },
         { stroke: quiet, font: font(12), grid, ticks, label: plot.y.label, labelFont: font(12), labelSize: 18, size: 58, gap: 6, space: 34, values: (u, s) => s.map(y => write(plot.y, y)),
           ...(plot.y.log ? { filter: (u, s) => s, splits: logTicks } : {}) },
       ],
       series: [{ label: time ? "at" : plot.x.label, value: (u, x) => x == null ? "" : write(plot.x, x) }, ...series],
       bands: plot.stacked ? plot.lines.slice(1).map((_, i) => ({ series: [i + 2, i + 1] })) : undefined,
-      hooks: { draw: [marks(plot)] },
+      hooks: { draw: [marks(plot)], setCursor: [u => u.root.classList.toggle("live", u.cursor.idx != null)] },
     }, [plot.xs, ...ys], el);
   }
 

@@ -24,29 +24,49 @@ func (r *Result) plots() []*plot {
 	}
 	if len(r.Ticks) > 0 {
 		add(r.latencyPlot())
-		add(r.spectrumPlot())
+	}
+	add(r.spectrumPlot())
+	if len(r.Ticks) > 0 {
+		add(r.cpuPlot())
 		add(r.ratePlot())
 		add(r.classPlot("answers", "Answers by class", r.classNames()))
 		if names := r.rareNames(); len(names) > 0 {
 			add(r.classPlot("rare", "Answers other than “"+ClassNone+"”", names))
 		}
-		add(r.adoptionPlot())
-		add(r.cpuPlot())
-	} else {
-		add(r.spectrumPlot())
-		add(r.adoptionPlot())
+	}
+	add(r.adoptionPlot())
+	return pair(plots)
+}
+
+// pair has two plots that are not wide stand beside each other, and makes one wide
+// that would stand alone.
+func pair(plots []*plot) []*plot {
+	alone := -1
+	for i, p := range plots {
+		switch {
+		case p.Wide && alone >= 0:
+			plots[alone].Wide, alone = true, -1
+		case p.Wide:
+		case alone >= 0:
+			alone = -1
+		default:
+			alone = i
+		}
+	}
+	if alone >= 0 {
+		plots[alone].Wide = true
 	}
 	return plots
 }
 
-// overTime is a plot along the simulated clock: a line and a column for each of the
-// given series of ticks.
+// series is a line of a plot over time, and how it comes of a tick.
 type series struct {
 	name, style string
 	color       int
 	of          func(Tick) float64
 }
 
+// overTime is a plot along the simulated clock: a line and a column for each series.
 func (r *Result) overTime(id, title string, y axis, all []series) *plot {
 	p := &plot{ID: id, Title: title, Y: y, X: r.timeAxis(), Marks: r.marks()}
 	ticks := merge(r.Ticks, drawn)
@@ -201,6 +221,9 @@ func (r *Result) ratePlot() *plot {
 		all = append(all, series{"no answer", "dot", 4, perSecondOf(func(t Tick) uint64 { return t.Failed })})
 	}
 	p := r.overTime("rate", "Offered and achieved rate", axis{Unit: "rate", Label: "requests a second"}, all)
+	for i := 2; i < len(p.Lines); i++ {
+		p.Lines[i].Ys = exceptions(p.Lines[i].Ys)
+	}
 	p.Wide = true
 	p.Caption = "Requests that were due, and the answers to them; where the line leaves the area, the server fell behind."
 	if t, most, ok := r.highest(due); ok {
@@ -208,6 +231,18 @@ func (r *Result) ratePlot() *plot {
 	}
 	p.Table.Caption = "Means of each stretch, by our clock."
 	return p
+}
+
+// exceptions leaves of a line what is not 0, with where it begins and ends: what does
+// not happen needs no line along the axis.
+func exceptions(ys numbers) numbers {
+	kept := slices.Clone(ys)
+	for i, y := range ys {
+		if y == 0 && (i == 0 || ys[i-1] == 0) && (i == len(ys)-1 || ys[i+1] == 0) {
+			kept[i] = math.NaN()
+		}
+	}
+	return kept
 }
 
 // classNames are the names of the classes that have answers, in their order.
@@ -301,7 +336,7 @@ func (r *Result) cpuPlot() *plot {
 	}
 	per := answered(func(t Tick) float64 { return us(t.CPU) / float64(t.Answered) })
 	p := r.overTime("cpu", "CPU per request", axis{Unit: "us", Label: "CPU of the server"}, []series{{"CPU per request", "line", 3, per}})
-	p.Caption = fmt.Sprintf("From the kernel's accounting of the server's process, %s a request in the mean. Where few ask, what the server does on its own weighs more.", micros(r.perCheck()))
+	p.Caption = fmt.Sprintf("%s a request in the mean, by what the system accounts to the server's process. Where few ask, what the server does on its own weighs more.", micros(r.perCheck()))
 	p.Table.Caption = "Means of each stretch."
 	return p
 }
