@@ -281,14 +281,15 @@ func GrowthHTML(w io.Writer, g *Growth) error {
 	for i, t := range g.Tables {
 		s := section{ID: fmt.Sprintf("growth-%d", i+1), Title: upper(t.What), Text: t.How}
 		if len(t.Points) > 0 {
-			s.Plots = t.plots(s.ID)
+			s.Plots, s.Tables = t.plots(s.ID)
 		}
 		p.Sections = append(p.Sections, s)
 	}
 	return p.write(w)
 }
 
-func (t GrowthTable) plots(id string) []*plot {
+// plots are what is drawn of a table, and the table itself; the plots share it.
+func (t GrowthTable) plots(id string) ([]*plot, []table) {
 	words := table{Columns: []column{{t.What, true}, {"CPU", true}, {"× bare", true}, {"× the first", true}}}
 	cpu := &plot{
 		ID: id + "-cpu", Title: "CPU per check", X: axis{Unit: "number", Label: t.What, Log: true}, Y: axis{Unit: "us", Label: "CPU of the server"},
@@ -309,13 +310,12 @@ func (t GrowthTable) plots(id string) []*plot {
 		cpu.Lines[0].Ys, ratio.Lines[0].Ys = append(cpu.Lines[0].Ys, p.CPU), append(ratio.Lines[0].Ys, r)
 		words.Rows = append(words.Rows, row(three(p.X), micros(p.CPU), three(r), three(p.CPU/first.CPU)))
 	}
-	cpu.Table, ratio.Table = words, words
 	cpu.Caption = fmt.Sprintf("%s at %s, %s at %s: × %s for × %s.", micros(first.CPU), three(first.X), micros(last.CPU), three(last.X), three(last.CPU/first.CPU), three(last.X/first.X))
 	ratio.Caption = "A bare fasthttp handler that reads as much and answers as much is 1."
 	if !known {
-		return []*plot{cpu}
+		return pair([]*plot{cpu}), []table{words}
 	}
-	return []*plot{cpu, ratio}
+	return pair([]*plot{cpu, ratio}), []table{words}
 }
 
 // upper begins a text with a capital.

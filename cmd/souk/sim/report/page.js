@@ -61,6 +61,7 @@
     return [0, top ? Math.min(top, max * 1.12) : max * 1.12];
   };
 
+  const high = width => width < 520 ? 220 : width < 800 ? 260 : 300;
   const dashes = { dash: [7, 4], dot: [2, 3] };
 
   // A badge above the plot for each mark. Those that would lie upon each other move
@@ -112,11 +113,12 @@
       ys = raw.map(line => (below = below.map((b, i) => b + (line[i] || 0))));
     }
     if (plot.y.log) ys = ys.map(line => line.map(y => y > 0 ? y : null)); // no logarithm of 0
+    ys = ys.map((line, i) => !plot.lines[i].rare ? line : line.map((y, n) => y || line[n - 1] || line[n + 1] ? y : null));
     const time = plot.x.unit === "time";
     const quiet = color("quiet"), grid = { stroke: color("grid"), width: 1 }, ticks = { show: false };
     const series = plot.lines.map((l, i) => {
       const c = color("c" + l.color);
-      const s = { label: l.name, stroke: c, width: 2, points: { show: l.style === "point" || sparse(l.ys), size: 7, fill: c }, value: (u, y, si, at) => at == null ? "" : write(plot.y, raw[si - 1][at]) };
+      const s = { label: l.name, stroke: c, width: plot.xs.length > width / 2 ? 1.5 : 2, points: { show: l.style === "point" || sparse(l.ys), size: 7, fill: c }, value: (u, y, si, at) => at == null ? "" : write(plot.y, raw[si - 1][at]) };
       if (l.style !== "area") s.class = "drawn";
       if (dashes[l.style]) s.dash = dashes[l.style];
       if (l.style === "step") s.paths = uPlot.paths.stepped({ align: 1 });
@@ -128,7 +130,7 @@
       return s;
     });
     return new uPlot({
-      width, height: width < 520 ? 220 : 260,
+      width, height: high(width),
       padding: [plot.marks ? 24 : 12, 14, 0, 0],
       class: plot.stacked ? "stacked" : "lines",
       tzDate: t => uPlot.tzDate(new Date(t * 1e3), "UTC"),
@@ -162,7 +164,7 @@
   const resized = new ResizeObserver(entries => {
     for (const e of entries) {
       const s = shown.find(s => s.el === e.target), width = Math.max(240, Math.floor(e.contentRect.width));
-      if (s.chart && width !== s.chart.width && !printing) s.chart.setSize({ width, height: width < 520 ? 220 : 260 });
+      if (s.chart && width !== s.chart.width && !printing) s.chart.setSize({ width, height: high(width) });
     }
   });
   let printing = false;

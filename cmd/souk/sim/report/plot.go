@@ -37,6 +37,7 @@ type line struct {
 	Color int     `json:"color"` // 1 to 8, see page.css
 	Style string  `json:"style"` // "line", "dash", "dot", "area", "step", "point"
 	Ys    numbers `json:"ys"`
+	Rare  bool    `json:"rare,omitempty"` // where it is 0 there is nothing to draw
 }
 
 // numbers are floats in which NaN is a gap.

@@ -186,7 +186,7 @@ func (r *Result) spectrumPlot() *plot {
 				end = max(end, n+1)
 			}
 		}
-		p.Lines = append(p.Lines, line{Name: c.Name, Style: lineStyles[i/8%len(lineStyles)], Color: i%8 + 1, Ys: ys})
+		p.Lines = append(p.Lines, line{Name: c.Name, Style: lineStyles[i/4%len(lineStyles)], Color: i%8 + 1, Ys: ys})
 		cells := row(c.Name, count(uint64(c.Latency.TotalCount())))
 		for _, q := range quantiles {
 			cells = append(cells, cell{Text: micros(at(c.Latency, q))})
@@ -205,7 +205,7 @@ func (r *Result) spectrumPlot() *plot {
 	return p
 }
 
-// lineStyles tell lines apart that have the same colour.
+// lineStyles tell lines apart for those who see few colours.
 var lineStyles = []string{"line", "dash", "dot"}
 
 func (r *Result) ratePlot() *plot {
@@ -222,7 +222,7 @@ func (r *Result) ratePlot() *plot {
 	}
 	p := r.overTime("rate", "Offered and achieved rate", axis{Unit: "rate", Label: "requests a second"}, all)
 	for i := 2; i < len(p.Lines); i++ {
-		p.Lines[i].Ys = exceptions(p.Lines[i].Ys)
+		p.Lines[i].Rare = true
 	}
 	p.Wide = true
 	p.Caption = "Requests that were due, and the answers to them; where the line leaves the area, the server fell behind."
@@ -231,18 +231,6 @@ func (r *Result) ratePlot() *plot {
 	}
 	p.Table.Caption = "Means of each stretch, by our clock."
 	return p
-}
-
-// exceptions leaves of a line what is not 0, with where it begins and ends: what does
-// not happen needs no line along the axis.
-func exceptions(ys numbers) numbers {
-	kept := slices.Clone(ys)
-	for i, y := range ys {
-		if y == 0 && (i == 0 || ys[i-1] == 0) && (i == len(ys)-1 || ys[i+1] == 0) {
-			kept[i] = math.NaN()
-		}
-	}
-	return kept
 }
 
 // classNames are the names of the classes that have answers, in their order.
