@@ -290,7 +290,7 @@ func GrowthHTML(w io.Writer, g *Growth) error {
 
 // plots are what is drawn of a table, and the table itself; the plots share it.
 func (t GrowthTable) plots(id string) ([]*plot, []table) {
-	words := table{Columns: []column{{t.What, true}, {"CPU", true}, {"× bare", true}, {"× the first", true}}}
+	words := table{Caption: "What a check costs by " + t.What + ".", Columns: []column{{t.What, true}, {"CPU", true}, {"× bare", true}, {"× the first", true}}}
 	cpu := &plot{
 		ID: id + "-cpu", Title: "CPU per check", X: axis{Unit: "number", Label: t.What, Log: true}, Y: axis{Unit: "us", Label: "CPU of the server"},
 		Lines: []line{{Name: "CPU per check", Color: 3, Style: "point"}},

@@ -43,8 +43,8 @@ type line struct {
 // numbers are floats in which NaN is a gap.
 type numbers []float64
 
-// MarshalJSON writes five digits, more than a screen has pixels, but whole numbers
-// as they are: times are those.
+// MarshalJSON writes five digits, which is more than a screen has pixels, but of large
+// numbers thousandths: those are times.
 func (n numbers) MarshalJSON() ([]byte, error) {
 	b := []byte{'['}
 	for i, x := range n {
@@ -56,6 +56,8 @@ func (n numbers) MarshalJSON() ([]byte, error) {
 			b = append(b, "null"...)
 		case x == math.Trunc(x) && math.Abs(x) < 1<<53:
 			b = strconv.AppendInt(b, int64(x), 10)
+		case math.Abs(x) >= 1e5:
+			b = strconv.AppendFloat(b, x, 'f', 3, 64)
 		default:
 			b = strconv.AppendFloat(b, x, 'g', 5, 64)
 		}

@@ -71,7 +71,7 @@ func (r *Result) overTime(id, title string, y axis, all []series) *plot {
 	p := &plot{ID: id, Title: title, Y: y, X: r.timeAxis(), Marks: r.marks()}
 	ticks := merge(r.Ticks, drawn)
 	for _, t := range ticks {
-		p.Xs = append(p.Xs, float64(t.At.Unix()))
+		p.Xs = append(p.Xs, seconds(t.At))
 	}
 	rows := merge(r.Ticks, written)
 	p.Table.Columns = []column{{Name: "from"}}
@@ -93,6 +93,9 @@ func (r *Result) overTime(id, title string, y axis, all []series) *plot {
 	return p
 }
 
+// seconds is a time as an axis has it.
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }
+
 func (r *Result) timeAxis() axis {
 	return axis{Unit: "time", Label: "simulated time, UTC", Long: long(r.Start, r.Simulated), Fine: fine(r.Simulated)}
 }
@@ -100,7 +103,7 @@ func (r *Result) timeAxis() axis {
 // marks are the places of the run's marks, numbered from 1 in their order.
 func (r *Result) marks() (places []numbers) {
 	for i, m := range r.Marks {
-		places = append(places, numbers{float64(m.At.Unix()), float64(i + 1)})
+		places = append(places, numbers{seconds(m.At), float64(i + 1)})
 	}
 	return places
 }
@@ -285,7 +288,7 @@ func (r *Result) adoptionPlot() *plot {
 	p := &plot{ID: "adoption", Title: "The release", X: r.timeAxis(), Y: axis{Unit: "share", Label: "of the devices with the app"}, Marks: r.marks()}
 	points := thin(r.Adoption, drawn)
 	for _, a := range points {
-		p.Xs = append(p.Xs, float64(a.At.Unix()))
+		p.Xs = append(p.Xs, seconds(a.At))
 	}
 	p.Table.Columns = []column{{Name: "at"}}
 	at := clock(r.Start, r.Simulated)

@@ -13,9 +13,10 @@ import (
 // Progress is a line on a terminal that says how far a run is and goes again. On
 // anything else it writes nothing.
 type Progress struct {
-	bar   *progressbar.ProgressBar // nil = no terminal
-	width func() int               // of the terminal
-	run   *Result
+	bar    *progressbar.ProgressBar // nil = no terminal
+	width  func() int               // of the terminal
+	beside int                      // what percentage and bar take of it
+	run    *Result
 }
 
 // Moment is what the line says.
@@ -42,18 +43,16 @@ func NewProgress(out *os.File, run *Result) *Progress {
 }
 
 func newProgress(out io.Writer, run *Result, width func() int) *Progress {
-	return &Progress{run: run, width: width, bar: progressbar.NewOptions64(max(1, int64(run.Simulated)),
-		progressbar.OptionSetWriter(out), progressbar.OptionSetWidth(12), progressbar.OptionSetElapsedTime(false), progressbar.OptionSetPredictTime(false),
+	drawn := min(12, max(0, width()-90)) // what is said comes first
+	return &Progress{run: run, width: width, beside: 11 + drawn, bar: progressbar.NewOptions64(max(1, int64(run.Simulated)),
+		progressbar.OptionSetWriter(out), progressbar.OptionSetWidth(drawn), progressbar.OptionSetElapsedTime(false), progressbar.OptionSetPredictTime(false),
 		progressbar.OptionClearOnFinish(), progressbar.OptionUseANSICodes(true),
 		progressbar.OptionSetTheme(progressbar.Theme{Saucer: "━", SaucerPadding: " ", BarStart: "│", BarEnd: "│"}),
 	)}
 }
 
-// beside is what the bar and the percentage take of a line.
-const beside = 24
-
 // Show takes over a moment. A line that is longer than the terminal is wide would
-// stay behind when it goes, so the end of it makes room.
+// stay behind when it goes, so its end makes room.
 func (p *Progress) Show(m Moment) {
 	if p.bar == nil {
 		return
@@ -64,8 +63,8 @@ func (p *Progress) Show(m Moment) {
 		left = spent(max(0, time.Duration(float64(p.run.Simulated-done)/p.run.Speed)).Round(time.Second))
 	}
 	line := []rune(fmt.Sprintf("%s  %s  %s of %s  p99 %s  %s failed  %s left",
-		printable(p.run.Scenario), clock(p.run.Start, p.run.Simulated)(m.At), rate(m.Answered), rate(m.Offered), micros(us(m.P99)), count(m.Failed), left))
-	if room := p.width() - beside; len(line) > room {
+		printable(p.run.Scenario), clock(p.run.Start, p.run.Simulated)(m.At), three(m.Answered), rate(m.Offered), micros(us(m.P99)), count(m.Failed), left))
+	if room := p.width() - p.beside; len(line) > room {
 		line = line[:max(0, room)]
 	}
 	p.bar.Describe(string(line))
