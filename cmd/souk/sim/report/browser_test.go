@@ -22,7 +22,8 @@ import (
 )
 
 // drawn says of each plot how wide and high its canvas is, how many colours are in
-// it and what it looks like; and how far the page is wider than the screen.
+// it and what it looks like; how far the page is wider than the screen, and what is
+// in it that nobody put there.
 const drawn = `(() => {
 	window.before = document.querySelector("canvas").toDataURL();
 	const plots = [...document.querySelectorAll("canvas")].map(c => {
@@ -31,7 +32,8 @@ const drawn = `(() => {
 		const pixels = new Uint32Array(copy.getImageData(0, 0, c.width, c.height).data.buffer);
 		return {ID: c.closest(".plot").id, Width: c.clientWidth, Height: c.clientHeight, Colors: new Set(pixels).size, Look: pixels.reduce((sum, p) => (sum * 31 + p) >>> 0, 0)};
 	});
-	return {Plots: plots, Wanted: document.querySelectorAll(".plot").length, Beyond: document.documentElement.scrollWidth - innerWidth, Paper: getComputedStyle(document.documentElement).backgroundColor};
+	return {Plots: plots, Wanted: document.querySelectorAll(".plot").length, Beyond: document.documentElement.scrollWidth - innerWidth,
+		Strange: document.querySelectorAll("img, iframe, link, main script, body [onerror]").length, Legend: document.querySelector(".u-legend")?.textContent || "", Paper: getComputedStyle(document.documentElement).backgroundColor};
 })()`
 
 type seen struct {
@@ -40,8 +42,8 @@ type seen struct {
 		Width, Height, Colors int
 		Look                  uint32 // a hash of all points
 	}
-	Wanted, Beyond int
-	Paper          string
+	Wanted, Beyond, Strange int
+	Paper, Legend           string
 }
 
 // complain collects what a browser has to say against a page, and what it fetches.
@@ -135,6 +137,9 @@ func TestPageInABrowser(t *testing.T) {
 					if p.Width < 250 || p.Height < 200 || int64(p.Width) > width || p.Colors < 8 {
 						t.Errorf("%s on a %s in %s: %s has %d × %d points and %d colours", name, screen, colors, p.ID, p.Width, p.Height, p.Colors)
 					}
+				}
+				if s.Strange > 0 || s.Legend == "" {
+					t.Errorf("%s on a %s in %s: %d strange elements, the first legend is %q", name, screen, colors, s.Strange, s.Legend)
 				}
 				if s.Beyond > 0 {
 					t.Errorf("%s on a %s is %d points wider than the screen", name, screen, s.Beyond)
