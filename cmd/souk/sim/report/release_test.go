@@ -1,8 +1,11 @@
 package report_test
 
 import (
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -11,8 +14,21 @@ import (
 )
 
 // release is what a release day may come to: made up, for the report is tested here
-// and not a server. Some of its texts are what a hostile server might have sent.
+// and not a server. Each call gives another copy.
 func release() *report.Result {
+	r := *made()
+	r.Checks, r.Marks, r.Figures, r.Ticks, r.Classes = slices.Clone(r.Checks), slices.Clone(r.Marks), slices.Clone(r.Figures), slices.Clone(r.Ticks), slices.Clone(r.Classes)
+	for i, t := range r.Ticks {
+		r.Ticks[i].Classes = maps.Clone(t.Classes)
+	}
+	for i, c := range r.Classes {
+		class := *c
+		r.Classes[i] = &class
+	}
+	return &r
+}
+
+var made = sync.OnceValue(func() *report.Result {
 	const ticks, devices = 240, 100_000
 	rng := rand.New(rand.NewPCG(1, 2))
 	start := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
@@ -121,7 +137,7 @@ func release() *report.Result {
 		r.Adoption = append(r.Adoption, report.Adoption{At: at, Open: open, Offered: offered, Installed: installed})
 	}
 	return r
-}
+})
 
 const hostile = `</script><script>alert(1)</script><!--<img src=x onerror=alert(2)> & "quoted" 'too' ` + "`${tick}`\x1b[31m\u2028"
 
