@@ -202,7 +202,7 @@ func (r *Result) classTable() table {
 		t.Columns = append(t.Columns, column{"p" + strconv.FormatFloat(q*100, 'f', -1, 64), true})
 	}
 	t.Columns = append(t.Columns, column{"longest", true})
-	for _, c := range r.Classes {
+	for _, c := range r.classes() {
 		cells := row(c.Name, count(c.Count), part(c.Count, r.Answered))
 		for _, q := range quantiles {
 			cells = append(cells, cell{Text: micros(at(c.Latency, q))})

@@ -131,7 +131,7 @@
     });
     return new uPlot({
       width, height: high(width),
-      padding: [plot.marks ? 24 : 12, 14, 0, 0],
+      padding: [plot.marks ? 24 : 12, 22, 0, 0],
       class: plot.stacked ? "stacked" : "lines",
       tzDate: t => uPlot.tzDate(new Date(t * 1e3), "UTC"),
       focus: { alpha: 0.35 },
