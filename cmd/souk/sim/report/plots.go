@@ -231,7 +231,7 @@ func (r *Result) ratePlot() *plot {
 		p.Lines[i].Rare = true
 	}
 	p.Wide = true
-	p.Caption = "Requests that were due, and the answers to them; where the line leaves the area, the server fell behind."
+	p.Caption = "Requests that were due, and the answers to them: below the area the server falls behind, above it it catches up."
 	if t, most, ok := r.highest(due); ok {
 		p.Caption += fmt.Sprintf(" The peak is %s, at %s%s.", rate(most), clock(r.Start, r.Simulated)(t.At), r.after(t.At))
 	}
