@@ -89,8 +89,7 @@ type queue struct {
 
 func (p *Population) queue(z *zone, d int64, taps bool, first int64) *queue {
 	q := &queue{p: p, zone: z, day: d, taps: taps, n: z.n, curve: z.checks, size: z.perBlock, window: -1}
-	q.key = hash(p.config.Seed, uint64(d)*uint64(len(zoneOffsets))+z.id, nameMoment)
-	if taps {
+	if q.key = p.dayKey(z, d); taps {
 		q.key, q.n, q.curve = ^q.key, z.taps, z.waking
 		q.size = min(max(q.n/96, 1), maxBlock)
 	}
@@ -157,11 +156,20 @@ var almostOne = math.Nextafter(1, 0)
 func (q *queue) wandered(place uint64) uint64 {
 	if q.window < 0 || place >= q.zone.windows[q.window+1] {
 		q.window = q.zone.window(place)
-		from, to := q.zone.windows[q.window], q.zone.windows[q.window+1]
-		q.wander = newPermutation(hash(q.key, uint64(q.window), nameWander), to-from)
+		q.wander = q.p.wander(q.zone, q.day, q.window)
 	}
 	from := q.zone.windows[q.window]
 	return from + q.wander.at(place-from)
+}
+
+// dayKey is a key for a zone and a day.
+func (p *Population) dayKey(z *zone, d int64) uint64 {
+	return hash(p.config.Seed, uint64(d)*uint64(len(zoneOffsets))+z.id, nameMoment)
+}
+
+// wander is how a day mixes the places of a window.
+func (p *Population) wander(z *zone, d int64, window int) permutation {
+	return newPermutation(hash(p.dayKey(z, d), uint64(window), nameWander), z.windows[window+1]-z.windows[window])
 }
 
 // asks says whether a device asks on a day: some are off, or save power.

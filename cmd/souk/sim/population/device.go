@@ -40,9 +40,10 @@ const (
 	secondIPads = 0.6
 )
 
-// Device fills d with the device of an index, as it is at a time if nobody ever offers
-// it anything: what is installed follows from the versions that were out before Start,
-// and from how quickly this device takes news up. Before Start it is as at Start.
+// Device fills d with the device of an index, as it is at a time if it was offered all
+// that is in the versions of the apps: what was out when it asked last it has installed,
+// within the hour, and some installations go by the pace of their person. Whoever holds
+// something back, or brings out more, keeps what came of that.
 //
 // An app of which no version runs on the device is not on it.
 //
@@ -73,7 +74,7 @@ func (p *Population) Device(d *Device, index uint64, at time.Time) {
 		}
 		left -= t.share
 	}
-	d.Apps = p.install(d.Apps[:0], index, d.OS, max(at.UnixNano(), p.start))
+	d.Apps = p.install(d.Apps[:0], index, d.OS, at.UnixNano())
 }
 
 // name writes the account and the client id.
@@ -106,7 +107,7 @@ func (d *Device) name(seed uint64) {
 type app struct {
 	item uint64
 	base float64
-	out  []edition // the versions that were out before Start, oldest first
+	out  []edition // its versions, oldest first
 }
 
 // edition is a version and when it came out, in Unix nanoseconds.
@@ -116,14 +117,15 @@ type edition struct {
 	at    int64
 }
 
-func newApp(a *App, start int64) app {
+func newApp(a *App) app {
 	made := app{item: a.Item, base: a.Base}
 	for i := range a.Versions {
-		if v := &a.Versions[i]; v.Released.IsZero() { // nobody knows: long ago
-			made.out = append(made.out, edition{v.ID, v.MinOS, math.MinInt64 / 2})
-		} else if at := v.Released.UnixNano(); at < start {
-			made.out = append(made.out, edition{v.ID, v.MinOS, at})
+		v := &a.Versions[i]
+		e := edition{v.ID, v.MinOS, math.MinInt64 / 2} // nobody knows: long ago
+		if !v.Released.IsZero() {
+			e.at = v.Released.UnixNano()
 		}
+		made.out = append(made.out, e)
 	}
 	return made
 }
@@ -137,7 +139,7 @@ func (p *Population) install(dst []Installed, index uint64, os uint32, at int64)
 	}
 	var seen [maxApps]int32
 	have := 0
-	last := p.lastCheck(index)
+	last := p.lastCheck(index, at)
 	for _, i := range p.based {
 		if !chance(hash(seed^uint64(i)*0xff51afd7ed558ccd, index, nameBased), p.apps[i].base) {
 			continue
@@ -180,12 +182,39 @@ func drawnBefore(seen []int32, i int32) bool {
 	return false
 }
 
-// lastCheck is when a device asked last before Start. It took what it was offered then.
-func (p *Population) lastCheck(index uint64) int64 {
-	d := int64(-1)
-	for s := stream(hash(p.config.Seed, index, nameAway)); d > -30 && !chance(s.next(), p.config.ChecksPerDay); d-- {
+// installTime is how long a device takes to install what it was offered. It is longer
+// than what is left open of the moment at which it asked.
+const installTime = time.Hour
+
+// longAway is how many days back is looked for a check.
+const longAway = 30
+
+// lastCheck is when a device asked last, and has installed since what was out then.
+func (p *Population) lastCheck(index uint64, at int64) int64 {
+	at -= int64(installTime)
+	z := p.zone(index)
+	home := z.home.place(z.number(index))
+	d := p.dayOf(at)
+	for range longAway {
+		if p.asks(index, d) && p.kind(index, d).answered() {
+			if asked := p.dayStart(d) + int64(p.asked(z, home, d)); asked <= at {
+				return asked
+			}
+		}
+		d--
 	}
-	return p.dayStart(d) + int64(p.zone(index).homeTime(index))
+	return p.dayStart(d)
+}
+
+// answered says whether an update check with what is offered comes of it.
+func (k Kind) answered() bool { return k != NoToken && k != Malformed && k != Oversized }
+
+// asked is when in a day the device with a home asks, to within the length of a block.
+func (p *Population) asked(z *zone, home uint64, d int64) time.Duration {
+	w := z.window(home)
+	wander := p.wander(z, d, w)
+	place := z.windows[w] + wander.place(home-z.windows[w])
+	return z.checks.moment((float64(place) + 0.5) / float64(z.n))
 }
 
 // Weibull curves of how long after a release it is installed, in days, fitted to the
@@ -205,7 +234,7 @@ func (p *Population) version(dst []Installed, i int, index uint64, os uint32, la
 	oldest := uint64(0)
 	for k := len(a.out) - 1; k >= 0; k-- {
 		v := &a.out[k]
-		if v.minOS > os {
+		if v.minOS > os || v.at > at {
 			continue
 		}
 		oldest = v.id

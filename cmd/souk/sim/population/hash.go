@@ -15,7 +15,6 @@ const (
 	namePlatform
 	nameTerritory
 	nameClient
-	nameAway
 	nameCount
 	nameBased
 	nameApp

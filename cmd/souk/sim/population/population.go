@@ -104,7 +104,7 @@ func New(c Config, apps []App) (*Population, error) {
 		if err := a.check(); err != nil {
 			return nil, err
 		}
-		p.apps[i] = newApp(a, p.start)
+		p.apps[i] = newApp(a)
 		if a.Base > 0 {
 			p.based = append(p.based, i)
 		}

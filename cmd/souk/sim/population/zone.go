@@ -99,11 +99,6 @@ func person(device uint64) uint64 {
 // second says whether the device is the second one of its person.
 func second(device uint64) bool { return device%perGroup == perGroup-1 }
 
-// homeTime is when in a day a device asks, give or take two hours.
-func (z *zone) homeTime(device uint64) time.Duration {
-	return z.checks.moment((float64(z.home.place(z.number(device))) + 0.5) / float64(z.n))
-}
-
 // window returns the window of a place in the order.
 func (z *zone) window(place uint64) int {
 	w := 0
