@@ -113,7 +113,8 @@ const releaseHour = 6 * time.Hour
 
 // ReleaseDay is the release that the scenario of that name plays, and that a forecast of
 // it is of: the next version of the top app. It is not in the versions of Catalogue:
-// whoever plays it adds it, with the salt that a rollout has when nobody names one.
+// whoever plays it adds it, with the salt that a rollout has when nobody names one, and
+// keeps who has it. A phase is a day, from the hour of the release on.
 func ReleaseDay(c Config, apps []App) Release {
 	a := &apps[TopApp]
 	v := newVersion(TopApp, len(a.Versions), c.Start.Add(releaseHour))

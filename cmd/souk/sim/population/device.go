@@ -257,3 +257,13 @@ func taken(key, version uint64) int64 {
 	days := scale * math.Pow(-math.Log(1-unit(hash(key, version, nameTaken))), 1/shape)
 	return int64(min(days, 10_000) * float64(day))
 }
+
+// takenUp is the share of offers that are installed: a device may be full, or in use.
+const takenUp = 0.95
+
+// Takes says whether a device installs a version that it is offered, whenever it is. Of
+// the market's own versions Device knows; this is for those that whoever plays the market
+// keeps.
+func (p *Population) Takes(device, version uint64) bool {
+	return chance(hash(p.config.Seed^version*0xff51afd7ed558ccd, device, nameTakes), takenUp)
+}

@@ -23,6 +23,7 @@ const (
 	nameLag
 	nameFast
 	nameTaken
+	nameTakes
 	nameTop
 	nameRelease
 	nameNeeds
