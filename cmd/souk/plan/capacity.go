@@ -156,7 +156,7 @@ func (d *Demand) validate(f Figures) error {
 
 // cost is that of a check with all that belongs to it.
 func (f *Figures) cost(offers, refreshes float64) Cores {
-	more := offers*f.Offer + refreshes*f.Refresh
+	more := offers*f.Offer + refreshes*(f.Check+f.Refresh) // what was refused comes again
 	c := Cores{KeepAlive: f.Check + more}
 	if f.TLS > 0 {
 		// A refresh is a request more on the connection of its check.

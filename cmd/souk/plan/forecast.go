@@ -18,6 +18,9 @@ import (
 	"github.com/souk-market/souk/sdk/abi"
 )
 
+// Version names one of an app.
+type Version struct{ Item, ID uint64 }
+
 // Rollout is one that is, or would be, open to another share.
 type Rollout struct {
 	Item, Version uint64
@@ -29,7 +32,7 @@ type Rollout struct {
 type Forecast struct {
 	Config   population.Config
 	Apps     []population.App // whose versions devices install as they come out: all but those that Held names
-	Held     map[uint64]bool  // versions that devices have only if they were offered them
+	Held     map[Version]bool // those that devices have only if they were offered them
 	Item     func(app int, at time.Time) catalog.Item
 	Rollouts []Rollout
 	Before   *market.Market // its Config and Plugins
@@ -59,7 +62,8 @@ type side struct {
 	snapshot *catalog.Snapshot
 	took     map[slot]uint64 // versions of Held
 	offered  map[slot]uint64 // on the day: how often
-	first    map[slot]bool   // ever, of a rollout
+	first    map[offer]bool  // ever, a version of Held
+	onTheDay map[offer]bool  // a version of Held, on the day
 	asked    []market.App    // by the device that asked last
 	outcomes []plugin.Outcome
 }
@@ -70,6 +74,12 @@ type slot uint64
 func newSlot(device uint64, app int) slot { return slot(device<<17 | uint64(app)) }
 
 func (s slot) device() uint64 { return uint64(s >> 17) }
+
+// offer is a version that a device was offered.
+type offer struct {
+	device  uint64
+	version Version
+}
 
 // The sides.
 const (
@@ -125,7 +135,7 @@ func (f *Forecast) begin() (err error) {
 		f.names[f.Apps[i].Item] = i
 		items[i] = f.Item(i, f.From)
 	}
-	f.sides[before] = &side{market: f.Before, rollouts: f.Rollouts, took: map[slot]uint64{}, offered: map[slot]uint64{}, first: map[slot]bool{}}
+	f.sides[before] = &side{market: f.Before, rollouts: f.Rollouts, took: map[slot]uint64{}, offered: map[slot]uint64{}, first: map[offer]bool{}, onTheDay: map[offer]bool{}}
 	if f.sides[before].snapshot, err = new(catalog.Snapshot).Suppose(f.sides[before].open(items)...); err != nil {
 		return err
 	}
@@ -215,7 +225,7 @@ func (f *Forecast) part() error {
 	b := f.sides[before]
 	a := &side{
 		market: f.After, rollouts: b.rollouts, after: true, snapshot: b.snapshot,
-		took: maps.Clone(b.took), offered: map[slot]uint64{}, first: maps.Clone(b.first),
+		took: maps.Clone(b.took), offered: map[slot]uint64{}, first: maps.Clone(b.first), onTheDay: map[offer]bool{},
 	}
 	var items []catalog.Item
 	for _, r := range f.Rollouts {
@@ -229,7 +239,8 @@ func (f *Forecast) part() error {
 	a.snapshot, err = b.snapshot.Suppose(a.open(items)...)
 	f.sides[after] = a
 	for i := range f.report.Rollouts {
-		f.report.Rollouts[i].OfferedUntilChange = uint64(b.countFirst(f, i))
+		o := &f.report.Rollouts[i]
+		o.OfferedUntilChange = b.everOffered(Version{o.Item, o.Version})
 	}
 	return err
 }
@@ -298,8 +309,12 @@ func (f *Forecast) ask(ctx context.Context, s *side, a population.Arrival, hour 
 		offers++
 		app := f.names[o.Item]
 		at := newSlot(d.Index, app)
-		if f.Held[o.Version] {
-			s.first[at] = true
+		if v := (Version{o.Item, o.Version}); f.Held[v] {
+			given := offer{d.Index, v}
+			s.first[given] = true
+			if hour >= 0 {
+				s.onTheDay[given] = true
+			}
 			if f.population.Takes(d.Index, o.Version) {
 				s.took[at] = o.Version
 			}
@@ -325,10 +340,12 @@ func (f *Forecast) could(s *side, i population.Installed, a population.Arrival) 
 	}
 }
 
-func (s *side) countFirst(f *Forecast, rollout int) (n int) {
-	app := f.names[f.Rollouts[rollout].Item]
-	for at := range s.first {
-		if newSlot(at.device(), app) == at {
+// everOffered counts the devices that were offered a version of Held.
+func (s *side) everOffered(version Version) uint64 { return count(s.first, version) }
+
+func count(offers map[offer]bool, version Version) (n uint64) {
+	for o := range offers {
+		if o.version == version {
 			n++
 		}
 	}
@@ -420,7 +437,9 @@ func (f *Forecast) end() *Report {
 	for i := range r.Rollouts {
 		o := &r.Rollouts[i]
 		o.Asked = uint64(len(o.asked))
-		o.Offered = uint64(f.sides[after].countFirst(f, i))
+		v := Version{o.Item, o.Version}
+		o.Offered = f.sides[after].everOffered(v)
+		o.OnTheDay, o.WouldBe = count(f.sides[before].onTheDay, v), count(f.sides[after].onTheDay, v)
 	}
 	r.finish(f)
 	return r

@@ -68,6 +68,8 @@ type Foretold struct {
 	Asked              uint64 `json:"asked"`                // devices with the app that ask until the end of the day, and could have it
 	OfferedUntilChange uint64 `json:"offered_until_change"` // of them, those that were offered it by the change
 	Offered            uint64 `json:"offered"`              // and by the end of the day
+	OnTheDay           uint64 `json:"on_the_day"`           // devices that are offered it on the day as it is
+	WouldBe            uint64 `json:"would_be"`             // and as it would be
 
 	asked    map[uint64]bool
 	minOS    uint32
