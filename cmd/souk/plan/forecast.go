@@ -48,8 +48,10 @@ type Forecast struct {
 	device     population.Device
 	supposed   market.Supposed
 	report     *Report
+	asked      []asked // one a rollout
 	changed    map[slot]bool
 	changes    map[Change]int
+	shown      map[Change]int // examples
 	perApp     map[uint64]*App
 	differing  map[uint64]bool // devices
 }
@@ -66,6 +68,14 @@ type side struct {
 	onTheDay map[offer]bool  // a version of Held, on the day
 	asked    []market.App    // by the device that asked last
 	outcomes []plugin.Outcome
+}
+
+// asked are the devices that could have the version of a rollout, and have asked since it
+// came out.
+type asked struct {
+	devices  map[uint64]bool
+	minOS    uint32
+	released time.Time
 }
 
 // slot is an app on a device. Neither number comes near half of its bits.
@@ -139,7 +149,7 @@ func (f *Forecast) begin() (err error) {
 	if f.sides[before].snapshot, err = new(catalog.Snapshot).Suppose(f.sides[before].open(items)...); err != nil {
 		return err
 	}
-	f.changed, f.changes = map[slot]bool{}, map[Change]int{}
+	f.changed, f.changes, f.shown = map[slot]bool{}, map[Change]int{}, map[Change]int{}
 	f.perApp, f.differing = map[uint64]*App{}, map[uint64]bool{}
 	f.report = &Report{
 		Devices: f.Config.Devices, Seed: f.Config.Seed, From: f.From, Change: f.Change, To: f.Change.Add(horizon),
@@ -149,7 +159,7 @@ func (f *Forecast) begin() (err error) {
 		f.report.Hours[i].At = f.Change.Add(time.Duration(i) * time.Hour)
 	}
 	for i := range f.Rollouts {
-		f.report.Rollouts = append(f.report.Rollouts, f.newForetold(&f.Rollouts[i]))
+		f.foretell(&f.Rollouts[i])
 	}
 	return nil
 }
@@ -333,9 +343,9 @@ func (f *Forecast) ask(ctx context.Context, s *side, a population.Arrival, hour 
 // version.
 func (f *Forecast) could(s *side, i population.Installed, a population.Arrival) {
 	for k := range f.report.Rollouts {
-		r := &f.report.Rollouts[k]
-		if r.Item == i.Item && f.device.OS >= r.minOS && !a.At.Before(r.released) && i.Version < r.Version {
-			r.asked[f.device.Index] = true
+		r, n := &f.report.Rollouts[k], &f.asked[k]
+		if r.Item == i.Item && f.device.OS >= n.minOS && !a.At.Before(n.released) && i.Version < r.Version {
+			n.devices[f.device.Index] = true
 		}
 	}
 }
@@ -370,7 +380,8 @@ func (f *Forecast) compare(a population.Arrival) {
 			change = Change{WhyTo: plugin.OtherChanges}
 		}
 		f.changes[change]++
-		if n := f.changes[change]; n <= perChange && len(f.report.Examples) < maxExamples {
+		change.Item = 0 // the same of another app is the same
+		if f.shown[change]++; f.shown[change] <= perChange && len(f.report.Examples) < maxExamples {
 			f.report.Examples = append(f.report.Examples, f.example(a, i, from, to))
 		}
 	}
@@ -436,7 +447,7 @@ func (f *Forecast) end() *Report {
 	}
 	for i := range r.Rollouts {
 		o := &r.Rollouts[i]
-		o.Asked = uint64(len(o.asked))
+		o.Asked = uint64(len(f.asked[i].devices))
 		v := Version{o.Item, o.Version}
 		o.Offered = f.sides[after].everOffered(v)
 		o.OnTheDay, o.WouldBe = count(f.sides[before].onTheDay, v), count(f.sides[after].onTheDay, v)
@@ -454,19 +465,21 @@ func (f *Forecast) app(item uint64) *App {
 	return a
 }
 
-func (f *Forecast) newForetold(r *Rollout) Foretold {
-	o := Foretold{Item: r.Item, Version: r.Version, Before: r.Before, After: r.After, asked: map[uint64]bool{}, released: f.From}
+// foretell begins to look at a rollout.
+func (f *Forecast) foretell(r *Rollout) {
+	o := Foretold{Item: r.Item, Version: r.Version, Before: r.Before, After: r.After}
+	n := asked{devices: map[uint64]bool{}, released: f.From}
 	for _, v := range f.Item(f.names[r.Item], f.Change.Add(horizon)).Versions {
 		if v.ID != r.Version {
 			continue
 		}
-		o.minOS, _ = catalog.ParseOS(v.MinOS["ios"])
+		n.minOS, _ = catalog.ParseOS(v.MinOS["ios"])
 		if o.Salt = v.Rollout.Salt; o.Salt == "" {
 			o.Salt = fmt.Sprintf("%d/%d", r.Item, r.Version)
 		}
 		if v.Released.After(f.From) {
-			o.released = v.Released
+			n.released = v.Released
 		}
 	}
-	return o
+	f.report.Rollouts, f.asked = append(f.report.Rollouts, o), append(f.asked, n)
 }

@@ -70,10 +70,6 @@ type Foretold struct {
 	Offered            uint64 `json:"offered"`              // and by the end of the day
 	OnTheDay           uint64 `json:"on_the_day"`           // devices that are offered it on the day as it is
 	WouldBe            uint64 `json:"would_be"`             // and as it would be
-
-	asked    map[uint64]bool
-	minOS    uint32
-	released time.Time
 }
 
 // App is an app on the day.
@@ -116,7 +112,7 @@ type Example struct {
 const (
 	maxChanges  = 1000 // beyond, all others count as one
 	maxExamples = 100
-	perChange   = 5 // examples of one kind
+	perChange   = 10 // examples of one kind
 )
 
 // because says whose word an outcome is, and why: the plugin with its reason and code, or
