@@ -263,9 +263,8 @@ func (f *Forecast) arrive(ctx context.Context, a population.Arrival) error {
 			return err
 		}
 	}
-	switch a.Kind {
-	case population.NoToken, population.Malformed, population.Oversized:
-		return nil // nothing is offered to it
+	if !a.Kind.Answered() {
+		return nil
 	}
 	d := &f.device
 	f.population.Device(d, a.Device, a.At)

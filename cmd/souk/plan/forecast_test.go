@@ -77,8 +77,7 @@ func count(t *testing.T, c population.Config, r plan.Rollout) *counted {
 	took := [2]map[uint64]bool{{}, {}}
 	var d population.Device
 	for a := range p.Arrivals(rel.Version.Released, change.Add(24*time.Hour)) {
-		switch a.Kind {
-		case population.NoToken, population.Malformed, population.Oversized:
+		if !a.Kind.Answered() {
 			continue
 		}
 		p.Device(&d, a.Device, a.At)

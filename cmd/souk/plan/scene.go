@@ -87,7 +87,7 @@ func (f *Forecast) Live(c population.Config, items []catalog.Item, bases map[uin
 	f.Config = c
 	f.Apps = nil
 	for i := range items {
-		f.Apps = append(f.Apps, liveApp(&items[i], bases[items[i].ID]))
+		f.Apps = append(f.Apps, liveApp(&items[i], bases[items[i].ID], now))
 		for _, v := range items[i].Versions {
 			// Who has it was offered it: it is open to some, or stopped.
 			if v.Rollout.Share < catalog.FullShare || v.Rollout.Halted || v.Withdrawn {
@@ -151,7 +151,7 @@ func findVersion(items []catalog.Item, item, version uint64) *catalog.Version {
 }
 
 // liveApp is an app as devices have it.
-func liveApp(it *catalog.Item, base float64) population.App {
+func liveApp(it *catalog.Item, base float64, now time.Time) population.App {
 	a := population.App{Item: it.ID, BundleID: it.BundleID, Name: it.Name, Base: base}
 	for i := len(it.Versions) - 1; i >= 0; i-- {
 		v := &it.Versions[i]
@@ -159,7 +159,11 @@ func liveApp(it *catalog.Item, base float64) population.App {
 		if !ok {
 			continue // it runs on no device that asks
 		}
-		a.Versions = append(a.Versions, population.Version{ID: v.ID, Short: v.Short, MinOS: os, Released: v.Released})
+		released := v.Released
+		if released.After(now) {
+			released = time.Time{} // it is out all the same
+		}
+		a.Versions = append(a.Versions, population.Version{ID: v.ID, Short: v.Short, MinOS: os, Released: released})
 	}
 	return a
 }
