@@ -124,10 +124,10 @@ func (s *streams) printCapacity(c *plan.Capacity, flags *planCapacity) error {
 	}
 	fmt.Fprintln(s.out)
 	if !flags.TLS {
-		fmt.Fprintf(s.out, "a core carries %s devices through the busiest hour of a release\n", million(c.PerCore.KeepAlive))
+		fmt.Fprintf(s.out, "a core carries %s devices through the busiest hour of a release, and %s with nothing shed in its spike\n", million(c.PerCore.KeepAlive), million(c.PerSpike.KeepAlive))
 	}
 	if f.TLS > 0 {
-		fmt.Fprintf(s.out, "a core carries %s devices that come directly, each check on a new TLS connection\n", million(c.PerCore.TLS))
+		fmt.Fprintf(s.out, "a core carries %s devices that come directly, each check on a new TLS connection, and %s with nothing shed\n", million(c.PerCore.TLS), million(c.PerSpike.TLS))
 	}
 	_, err := fmt.Fprintln(s.out, "what a spike or a wave has beyond the cores is shed, and those devices ask again a day later")
 	return err

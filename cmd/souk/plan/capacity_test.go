@@ -48,6 +48,7 @@ func TestCapacityIsRateTimesCost(t *testing.T) {
 		near(l.Name+", cores on a release", l.Worst.TLS, l.Checks*c.Release.TLS/1e6/0.5, 1e-9)
 	}
 	near("devices per core", c.PerCore.KeepAlive, 1e6/c.Loads[1].Worst.KeepAlive, 1e-9)
+	near("devices per core, with the spike", c.PerSpike.TLS, 1e6/c.Loads[2].Worst.TLS, 1e-9)
 }
 
 func TestFiguresOfABenchmark(t *testing.T) {
