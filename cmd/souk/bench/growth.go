@@ -189,7 +189,8 @@ func (c *Growth) measure(ctx context.Context, h *HTTP, dir string, items int, po
 		if x.items != items {
 			continue
 		}
-		results, err := h.play(ctx, dir, f, []*stage{x.stage}, p)
+		w := &patience{until: time.Now().Add(3 * h.caseTakes())}
+		results, err := h.play(ctx, dir, f, []*stage{x.stage}, w, p)
 		if err != nil {
 			return err
 		}

@@ -20,8 +20,8 @@ import (
 type HTTP struct {
 	Case        []string      `placeholder:"NAME" help:"Only these cases, like f."`
 	Rounds      int           `default:"3" help:"Rounds of three slices of each server. Default: 3."`
-	Slice       time.Duration `default:"100ms" help:"How long a slice is. Default: 100ms."`
-	Connections int           `placeholder:"N" help:"Connections at a time. Default: 64, and 256 for f."`
+	Slice       time.Duration `default:"80ms" help:"How long a slice is. Default: 80ms."`
+	Connections int           `placeholder:"N" help:"Connections at a time. Default: 64, 256 for f, and 16 for g."`
 	Items       int           `default:"20000" help:"Apps of the catalogue. Default: 20000."`
 	Families    int           `default:"32768" help:"Devices that are signed in. Default: 32768."`
 	Dir         string        `type:"existingdir" placeholder:"DIR" help:"Where to keep the store meanwhile, on a disk. Default: the system's directory for temporary files."`
@@ -59,6 +59,15 @@ signatures are what the server has counted itself, of a request.
 
 // slicesEach is how many slices of each server a round has.
 const slicesEach = 3
+
+// roundWithin is how long a round of all cases may take where the machine is restless.
+const roundWithin = 12 * time.Second
+
+// caseTakes is about how long a case takes: its slices, a first one of each server, and
+// what is between them.
+func (c *HTTP) caseTakes() time.Duration {
+	return 2*c.Slice*time.Duration(c.Rounds*slicesEach+1) + 300*time.Millisecond
+}
 
 // Validate refuses what doesn't go together.
 func (c *HTTP) Validate() error {
@@ -106,12 +115,13 @@ func (c *HTTP) run(ctx context.Context, out io.Writer, p progress) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	w := &patience{until: time.Now().Add(time.Duration(c.Rounds) * roundWithin)}
 	p.say("%d apps, %d devices sign in …", c.Items, c.Families)
 	f, err := startFill(ctx, dir, c.Items, c.Families)
 	if err != nil {
 		return err
 	}
-	all, err := c.play(ctx, dir, f, stages, p)
+	all, err := c.play(ctx, dir, f, stages, w, p)
 	if err != nil {
 		return err
 	}
@@ -126,20 +136,17 @@ func (c *HTTP) run(ctx context.Context, out io.Writer, p progress) (err error) {
 }
 
 // play measures the cases of stages, one after the other.
-func (c *HTTP) play(ctx context.Context, dir string, f *filled, stages []*stage, p progress) (all []*result, err error) {
+func (c *HTTP) play(ctx context.Context, dir string, f *filled, stages []*stage, w *patience, p progress) (all []*result, err error) {
 	baseline, err := startServer(ctx, roleBare)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, baseline.stop()) }()
-	cases := 0
 	for _, s := range stages {
-		cases += len(s.cases)
+		w.later += time.Duration(len(s.cases)) * c.caseTakes()
 	}
-	one := 2 * c.Slice * time.Duration(c.Rounds*slicesEach)
-	spare := max(one, one*time.Duration(cases)/4)
 	for _, s := range stages {
-		results, err := c.stage(ctx, dir, f, s, baseline, &spare, p)
+		results, err := c.stage(ctx, dir, f, s, baseline, w, p)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
@@ -169,9 +176,9 @@ func (c *HTTP) directory() (string, error) {
 }
 
 // stage measures the cases of a stage.
-func (c *HTTP) stage(ctx context.Context, dir string, f *filled, s *stage, baseline *process, spare *time.Duration, p progress) (all []*result, err error) {
+func (c *HTTP) stage(ctx context.Context, dir string, f *filled, s *stage, baseline *process, w *patience, p progress) (all []*result, err error) {
 	p.say("%s …", s.name)
-	m := measurement{baseline: baseline, spare: spare}
+	m := measurement{baseline: baseline, patience: w}
 	if s.tls {
 		if m.tls, err = certify(dir); err != nil {
 			return nil, err
@@ -196,6 +203,7 @@ func (c *HTTP) stage(ctx context.Context, dir string, f *filled, s *stage, basel
 	for i := range s.cases {
 		p.say("%s: %s …", s.cases[i].name, s.cases[i].does)
 		m.httpCase, m.most = s.cases[i], 0
+		w.later -= c.caseTakes()
 		r, err := m.run(ctx, c, f)
 		if err != nil {
 			return nil, fmt.Errorf("case %s: %w", s.cases[i].name, err)

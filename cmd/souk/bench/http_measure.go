@@ -11,11 +11,20 @@ import (
 type measurement struct {
 	httpCase
 	baseline, server *process
-	token            string         // of the server's admin listener
-	tls              *tls.Config    // of a client; nil = plain
-	most             int            // requests that a slice has had so far
-	spare            *time.Duration // what restless cases may take beyond their slices, together
+	token            string      // of the server's admin listener
+	tls              *tls.Config // of a client; nil = plain
+	most             int         // requests that a slice has had so far
+	patience         *patience
 }
+
+// patience is for cases beside which the machine is restless. They get as much time
+// again to calm down, unless the run would become too long by that.
+type patience struct {
+	until time.Time     // the run is to end
+	later time.Duration // what cases that come after this one need
+}
+
+func (p *patience) left() bool { return time.Until(p.until) > p.later }
 
 // result is what a case came to.
 type result struct {
@@ -96,20 +105,15 @@ func (m *measurement) run(ctx context.Context, c *HTTP, f *filled) (*result, err
 		return nil, fmt.Errorf("a handshake came to %s, and one with the bare handler to %s", ours.settings(), theirs.settings())
 	}
 	r := &result{httpCase: m.httpCase, connections: connections}
-	// A machine that is restless gets more time to calm down, as long as there is some.
-	for n := c.Rounds * slicesEach; len(r.pairs) < n || r.pairs.void() && *m.spare > 0; {
+	for n := c.Rounds * slicesEach; len(r.pairs) < n || r.pairs.void() && len(r.pairs) < 2*n && m.patience.left(); {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		began := time.Now()
 		if err := m.prepare(f); err != nil {
 			return nil, err
 		}
 		if err := m.next(r, ours, theirs, length); err != nil {
 			return nil, err
-		}
-		if len(r.pairs) > n {
-			*m.spare -= time.Since(began)
 		}
 	}
 	r.counted.guestCalls /= float64(r.requests)

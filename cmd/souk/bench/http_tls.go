@@ -27,14 +27,18 @@ var tlsStage = &stage{
 	cases: []httpCase{
 		{
 			name: "g", does: "an update check over a new TLS 1.3 connection, full handshake", least: 0.90,
-			connections: checkConnections, way: way{tls: true, fresh: true}, clients: checks{apps: appsEach}.clients,
+			connections: tlsConnections, way: way{tls: true, fresh: true}, clients: checks{apps: appsEach}.clients,
 		},
 		{
 			name: "g-resumed", does: "the same, with a handshake that is resumed", beside: true,
-			connections: checkConnections, way: way{tls: true, fresh: true, resumed: true}, clients: checks{apps: appsEach}.clients,
+			connections: tlsConnections, way: way{tls: true, fresh: true, resumed: true}, clients: checks{apps: appsEach}.clients,
 		},
 	},
 }
+
+// tlsConnections is how many handshakes there are at a time. They take long, so more
+// would only wait.
+const tlsConnections = 16
 
 // The files of the certificate, in the directory of the run.
 const (
