@@ -26,6 +26,7 @@ type httpCase struct {
 	does   string
 	least  float64 // of bare fasthttp's requests a second, for --check; 0 = any
 	most   float64 // multiple of a bare request's processor time, for --check; 0 = any
+	byCPU  bool    // what counts is processor time, and not requests a second
 	beside bool    // in the table only: what another case is to be seen beside
 
 	// What a request is said to need, which the server's own counters have to agree
