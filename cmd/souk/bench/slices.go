@@ -10,6 +10,7 @@ type turn struct {
 	requests int
 	took     time.Duration
 	cpu      time.Duration // of its process, until its next slice began
+	clients  time.Duration // the processor time that asking took
 }
 
 // rate is in requests a second.
@@ -17,6 +18,9 @@ func (s turn) rate() float64 { return float64(s.requests) / s.took.Seconds() }
 
 // cpuEach is in microseconds a request.
 func (s turn) cpuEach() float64 { return s.cpu.Seconds() * 1e6 / float64(s.requests) }
+
+// clientsEach is in microseconds a request.
+func (s turn) clientsEach() float64 { return s.clients.Seconds() * 1e6 / float64(s.requests) }
 
 // pair is a slice of the bare handler and the one of Souk beside it.
 type pair struct{ bare, ours turn }
@@ -42,6 +46,10 @@ func (p pairs) rate() float64 {
 
 func (p pairs) cpu() float64 {
 	return p.median(func(x pair) float64 { return x.ours.cpuEach() })
+}
+
+func (p pairs) bareCPU() float64 {
+	return p.median(func(x pair) float64 { return x.bare.cpuEach() })
 }
 
 // maxSpread is how much the baseline may vary in a run that says anything.

@@ -12,7 +12,7 @@ func pairsOf(bare, ours []int) (p pairs) {
 	for i := range bare {
 		p = append(p, pair{
 			bare: turn{requests: bare[i], took: time.Second, cpu: time.Second / 2},
-			ours: turn{requests: ours[i], took: time.Second, cpu: time.Second / 2},
+			ours: turn{requests: ours[i], took: time.Second, cpu: time.Second / 2, clients: time.Second / 4},
 		})
 	}
 	return p
