@@ -71,6 +71,14 @@ func (e *Entry) Version(id uint64) *Release {
 	return &e.Versions[i]
 }
 
+// Newest returns the newest version that an update may offer, nil if there is none.
+func (e *Entry) Newest() *Release {
+	if e.latest == 0 {
+		return nil
+	}
+	return e.Version(e.latest)
+}
+
 // MinOS returns the oldest system of the platform that runs the version; false if none does.
 func (r *Release) MinOS(p Platform) (uint32, bool) {
 	switch p {

@@ -80,33 +80,82 @@ func (s *scanner) app(q *market.Request) bool {
 	if !s.take('{') {
 		return false
 	}
-	var item, version string
+	var app market.App
 	for {
-		key, ok := s.text()
-		if !ok || !s.take(':') {
-			return false
-		}
-		value, ok := s.text()
-		if !ok || value == "" || len(value) > maxID {
-			return false
-		}
+		var known bool
 		switch {
-		case key == "appleItemId" && item == "":
-			item = value
-		case key == "appleVersionId" && version == "":
-			version = value
+		case s.literal(`"appleItemId":"`):
+			known = s.id(&app.ItemText, &app.Item)
+		case s.literal(`"appleVersionId":"`):
+			known = s.id(&app.VersionText, &app.Version)
 		default:
+			known = s.spaced(&app)
+		}
+		if !known {
 			return false
 		}
 		if s.take(',') {
 			continue
 		}
-		if !s.take('}') || item == "" {
+		if !s.take('}') || app.ItemText == "" {
 			return false
 		}
-		q.Apps = append(q.Apps, newApp(item, version))
+		q.Apps = append(q.Apps, app)
 		return true
 	}
+}
+
+// spaced reads a key of an app, white space around it, and its id.
+func (s *scanner) spaced(app *market.App) bool {
+	key, ok := s.text()
+	if !ok || !s.take(':') || !s.take('"') {
+		return false
+	}
+	switch key {
+	case "appleItemId":
+		return s.id(&app.ItemText, &app.Item)
+	case "appleVersionId":
+		return s.id(&app.VersionText, &app.Version)
+	}
+	return false
+}
+
+// id reads an id behind its quote, if there was none before.
+func (s *scanner) id(text *string, n *uint64) bool {
+	if *text != "" {
+		return false
+	}
+	// Digits as they mostly are: so few that no number is too large.
+	const most = 19
+	digits, v := s.b[s.i:min(len(s.b), s.i+most+1)], uint64(0)
+	for i, c := range digits {
+		d := c - '0'
+		if d <= 9 && i < most {
+			v = v*10 + uint64(d)
+			continue
+		}
+		if c != '"' || i == 0 {
+			break
+		}
+		*text, *n = unsafe.String(&digits[0], i), v
+		s.i += i + 1
+		return true
+	}
+	t, ok := s.rest()
+	if !ok || t == "" || len(t) > maxID {
+		return false
+	}
+	*text, *n = t, number(t)
+	return true
+}
+
+// literal skips these bytes, if they come next.
+func (s *scanner) literal(want string) bool {
+	if b := s.b[s.i:]; len(b) >= len(want) && string(b[:len(want)]) == want {
+		s.i += len(want)
+		return true
+	}
+	return false
 }
 
 func (s *scanner) space() {
@@ -130,6 +179,11 @@ func (s *scanner) text() (string, bool) {
 	if !s.take('"') {
 		return "", false
 	}
+	return s.rest()
+}
+
+// rest reads the rest of such a string and its quote.
+func (s *scanner) rest() (string, bool) {
 	for from := s.i; s.i < len(s.b); s.i++ {
 		switch c := s.b[s.i]; {
 		case c == '"':
