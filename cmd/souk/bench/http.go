@@ -50,9 +50,12 @@ run; some of the signatures are verified when the case is over. guest calls and
 signatures are what the server has counted itself, of a request.
 
   a   an update check, nothing newer: most are
-  b   one check in ten is offered an update
-  c   each check is offered one, signed meanwhile
-  d   each check is offered five, signed meanwhile
+  b   one check in ten is offered an update. The server signs nothing ahead: token.pool
+      is 0 for a to d
+  c   each check is offered one
+  c'  the same, of 64 apps that came out just now and whose tokens are in the pool: it
+      is filled between the slices
+  d   each check is offered five
   e-  a plugin in this language is asked about five apps by each check, and holds
   f   a device refreshes its tokens, with durability = "power"
   g   a check over a new TLS 1.3 connection, beside a bare handler that has the same

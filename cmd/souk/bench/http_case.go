@@ -50,10 +50,10 @@ type httpCase struct {
 
 // stages are all there are, in the order in which they are played: what changes the
 // store comes last. A further case is a file of its own, a line here and a word below.
-var stages = slices.Concat([]*stage{checkStage}, guestStages, []*stage{tlsStage, refreshStage})
+var stages = slices.Concat([]*stage{checkStage, poolStage}, guestStages, []*stage{tlsStage, refreshStage})
 
 // caseOrder is that of the cases in what is printed.
-var caseOrder = []string{"a", "b", "c", "d", "e-go", "e-rust", "e-assemblyscript", "e-c", "f", "g", "g-resumed"}
+var caseOrder = []string{"a", "b", "c", "c'", "d", "e-go", "e-rust", "e-assemblyscript", "e-c", "f", "g", "g-resumed"}
 
 // place is that of the case among all.
 func (c *httpCase) place() int { return slices.Index(caseOrder, c.name) }

@@ -130,7 +130,7 @@ func TestCases(t *testing.T) {
 			t.Errorf("stage %q is not to be found, or has no cases", s.name)
 		}
 		for _, c := range s.cases {
-			if seen[c.name] || c.place() < 0 || c.does == "" || (c.least <= 0) != c.beside || c.clients == nil || c.connections == 0 || c.way.tls != s.tls || (c.after == nil) != (c.signatures == 0) {
+			if seen[c.name] || c.place() < 0 || c.does == "" || (c.least <= 0) != c.beside || c.clients == nil || c.connections == 0 || c.way.tls != s.tls || (c.after == nil) != (c.signatures == 0 && c.before == nil) {
 				t.Errorf("case %q of stage %s lacks something, or is there twice", c.name, s.name)
 			}
 			seen[c.name] = true
