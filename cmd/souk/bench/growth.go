@@ -9,11 +9,14 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"github.com/souk-market/souk/cmd/souk/sim/report"
 )
 
 // Growth are the flags of `souk bench growth`.
@@ -24,6 +27,7 @@ type Growth struct {
 	Slice    time.Duration `default:"100ms" help:"How long a slice is. Default: 100ms."`
 	Families int           `default:"8192" help:"Devices that are signed in. Default: 8192."`
 	Dir      string        `type:"existingdir" placeholder:"DIR" help:"Where to keep the stores meanwhile, on a disk. Default: the system's directory for temporary files."`
+	Report   string        `type:"path" placeholder:"FILE" help:"Write a page with plots too, HTML that needs nothing else."`
 	JSON     bool          `name:"json" help:"Print JSON, for machines."`
 }
 
@@ -57,6 +61,14 @@ var seriesGrow = map[string]string{
 	"items":       "apps of the catalogue",
 	"plugins":     "plugins that each check asks",
 	"connections": "connections at a time",
+}
+
+// seriesHow says how each is measured.
+var seriesHow = map[string]string{
+	"apps":        fmt.Sprintf("Nothing newer, 64 connections, a catalogue of %d apps. The bare handler reads as long a request.", growthItems),
+	"items":       "Nothing newer, 64 connections, devices with five apps from all over the catalogue.",
+	"plugins":     fmt.Sprintf("All five apps of a device have a version that is offered to nobody. Each plugin, in Go, is asked about all of them. 64 connections, a catalogue of %d apps.", growthItems),
+	"connections": fmt.Sprintf("Nothing newer, devices with five apps, a catalogue of %d. The bare handler has as many connections.", growthItems),
 }
 
 // growthPoints are all points, in order.
@@ -115,6 +127,11 @@ func (c *Growth) Validate() error {
 	if len(c.chosen()) == 0 {
 		return errors.New("--most: nothing is so small")
 	}
+	if c.Report != "" { // before all the time is spent
+		if at, err := os.Stat(filepath.Dir(c.Report)); err != nil || !at.IsDir() {
+			return fmt.Errorf("--report: there is no directory %s", filepath.Dir(c.Report))
+		}
+	}
 	return c.http().Validate()
 }
 
@@ -162,6 +179,9 @@ func (c *Growth) run(ctx context.Context, out io.Writer, p progress) (err error)
 		err = printGrowthJSON(out, points)
 	} else {
 		err = printGrowth(out, points)
+	}
+	if c.Report != "" {
+		err = errors.Join(err, c.report(points))
 	}
 	return errors.Join(err, h.verdict(results))
 }
@@ -219,4 +239,33 @@ func printGrowthJSON(out io.Writer, points []*point) error {
 	e := json.NewEncoder(out)
 	e.SetIndent("", "  ")
 	return e.Encode(rows)
+}
+
+// report writes the page.
+func (c *Growth) report(points []*point) (err error) {
+	f, err := os.Create(c.Report)
+	if err != nil {
+		return fmt.Errorf("--report: %w", err)
+	}
+	return errors.Join(report.GrowthHTML(f, c.page(points)), f.Close())
+}
+
+// page is what the page says.
+func (c *Growth) page(points []*point) *report.Growth {
+	g := &report.Growth{
+		Command:  fmt.Sprintf("souk bench growth --rounds %d --slice %v --families %d", c.Rounds, c.Slice, c.Families),
+		Software: runtime.Version(), Machine: fmt.Sprintf("%s/%s, %d cores", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),
+	}
+	for _, name := range seriesNames {
+		t := report.GrowthTable{What: seriesGrow[name], How: seriesHow[name]}
+		for _, x := range points {
+			if x.series == name {
+				t.Points = append(t.Points, report.GrowthPoint{X: float64(x.at), CPU: x.pairs.cpu(), Ratio: x.pairs.cpuRatio()})
+			}
+		}
+		if len(t.Points) > 0 {
+			g.Tables = append(g.Tables, t)
+		}
+	}
+	return g
 }
