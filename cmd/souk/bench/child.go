@@ -43,6 +43,8 @@ type address struct {
 // order is what a child is told. It answers each with its usage.
 type order struct {
 	Answer  *int   `json:"answer,omitempty"`  // to the bare handler: the bytes of its answers from now on
+	Warm    int    `json:"warm,omitempty"`    // to Souk: the tokens that there are to be of each of these
+	Apps    []int  `json:"apps,omitempty"`    // apps of the catalogue
 	Profile string `json:"profile,omitempty"` // a file for the profile of the processor from now on
 }
 
@@ -85,7 +87,12 @@ func (c *Child) Run() error {
 	}
 	u, err := url.Parse(host.PublicURL())
 	if err == nil {
-		err = c.serve(ctx, stop, out, address{u.Host, host.AdminURL()}, host.Serve, func(order) error { return nil })
+		err = c.serve(ctx, stop, out, address{u.Host, host.AdminURL()}, host.Serve, func(o order) error {
+			if o.Warm == 0 {
+				return nil
+			}
+			return warmPool(host.Market.Pool, o.Warm, o.Apps)
+		})
 	}
 	return errors.Join(err, host.Close())
 }

@@ -9,11 +9,14 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"github.com/souk-market/souk/cmd/souk/sim/report"
 )
 
 // Growth are the flags of `souk bench growth`.
@@ -24,6 +27,7 @@ type Growth struct {
 	Slice    time.Duration `default:"100ms" help:"How long a slice is. Default: 100ms."`
 	Families int           `default:"8192" help:"Devices that are signed in. Default: 8192."`
 	Dir      string        `type:"existingdir" placeholder:"DIR" help:"Where to keep the stores meanwhile, on a disk. Default: the system's directory for temporary files."`
+	Report   string        `type:"path" placeholder:"FILE" help:"Write a page with plots too, HTML that needs nothing else."`
 	JSON     bool          `name:"json" help:"Print JSON, for machines."`
 }
 
@@ -33,7 +37,8 @@ func (c *Growth) Help() string {
 the apps of a device, the apps of the catalogue, plugins that each check asks one after
 the other, connections at a time. Beside it is a bare fasthttp handler with the same
 requests over as many connections, in slices that take turns, as in "souk bench". The
-multiple of its processor time is what may be compared between machines.`
+multiple of its processor time is what may be compared between machines; where that of
+the bare handler varies by more than a fifth, it says nothing.`
 }
 
 // growthItems is how many apps the catalogue has where that is not what grows.
@@ -58,13 +63,21 @@ var seriesGrow = map[string]string{
 	"connections": "connections at a time",
 }
 
+// seriesHow says how each is measured.
+var seriesHow = map[string]string{
+	"apps":        fmt.Sprintf("Nothing newer, 64 connections, a catalogue of %d apps. The bare handler reads as long a request.", growthItems),
+	"items":       "Nothing newer, 64 connections, devices with five apps from all over the catalogue.",
+	"plugins":     fmt.Sprintf("All five apps of a device have a version that is offered to nobody. Each plugin, in Go, is asked about all of them. 64 connections, a catalogue of %d apps.", growthItems),
+	"connections": fmt.Sprintf("Nothing newer, devices with five apps, a catalogue of %d. The bare handler has as many connections.", growthItems),
+}
+
 // growthPoints are all points, in order.
 func growthPoints() (all []*point) {
 	add := func(series string, at, items, connections int, s *stage, c checks) {
 		played := *s
 		played.cases = []httpCase{{
 			name: fmt.Sprintf("%s-%d", series, at), does: fmt.Sprintf("%d %s", at, seriesGrow[series]),
-			connections: connections, clients: c.clients,
+			byCPU: true, connections: connections, clients: c.clients,
 		}}
 		if series == "plugins" {
 			played.cases[0].guestCalls = float64(at)
@@ -114,6 +127,11 @@ func (c *Growth) Validate() error {
 	if len(c.chosen()) == 0 {
 		return errors.New("--most: nothing is so small")
 	}
+	if c.Report != "" { // before all the time is spent
+		if at, err := os.Stat(filepath.Dir(c.Report)); err != nil || !at.IsDir() {
+			return fmt.Errorf("--report: there is no directory %s", filepath.Dir(c.Report))
+		}
+	}
 	return c.http().Validate()
 }
 
@@ -162,6 +180,9 @@ func (c *Growth) run(ctx context.Context, out io.Writer, p progress) (err error)
 	} else {
 		err = printGrowth(out, points)
 	}
+	if c.Report != "" {
+		err = errors.Join(err, c.report(points))
+	}
 	return errors.Join(err, h.verdict(results))
 }
 
@@ -189,7 +210,7 @@ func (c *Growth) measure(ctx context.Context, h *HTTP, dir string, items int, po
 		if x.items != items {
 			continue
 		}
-		w := &patience{until: time.Now().Add(3 * h.caseTakes())}
+		w := &patience{until: time.Now().Add(6 * h.caseTakes())}
 		results, err := h.play(ctx, dir, f, []*stage{x.stage}, w, p)
 		if err != nil {
 			return err
@@ -201,11 +222,11 @@ func (c *Growth) measure(ctx context.Context, h *HTTP, dir string, items int, po
 
 func printGrowth(out io.Writer, points []*point) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "\t\tCPU of a check\tbare\tof bare\tabove bare\trequests/s of bare\tguest calls\tbare varied by")
+	fmt.Fprintln(w, "\t\tCPU of a check\tbare\tof bare\tabove bare\trequests/s of bare\tguest calls\tbare's CPU varied by")
 	for _, x := range points {
 		r := x.row()
 		fmt.Fprintf(w, "%d\t%s\t%.1f µs\t%.1f µs\t%.2f ×\t%.1f µs\t%.3f\t%.4g\t%.0f %%\n",
-			r.At, seriesGrow[r.Series], r.CPU, r.Bare, r.CPURatio, r.CPU-r.Bare, r.Ratio, r.GuestCalls, 100*x.pairs.spread())
+			r.At, seriesGrow[r.Series], r.CPU, r.Bare, r.CPURatio, r.CPU-r.Bare, r.Ratio, r.GuestCalls, 100*x.spread())
 	}
 	return w.Flush()
 }
@@ -218,4 +239,33 @@ func printGrowthJSON(out io.Writer, points []*point) error {
 	e := json.NewEncoder(out)
 	e.SetIndent("", "  ")
 	return e.Encode(rows)
+}
+
+// report writes the page.
+func (c *Growth) report(points []*point) (err error) {
+	f, err := os.Create(c.Report)
+	if err != nil {
+		return fmt.Errorf("--report: %w", err)
+	}
+	return errors.Join(report.GrowthHTML(f, c.page(points)), f.Close())
+}
+
+// page is what the page says.
+func (c *Growth) page(points []*point) *report.Growth {
+	g := &report.Growth{
+		Command:  fmt.Sprintf("souk bench growth --rounds %d --slice %v --families %d", c.Rounds, c.Slice, c.Families),
+		Software: runtime.Version(), Machine: fmt.Sprintf("%s/%s, %d cores", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),
+	}
+	for _, name := range seriesNames {
+		t := report.GrowthTable{What: seriesGrow[name], How: seriesHow[name]}
+		for _, x := range points {
+			if x.series == name {
+				t.Points = append(t.Points, report.GrowthPoint{X: float64(x.at), CPU: x.pairs.cpu(), Ratio: x.pairs.cpuRatio()})
+			}
+		}
+		if len(t.Points) > 0 {
+			g.Tables = append(g.Tables, t)
+		}
+	}
+	return g
 }

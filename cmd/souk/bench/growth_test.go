@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +79,25 @@ func TestPrintGrowth(t *testing.T) {
 	want := map[string]any{"series": "apps", "at": 10.0, "ratio": 0.5, "cpu_us": 1000.0, "bare_cpu_us": 500.0, "cpu_ratio": 2.0, "guest_calls": 2.0}
 	if fmt.Sprint(rows[0]) != fmt.Sprint(want) {
 		t.Errorf("as JSON: %v, want %v", rows[0], want)
+	}
+	c := Growth{Rounds: 3, Slice: time.Second, Families: 8192, Report: filepath.Join(t.TempDir(), "growth.html")}
+	if err := c.report([]*point{p, {series: "apps", at: 100, result: p.result}, {series: "plugins", at: 1, result: p.result}}); err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(c.Report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"<!doctype html>", "souk bench growth --rounds 3 --slice 1s --families 8192", "Apps of a device", "Plugins that each check asks"} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the page has no %q", want)
+		}
+	}
+	if strings.Contains(string(page), "Connections at a time") {
+		t.Error("the page has a series that was not measured")
+	}
+	if c.Report = filepath.Join(t.TempDir(), "nowhere", "growth.html"); c.report(nil) == nil {
+		t.Error("a page is written where there is no directory")
 	}
 	out.Reset()
 	if err := printGrowth(&out, []*point{p}); err != nil {

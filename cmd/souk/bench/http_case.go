@@ -26,6 +26,7 @@ type httpCase struct {
 	does   string
 	least  float64 // of bare fasthttp's requests a second, for --check; 0 = any
 	most   float64 // multiple of a bare request's processor time, for --check; 0 = any
+	byCPU  bool    // what counts is processor time, and not requests a second
 	beside bool    // in the table only: what another case is to be seen beside
 
 	// What a request is said to need, which the server's own counters have to agree
@@ -49,10 +50,10 @@ type httpCase struct {
 
 // stages are all there are, in the order in which they are played: what changes the
 // store comes last. A further case is a file of its own, a line here and a word below.
-var stages = slices.Concat([]*stage{checkStage}, guestStages, []*stage{tlsStage, refreshStage})
+var stages = slices.Concat([]*stage{checkStage, poolStage}, guestStages, []*stage{tlsStage, refreshStage})
 
 // caseOrder is that of the cases in what is printed.
-var caseOrder = []string{"a", "b", "c", "d", "e-go", "e-rust", "e-assemblyscript", "e-c", "f", "g", "g-resumed"}
+var caseOrder = []string{"a", "b", "c", "c'", "d", "e-go", "e-rust", "e-assemblyscript", "e-c", "f", "g", "g-resumed"}
 
 // place is that of the case among all.
 func (c *httpCase) place() int { return slices.Index(caseOrder, c.name) }

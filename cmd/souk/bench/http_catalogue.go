@@ -69,6 +69,15 @@ func draw(r *rand.Rand, items, count int, held bool) []int {
 	return chosen
 }
 
+// drawReleased chooses an app that came out just now, and that isn't chosen yet.
+func drawReleased(r *rand.Rand, items int, chosen []int) int {
+	for all := released(items); ; {
+		if i := all[r.IntN(len(all))]; !slices.Contains(chosen, i) {
+			return i
+		}
+	}
+}
+
 // drawable is how many apps there are to draw from a catalogue, held or not.
 func drawable(items int, held bool) int {
 	if held {

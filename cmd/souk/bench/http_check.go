@@ -28,7 +28,8 @@ type checks struct {
 
 	// offered is how many of them have an older version installed and are offered the
 	// newest, of the nth check of a connection; nil = none.
-	offered func(connection, nth int) int
+	offered  func(connection, nth int) int
+	released bool // those are apps that came out just now
 }
 
 // check is an update check.
@@ -69,6 +70,9 @@ func (c checks) check(f *filled, host string, connection, at, nth int) check {
 	outdated := make([]bool, len(apps)) // so many of them, anywhere
 	for _, i := range r.Perm(len(apps))[:offered] {
 		outdated[i] = true
+		if c.released {
+			apps[i] = drawReleased(r, f.Items, apps)
+		}
 	}
 	var k check
 	body := append(make([]byte, 0, 64+64*len(apps)), `{"apps":[`...)

@@ -182,6 +182,7 @@ func TestChecks(t *testing.T) {
 		{"a", checks{apps: 5}, 0},
 		{"b", checks{apps: 5, offered: oneIn(10)}, 120},
 		{"c", checks{apps: 5, offered: oneIn(1)}, 1200},
+		{"c'", checks{apps: 5, offered: oneIn(1), released: true}, 1200},
 		{"d", checks{apps: 5, offered: each(5)}, 6000},
 		{"e", checks{apps: 5, held: true}, 0},
 	} {
@@ -202,6 +203,9 @@ func TestChecks(t *testing.T) {
 				_, apps, _ := strings.Cut(request, "\r\n\r\n")
 				asked[apps] = true
 				offered += len(k.checks[i].offers)
+				if test.of.released && !slices.Contains(released(f.Items), k.checks[i].offers[0]) {
+					t.Errorf("%s: app %d is offered, which has not come out now", test.name, k.checks[i].offers[0])
+				}
 			}
 		}
 		if requests != 1200 || len(asked) < 1150 || offered != test.offered {
@@ -213,6 +217,21 @@ func TestChecks(t *testing.T) {
 	}
 	if _, err := (checks{apps: 400}).clients(f, "host", 1); err == nil || !strings.Contains(err.Error(), "--items") {
 		t.Errorf("devices with more apps than there are: %v", err)
+	}
+}
+
+// What has come out are many apps, as far as there are, and none that is held.
+func TestReleased(t *testing.T) {
+	for _, items := range []int{100, 400, 1000, 20_000} {
+		apps := released(items)
+		if want := min(releases, drawable(items, false)); len(apps) < want*3/4 || len(apps) > releases {
+			t.Errorf("of %d apps %d came out, want about %d", items, len(apps), want)
+		}
+		for i, app := range apps {
+			if isHeld(app) || app >= items || slices.Contains(apps[:i], app) {
+				t.Errorf("of %d apps %d came out, which is held, or not there, or came out twice", items, app)
+			}
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 
+	"github.com/souk-market/souk/core"
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/sdk/examples"
 )
@@ -10,9 +11,9 @@ import (
 // appsEach is how many apps a device has.
 const appsEach = 5
 
-// checkStage has no plugins.
+// checkStage has no plugins and signs nothing ahead.
 var checkStage = &stage{
-	name: "checks",
+	name: "checks", configure: func(c *core.Config) { c.Token.Pool = 0 },
 	cases: []httpCase{
 		{
 			name: "a", does: "an update check, nothing newer", least: 0.80, most: 1.35,

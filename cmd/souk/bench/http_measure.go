@@ -17,24 +17,42 @@ type measurement struct {
 	patience         *patience
 }
 
-// patience is for cases beside which the machine is restless. They get as much time
-// again to calm down, unless the run would become too long by that.
+// patience is for cases beside which the machine is restless: they go on, and what
+// counts are the last slices. It never looks at a ratio, only at the bare handler.
 type patience struct {
 	until time.Time     // the run is to end
-	later time.Duration // what cases that come after this one need
+	later time.Duration // what cases that have not begun need
 }
 
-func (p *patience) left() bool { return time.Until(p.until) > p.later }
+// begin says until when a case that takes so long may go on: it may have half of the
+// time that is to spare.
+func (p *patience) begin(takes time.Duration) (until time.Time) {
+	p.later -= takes
+	spare := time.Until(p.until) - p.later - takes
+	return time.Now().Add(takes + max(0, spare)/2)
+}
 
 // result is what a case came to.
 type result struct {
 	httpCase
 	pairs        pairs
+	restless     int // pairs before those
 	p99, bareP99 time.Duration
 	counted      counters // a request
 	requests     int      // that were counted
 	connections  int
 }
+
+// spread says how much the baseline varied in what is said of the case.
+func (r *result) spread() float64 {
+	if r.byCPU {
+		return r.pairs.cpuSpread()
+	}
+	return r.pairs.spread()
+}
+
+// void says whether that is too much for the result to mean anything.
+func (r *result) void() bool { return r.spread() > maxSpread }
 
 // row is a result as JSON has it.
 type row struct {
@@ -57,6 +75,7 @@ func (r *result) row() row {
 
 // run measures the case.
 func (m *measurement) run(ctx context.Context, c *HTTP, f *filled) (*result, error) {
+	until := m.patience.begin(c.caseTakes())
 	connections := m.connections
 	if c.Connections > 0 {
 		connections = c.Connections
@@ -105,7 +124,7 @@ func (m *measurement) run(ctx context.Context, c *HTTP, f *filled) (*result, err
 		return nil, fmt.Errorf("a handshake came to %s, and one with the bare handler to %s", ours.settings(), theirs.settings())
 	}
 	r := &result{httpCase: m.httpCase, connections: connections}
-	for n := c.Rounds * slicesEach; len(r.pairs) < n || r.pairs.void() && len(r.pairs) < 2*n && m.patience.left(); {
+	for n := c.Rounds * slicesEach; len(r.pairs) < n || r.void() && time.Now().Before(until); {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -114,6 +133,9 @@ func (m *measurement) run(ctx context.Context, c *HTTP, f *filled) (*result, err
 		}
 		if err := m.next(r, ours, theirs, length); err != nil {
 			return nil, err
+		}
+		if over := len(r.pairs) - n; over > 0 {
+			r.pairs, r.restless = r.pairs[over:], r.restless+over
 		}
 	}
 	r.counted.guestCalls /= float64(r.requests)
@@ -140,7 +162,7 @@ func (m *measurement) next(r *result, ours, theirs *traffic, length time.Duratio
 	if err != nil {
 		return err
 	}
-	p, err := m.pair(ours, theirs, length, len(r.pairs)%2 == 1)
+	p, err := m.pair(ours, theirs, length, (r.restless+len(r.pairs))%2 == 1)
 	if err != nil {
 		return err
 	}

@@ -48,6 +48,24 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+// Each case may have half of the time that those after it don't need.
+func TestPatience(t *testing.T) {
+	for _, test := range []struct{ left, later, takes, want time.Duration }{
+		{20 * time.Second, 6 * time.Second, 2 * time.Second, 9 * time.Second}, // 4 s are for others: 14 s to spare
+		{8 * time.Second, 6 * time.Second, 2 * time.Second, 3 * time.Second},
+		{time.Second, 6 * time.Second, 2 * time.Second, 2 * time.Second}, // late already
+	} {
+		p := &patience{until: time.Now().Add(test.left), later: test.later}
+		got := time.Until(p.begin(test.takes))
+		if got > test.want || got < test.want-time.Second/2 {
+			t.Errorf("with %v left and %v for cases of %v: %v, want %v", test.left, test.later, test.takes, got, test.want)
+		}
+		if p.later != test.later-test.takes {
+			t.Errorf("the cases after it have %v, want %v", p.later, test.later-test.takes)
+		}
+	}
+}
+
 func TestPrint(t *testing.T) {
 	r := &result{
 		httpCase: httpCase{name: "x", does: "does a thing"}, pairs: pairsOf([]int{1000, 1000, 1000}, []int{250, 250, 250}),
@@ -55,7 +73,7 @@ func TestPrint(t *testing.T) {
 	}
 	var out bytes.Buffer
 	resumed := *r
-	resumed.name, resumed.beside = "x-resumed", true
+	resumed.name, resumed.beside, resumed.restless = "x-resumed", true, 7
 	if err := printJSON(&out, []*result{r, &resumed}); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +91,7 @@ func TestPrint(t *testing.T) {
 	if err := printTable(&out, []*result{r, &resumed}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"0.250", "4.00 ×", "7.5 ms", "does a thing", "3 slices of each, 64 connections; bare varied by 0 %; a request took its client 1000.0 µs", "x-resumed"} {
+	for _, want := range []string{"0.250", "4.00 ×", "7.5 ms", "does a thing", "3 slices of each, 64 connections; bare varied by 0 %; a request took its client 1000.0 µs", "x-resumed", "3 slices of each after 7 restless ones, 64"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("as a table:\n%s\nwant %q", &out, want)
 		}
@@ -91,6 +109,7 @@ func TestValidate(t *testing.T) {
 		"--connections": func(c *HTTP) { c.Connections = -1 },
 		"--items":       func(c *HTTP) { c.Items = 99 },
 		"--families":    func(c *HTTP) { c.Families = 7 },
+		"--patience":    func(c *HTTP) { c.Patience = -1 },
 		"--slack":       func(c *HTTP) { c.Slack = 0.5 },
 		"no case \"z\"": func(c *HTTP) { c.Case = []string{"f", "z"} },
 	} {
@@ -111,7 +130,7 @@ func TestCases(t *testing.T) {
 			t.Errorf("stage %q is not to be found, or has no cases", s.name)
 		}
 		for _, c := range s.cases {
-			if seen[c.name] || c.place() < 0 || c.does == "" || (c.least <= 0) != c.beside || c.clients == nil || c.connections == 0 || c.way.tls != s.tls || (c.after == nil) != (c.signatures == 0) {
+			if seen[c.name] || c.place() < 0 || c.does == "" || (c.least <= 0) != c.beside || c.clients == nil || c.connections == 0 || c.way.tls != s.tls || (c.after == nil) != (c.signatures == 0 && c.before == nil) {
 				t.Errorf("case %q of stage %s lacks something, or is there twice", c.name, s.name)
 			}
 			seen[c.name] = true

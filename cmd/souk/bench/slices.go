@@ -55,17 +55,24 @@ func (p pairs) bareCPU() float64 {
 // maxSpread is how much the baseline may vary in a run that says anything.
 const maxSpread = 0.20
 
-// spread says how much the baseline varied: the width of the middle half of its
-// slices, as a part of their median. One slice that another program has spoilt
-// doesn't count; a machine that is at two speeds does.
+// spread says how much the baseline's rate varied.
 func (p pairs) spread() float64 {
-	rates := p.sorted(func(x pair) float64 { return x.bare.rate() })
-	n := len(rates)
-	return (rates[n-1-n/4] - rates[n/4]) / middle(rates)
+	return p.varied(func(x pair) float64 { return x.bare.rate() })
 }
 
-// void says whether the baseline varied too much for the ratios to mean anything.
-func (p pairs) void() bool { return p.spread() > maxSpread }
+// cpuSpread says how much the baseline's processor time of a request varied.
+func (p pairs) cpuSpread() float64 {
+	return p.varied(func(x pair) float64 { return x.bare.cpuEach() })
+}
+
+// varied is the width of the middle half of the slices, as a part of their median. One
+// slice that another program has spoilt doesn't count; a machine that is at two speeds
+// does.
+func (p pairs) varied(of func(pair) float64) float64 {
+	all := p.sorted(of)
+	n := len(all)
+	return (all[n-1-n/4] - all[n/4]) / middle(all)
+}
 
 func (p pairs) median(of func(pair) float64) float64 { return middle(p.sorted(of)) }
 
