@@ -4,6 +4,7 @@ package coretest_test
 
 import (
 	"bufio"
+	"math"
 	"net"
 	"strings"
 	"testing"
@@ -23,12 +24,12 @@ func TestUpdateChecksDoNotAllocate(t *testing.T) {
 	s := benchServer(t, func(c *core.Config) { c.PoolByHand = true })
 	address := strings.TrimPrefix(s.PublicURL(), "http://")
 	access := benchToken(t, s, "person@example.com")
-	const warm, runs = 200, 500
+	const warm, runs, tries = 200, 200, 20
 	update := func(item uint64) tok.InstallClaims {
 		bundle := s.Catalog.Snapshot().Item(item).BundleID
 		return tok.InstallClaims{BundleID: bundle, Item: item, Version: item*10 + benchNew, Redownload: true}
 	}
-	if err := s.Market.Pool.Warm(t.Context(), warm+runs+100, update(benchFirstItem)); err != nil {
+	if err := s.Market.Pool.Warm(t.Context(), warm+(runs+1)*tries, update(benchFirstItem)); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
@@ -60,9 +61,14 @@ func TestUpdateChecksDoNotAllocate(t *testing.T) {
 			for range warm {
 				post()
 			}
-			// What else runs in the process may allocate now and then.
-			if n := testing.AllocsPerRun(runs, post); n >= 1 {
-				t.Errorf("%v allocations a check, want none", n)
+			// What else runs in the process allocates now and then, and a garbage collection
+			// empties the pools. A check that allocates does so in each try.
+			least := math.Inf(1)
+			for try := 0; try < tries && least > 0; try++ {
+				least = min(least, testing.AllocsPerRun(runs, post))
+			}
+			if least > 0 {
+				t.Errorf("%v allocations a check, want none", least)
 			}
 		})
 	}

@@ -167,6 +167,7 @@ func (m *Market) NeedsSignIn(apps []App) bool {
 type work struct {
 	picks      []pick
 	candidates []catalog.Candidate
+	told       []abi.Candidate // the same, as policy sees them
 	account    store.Account
 	device     [16]byte   // of the token; zero without one
 	ended      [][16]byte // devices that are taken off the account: they have no sign-in
@@ -195,8 +196,9 @@ func (m *Market) begin() *work {
 
 func (m *Market) end(w *work) {
 	clear(w.candidates) // no old snapshot is kept alive
+	clear(w.told)
 	clear(w.picks)
-	*w = work{picks: w.picks[:0], candidates: w.candidates[:0], client: w.client[:0], lots: w.lots}
+	*w = work{picks: w.picks[:0], candidates: w.candidates[:0], told: w.told[:0], client: w.client[:0], lots: w.lots}
 	m.scratch.Put(w)
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"unsafe"
 
 	"github.com/souk-market/souk/core/catalog"
@@ -151,28 +152,23 @@ func (m *Market) askVersions(ctx context.Context, call *plugin.Call, w *work, he
 	q := &call.SelectVersion
 	q.Head = head
 	q.Apps = q.Apps[:0]
+	w.told = slices.Grow(w.told[:0], len(w.candidates)) // in which the lists of all apps lie
 	for i := range w.picks {
 		p := &w.picks[i]
 		if p.denied {
 			continue
 		}
-		// The element may have been used before: its list's space is kept.
-		if len(q.Apps) < cap(q.Apps) {
-			q.Apps = q.Apps[:len(q.Apps)+1]
-		} else {
-			q.Apps = append(q.Apps, abi.SelectVersionApp{})
-		}
-		app := &q.Apps[len(q.Apps)-1]
-		*app = abi.SelectVersionApp{
-			Item: p.entry.ID, Installed: p.app.Version, BundleID: p.entry.BundleID, Candidates: app.Candidates[:0],
-		}
+		from := len(w.told)
 		for _, c := range w.candidates[p.from:p.to] {
 			r := c.Release
-			app.Candidates = append(app.Candidates, abi.Candidate{
+			w.told = append(w.told, abi.Candidate{
 				Version: r.ID, ReleasedMS: r.ReleasedMS, MinOS: c.MinOS, Flags: abi.CandidateFlags(c.Flags),
 				Rollout: r.Share, Salt: r.Salt, Short: r.Short, Build: r.Build, Channel: r.Channel,
 			})
 		}
+		q.Apps = append(q.Apps, abi.SelectVersionApp{
+			Item: p.entry.ID, Installed: p.app.Version, BundleID: p.entry.BundleID, Candidates: w.told[from:],
+		})
 	}
 	answers := call.AskSelectVersion(ctx)
 	for i := range w.picks {

@@ -24,28 +24,26 @@ func scanApps(body []byte, limit int, q *market.Request) (platform, os string, o
 		return "", "", false
 	}
 	for {
-		key, ok := s.text()
-		if !ok || !s.take(':') {
+		key, ok := s.key()
+		if !ok {
 			return "", "", false
 		}
 		switch key {
-		case "apps":
+		case apps:
 			if haveApps || !s.apps(limit, q) {
 				return "", "", false
 			}
 			haveApps = true
-		case "platform":
+		case platforms:
 			if platform, ok = s.text(); !ok || havePlatform {
 				return "", "", false
 			}
 			havePlatform = true
-		case "osVersion":
+		case systems:
 			if os, ok = s.text(); !ok || haveOS {
 				return "", "", false
 			}
 			haveOS = true
-		default:
-			return "", "", false
 		}
 		if s.take(',') {
 			continue
@@ -56,6 +54,36 @@ func scanApps(body []byte, limit int, q *market.Request) (platform, os string, o
 		s.space()
 		return platform, os, s.i == len(s.b) && haveApps && havePlatform && haveOS
 	}
+}
+
+// The keys of a body.
+const (
+	apps = iota
+	platforms
+	systems
+)
+
+// key reads a key of the body and its colon.
+func (s *scanner) key() (key int, ok bool) {
+	switch {
+	case s.literal(`"apps":`):
+		return apps, true
+	case s.literal(`"platform":`):
+		return platforms, true
+	case s.literal(`"osVersion":`):
+		return systems, true
+	}
+	switch text, ok := s.text(); { // with white space, if at all
+	case !ok || !s.take(':'):
+		return 0, false
+	case text == "apps":
+		return apps, true
+	case text == "platform":
+		return platforms, true
+	case text == "osVersion":
+		return systems, true
+	}
+	return 0, false
 }
 
 func (s *scanner) apps(limit int, q *market.Request) bool {
@@ -80,7 +108,8 @@ func (s *scanner) app(q *market.Request) bool {
 	if !s.take('{') {
 		return false
 	}
-	var app market.App
+	q.Apps = append(q.Apps, market.App{})
+	app := &q.Apps[len(q.Apps)-1]
 	for {
 		var known bool
 		switch {
@@ -89,7 +118,7 @@ func (s *scanner) app(q *market.Request) bool {
 		case s.literal(`"appleVersionId":"`):
 			known = s.id(&app.VersionText, &app.Version)
 		default:
-			known = s.spaced(&app)
+			known = s.spaced(app)
 		}
 		if !known {
 			return false
@@ -97,11 +126,7 @@ func (s *scanner) app(q *market.Request) bool {
 		if s.take(',') {
 			continue
 		}
-		if !s.take('}') || app.ItemText == "" {
-			return false
-		}
-		q.Apps = append(q.Apps, app)
-		return true
+		return s.take('}') && app.ItemText != ""
 	}
 }
 
@@ -127,19 +152,18 @@ func (s *scanner) id(text *string, n *uint64) bool {
 	}
 	// Digits as they mostly are: so few that no number is too large.
 	const most = 19
-	digits, v := s.b[s.i:min(len(s.b), s.i+most+1)], uint64(0)
-	for i, c := range digits {
-		d := c - '0'
-		if d <= 9 && i < most {
+	v, from := uint64(0), s.b[s.i:]
+	for i, c := range from[:min(len(from), most+1)] {
+		if d := c - '0'; d <= 9 {
 			v = v*10 + uint64(d)
 			continue
 		}
-		if c != '"' || i == 0 {
-			break
+		if c == '"' && i > 0 {
+			*text, *n = unsafe.String(&from[0], i), v
+			s.i += i + 1
+			return true
 		}
-		*text, *n = unsafe.String(&digits[0], i), v
-		s.i += i + 1
-		return true
+		break
 	}
 	t, ok := s.rest()
 	if !ok || t == "" || len(t) > maxID {
@@ -166,6 +190,14 @@ func (s *scanner) space() {
 
 // take skips white space and one character, if it is there.
 func (s *scanner) take(c byte) bool {
+	if s.i < len(s.b) && s.b[s.i] == c { // most often there is no white space
+		s.i++
+		return true
+	}
+	return s.takeSpaced(c)
+}
+
+func (s *scanner) takeSpaced(c byte) bool {
 	s.space()
 	if s.i < len(s.b) && s.b[s.i] == c {
 		s.i++
