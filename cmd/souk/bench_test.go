@@ -24,7 +24,7 @@ var benchCases = []benchCase{
 }
 
 // restless is what the command says where the machine is not quiet enough for figures.
-const restless = "souk: void: bare fasthttp varied by"
+const restless = "souk: void: "
 
 // TestBench runs all cases with servers in processes of their own, for a moment only.
 // Whether the machine is quiet enough for their figures is another matter. Under the

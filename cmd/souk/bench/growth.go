@@ -25,7 +25,7 @@ type Growth struct {
 	Most     int           `placeholder:"N" help:"Leave out what is larger. Default: nothing."`
 	Rounds   int           `default:"3" help:"Rounds of three slices of each server. Default: 3."`
 	Slice    time.Duration `default:"100ms" help:"How long a slice is. Default: 100ms."`
-	Families int           `default:"8192" help:"Devices that are signed in. Default: 8192."`
+	Families int           `default:"4096" help:"Devices that are signed in. Default: 4096."`
 	Dir      string        `type:"existingdir" placeholder:"DIR" help:"Where to keep the stores meanwhile, on a disk. Default: the system's directory for temporary files."`
 	Report   string        `type:"path" placeholder:"FILE" help:"Write a page with plots too, HTML that needs nothing else."`
 	JSON     bool          `name:"json" help:"Print JSON, for machines."`

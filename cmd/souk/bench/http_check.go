@@ -38,6 +38,11 @@ type check struct {
 	offers  []int // which apps of the catalogue the answer offers, in order
 }
 
+// checkDevices is how many devices send checks: their accounts are in memory once each
+// has been asked about, as those of store.accounts devices are. With more of them a case
+// would be over before, and what it says would hang on its length.
+const checkDevices = 4096
+
 // clients writes the check of each device. A connection stands for a part of the
 // devices and goes through them in turn.
 func (c checks) clients(f *filled, host string, connections int) ([]client, error) {
@@ -49,9 +54,10 @@ func (c checks) clients(f *filled, host string, connections int) ([]client, erro
 	}
 	seed := maphash.MakeSeed()
 	all := make([]client, connections)
+	devices := min(len(f.Devices), max(checkDevices, connections))
 	for i := range all {
 		k := &checker{seed: seed}
-		for j := i; j < len(f.Devices); j += connections {
+		for j := i; j < devices; j += connections {
 			k.checks = append(k.checks, c.check(f, host, i, j, len(k.checks)))
 		}
 		all[i] = k

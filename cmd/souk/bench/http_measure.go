@@ -108,7 +108,7 @@ func (m *measurement) run(ctx context.Context, c *HTTP, f *filled) (*result, err
 	if err := m.prepare(f); err != nil {
 		return nil, err
 	}
-	warm, err := ours.run(length, false)
+	warm, err := ours.warm(length)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (m *measurement) run(ctx context.Context, c *HTTP, f *filled) (*result, err
 	if _, err := m.baseline.tell(order{Answer: &size}); err != nil {
 		return nil, err
 	}
-	if _, err := theirs.run(length, false); err != nil {
+	if _, err := theirs.warm(length); err != nil {
 		return nil, err
 	}
 	if ours.settings() != theirs.settings() {
@@ -197,7 +197,7 @@ func (m *measurement) pair(ours, theirs *traffic, length time.Duration, oursFirs
 		if err != nil {
 			return p, err
 		}
-		done, err := l.run(length, true)
+		done, err := l.run(length)
 		if err != nil {
 			return p, err
 		}

@@ -30,6 +30,7 @@ func TestVerdict(t *testing.T) {
 		{"too dear, within the slack", HTTP{Check: true, Slack: 1.25}, result{httpCase: costs, pairs: pairsOf(steady, []int{400, 400, 400})}, ""},
 		{"too dear, and nobody asks", HTTP{Slack: 1}, result{httpCase: costs, pairs: pairsOf(steady, []int{1, 1, 1})}, ""},
 		{"void", HTTP{Slack: 1}, result{httpCase: none, pairs: pairsOf([]int{500, 1000, 1500}, steady)}, "void: bare fasthttp varied by 100 % beside case x"},
+		{"void by processor time", HTTP{Slack: 1}, result{httpCase: httpCase{name: "x", byCPU: true}, pairs: pairsOf([]int{500, 1000, 1500}, steady)}, "void: the processor time of bare fasthttp varied by 133 % beside case x"},
 		{"void says nothing of the ratio", HTTP{Check: true, Slack: 1}, result{httpCase: none, pairs: pairsOf([]int{5000, 10000, 15000}, []int{1, 1, 1})}, "void"},
 		{"as claimed", HTTP{Slack: 1}, result{httpCase: calls, pairs: pairsOf(steady, steady), counted: counters{1, 0.101}, requests: 1e6, connections: 4}, ""},
 		{"a connection ended within a round", HTTP{Slack: 1}, result{httpCase: calls, pairs: pairsOf(steady, steady), counted: counters{1, 0.11}, requests: 400, connections: 4}, ""},

@@ -51,6 +51,7 @@ type line struct {
 	state   tls.ConnectionState
 	conn    net.Conn
 	until   time.Time // by which there has to be an answer
+	least   int       // requests, however long they take
 	in      *bufio.Reader
 	out     []byte
 	answer  fasthttp.Response
@@ -94,9 +95,27 @@ func (l *traffic) close() {
 	}
 }
 
-// run lets all connections ask for so long and returns how many answers there were.
-// With count their times are kept.
-func (l *traffic) run(length time.Duration, count bool) (turn, error) {
+// warm lets all connections ask for so long, and each all that it has to ask, once. Over
+// connections that don't last that would take long, and there is nothing to keep.
+func (l *traffic) warm(length time.Duration) (turn, error) {
+	for _, x := range l.lines {
+		if x.least = len(x.client.sample()); x.way.fresh {
+			x.least = 0
+		}
+	}
+	return l.ask(length, false)
+}
+
+// run lets all connections ask for so long and returns how many answers there were;
+// their times are kept.
+func (l *traffic) run(length time.Duration) (turn, error) {
+	for _, x := range l.lines {
+		x.least = 0
+	}
+	return l.ask(length, true)
+}
+
+func (l *traffic) ask(length time.Duration, count bool) (turn, error) {
 	var over atomic.Bool
 	var answered atomic.Int64
 	var wg sync.WaitGroup
@@ -108,7 +127,7 @@ func (l *traffic) run(length time.Duration, count bool) (turn, error) {
 			if !x.way.fresh {
 				x.err = x.conn.SetDeadline(x.until)
 			}
-			for ; !over.Load() && x.err == nil; n++ {
+			for ; (n < x.least || !over.Load()) && x.err == nil; n++ {
 				x.err = x.ask(count)
 			}
 			answered.Add(int64(n))

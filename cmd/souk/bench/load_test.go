@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -54,14 +55,14 @@ func TestLoadCountsWhatWasAnswered(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.close()
-	if _, err := l.run(time.Millisecond, false); err != nil {
+	if _, err := l.warm(time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(l.times()); n != 0 {
 		t.Errorf("%d times were kept of a run that doesn't count", n)
 	}
 	warm := l.sent
-	s, err := l.run(20*time.Millisecond, true)
+	s, err := l.run(20 * time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +76,7 @@ func TestLoadCountsWhatWasAnswered(t *testing.T) {
 		t.Errorf("answerSize = %d, want 4", got)
 	}
 	size = 5
-	if _, err := l.run(time.Millisecond, true); err == nil || !strings.Contains(err.Error(), "answered 200 with 4 bytes, not 200 with 5") {
+	if _, err := l.run(time.Millisecond); err == nil || !strings.Contains(err.Error(), "answered 200 with 4 bytes, not 200 with 5") {
 		t.Errorf("a wrong answer ends a run with %v", err)
 	}
 }
@@ -88,8 +89,35 @@ func TestLoadEndsWithTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.close()
-	if _, err := l.run(time.Minute, true); err == nil || !strings.Contains(err.Error(), "read an answer") && !errors.Is(err, io.EOF) {
+	if _, err := l.run(time.Minute); err == nil || !strings.Contains(err.Error(), "read an answer") && !errors.Is(err, io.EOF) {
 		t.Errorf("a connection that is closed ends a run with %v", err)
+	}
+}
+
+// What is warm has been asked for once, however short the time is.
+func TestLoadWarmsAll(t *testing.T) {
+	var paths sync.Map
+	address := serving(t, func(r *fasthttp.RequestCtx) { paths.Store(string(r.Path()), true) })
+	size := 0
+	e := &echo{size: &size}
+	for i := range 100 {
+		e.requests = append(e.requests, appendPost(nil, "host", fmt.Sprint("/", i), "text/plain"))
+	}
+	l, err := connect(address, []client{e}, way{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	if s, err := l.warm(time.Nanosecond); err != nil || s.requests < 100 {
+		t.Errorf("warm: %d requests, %v, want 100 and more", s.requests, err)
+	}
+	n := 0
+	paths.Range(func(any, any) bool { n++; return true })
+	if n != 100 {
+		t.Errorf("%d of 100 requests were made", n)
+	}
+	if _, err := l.run(time.Nanosecond); err != nil || l.lines[0].least != 0 {
+		t.Errorf("a run has at least %d requests, %v, want none", l.lines[0].least, err)
 	}
 }
 
@@ -134,7 +162,7 @@ func TestLoadOverTLS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := l.run(50*time.Millisecond, true)
+		s, err := l.run(50 * time.Millisecond)
 		l.close()
 		if err != nil {
 			t.Fatalf("resumed %t: %v", resumed, err)
@@ -159,7 +187,7 @@ func TestLoadOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.close()
-	if _, err := l.run(time.Millisecond, true); err == nil || !strings.Contains(err.Error(), "the certificate is another one") {
+	if _, err := l.run(time.Millisecond); err == nil || !strings.Contains(err.Error(), "the certificate is another one") {
 		t.Errorf("another server's certificate ends a run with %v", err)
 	}
 }
