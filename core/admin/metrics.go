@@ -14,6 +14,7 @@ import (
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/store"
 	"github.com/souk-market/souk/core/store/audit"
+	"github.com/souk-market/souk/core/token"
 )
 
 // Traffic is what the public listener has answered so far.
@@ -21,6 +22,7 @@ type Traffic struct {
 	Connections int // that are open
 	Requests    []Requests
 	Signed      uint64 // install verification tokens
+	Pool        token.PoolStats
 }
 
 // Requests are those of one route with one status.
@@ -88,13 +90,18 @@ var (
 	descRequests    = described("http_requests_total", "Requests to the public listener that were answered, by route and status. Of no route are those that no route answers, and what is no HTTP.", "method", "route", "status")
 	descConnections = described("http_connections", "Open connections of the public listener.")
 	descSigned      = described("install_tokens_signed_total", "Install verification tokens that were signed.")
+
+	descPoolReady   = described("install_pool_tokens", "Install verification tokens that are signed and wait for an offer.")
+	descPoolBytes   = described("install_pool_bytes", "Memory for them, with that of those that were given out of the same batch.")
+	descPoolServed  = described("install_pool_offers_total", "Offers, by where their token came from: the pool, or a signature at once because it had none.", "from")
+	descPoolDropped = described("install_pool_dropped_total", "Tokens of the pool that nobody got: past half of their life, or of what is not offered any more, or too many.")
 )
 
 // Describe implements prometheus.Collector.
 func (trafficCollector) Describe(out chan<- *prometheus.Desc) {
-	out <- descRequests
-	out <- descConnections
-	out <- descSigned
+	for _, d := range []*prometheus.Desc{descRequests, descConnections, descSigned, descPoolReady, descPoolBytes, descPoolServed, descPoolDropped} {
+		out <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -105,6 +112,11 @@ func (c trafficCollector) Collect(out chan<- prometheus.Metric) {
 	t := c.now()
 	gauge(out, descConnections, float64(t.Connections))
 	counter(out, descSigned, float64(t.Signed))
+	gauge(out, descPoolReady, float64(t.Pool.Ready))
+	gauge(out, descPoolBytes, float64(t.Pool.Bytes))
+	counter(out, descPoolServed, float64(t.Pool.Served), "pool")
+	counter(out, descPoolServed, float64(t.Pool.Inline), "inline")
+	counter(out, descPoolDropped, float64(t.Pool.Dropped))
 	for _, q := range t.Requests {
 		status := "other"
 		if q.Status > 0 {

@@ -63,10 +63,27 @@ func benchServeBare(t *testing.T) childAccess {
 }
 
 func benchServe(t *testing.T) childAccess {
+	s := benchServer(t, nil)
+	u, err := url.Parse(s.PublicURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := childAccess{Address: u.Host}
+	for i := range benchConnections {
+		a.Tokens = append(a.Tokens, benchToken(t, s, fmt.Sprintf("person-%d@example.com", i)))
+	}
+	return a
+}
+
+// benchServer is a server with a large catalogue.
+func benchServer(t testing.TB, change func(*core.Config)) *coretest.Server {
 	s := coretest.Empty(t, func(c *core.Config) {
 		c.Now, c.Log = nil, nil // as in production
 		c.Store.Durability = core.DurabilityProcess
 		c.Limits.ReadTimeout = c.Limits.IdleTimeout // connections wait while others have their turn
+		if change != nil {
+			change(c)
+		}
 	})
 	items := make([]catalog.Item, benchItems)
 	for i := range items {
@@ -88,19 +105,11 @@ func benchServe(t *testing.T) childAccess {
 	if _, err := s.Catalog.Import(t.Context(), items); err != nil {
 		t.Fatal(err)
 	}
-	u, err := url.Parse(s.PublicURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := childAccess{Address: u.Host}
-	for i := range benchConnections {
-		a.Tokens = append(a.Tokens, benchToken(t, s, fmt.Sprintf("person-%d@example.com", i)))
-	}
-	return a
+	return s
 }
 
 // benchToken signs a device in with the token of an install link.
-func benchToken(t *testing.T, s *coretest.Server, account string) string {
+func benchToken(t testing.TB, s *coretest.Server, account string) string {
 	const accessToken = "urn:ietf:params:oauth:token-type:access_token"
 	res, err := http.PostForm(s.PublicURL()+"/oauth/token", url.Values{
 		"grant_type":    {"urn:ietf:params:oauth:grant-type:token-exchange"},
@@ -131,7 +140,7 @@ const benchOK = "200"
 
 // newBenchCheck writes an update check of benchWire bytes. The first outdated of its
 // apps are not up to date.
-func newBenchCheck(b *testing.B, address, token string, first uint64, outdated int, answer string) benchCheck {
+func newBenchCheck(b testing.TB, address, token string, first uint64, outdated int, answer string) benchCheck {
 	b.Helper()
 	var apps []string
 	for i := range uint64(benchApps) {

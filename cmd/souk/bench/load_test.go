@@ -2,12 +2,13 @@ package bench
 
 import (
 	"bytes"
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -47,21 +48,21 @@ func TestLoadCountsWhatWasAnswered(t *testing.T) {
 	size := 4
 	var clients []client
 	for range 3 {
-		clients = append(clients, &echo{[]byte(want), &size})
+		clients = append(clients, &echo{requests: [][]byte{[]byte(want)}, size: &size})
 	}
-	l, err := connect(address, clients)
+	l, err := connect(address, clients, way{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.close()
-	if _, err := l.run(time.Millisecond, false); err != nil {
+	if _, err := l.warm(time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(l.times()); n != 0 {
 		t.Errorf("%d times were kept of a run that doesn't count", n)
 	}
 	warm := l.sent
-	s, err := l.run(20*time.Millisecond, true)
+	s, err := l.run(20 * time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +76,7 @@ func TestLoadCountsWhatWasAnswered(t *testing.T) {
 		t.Errorf("answerSize = %d, want 4", got)
 	}
 	size = 5
-	if _, err := l.run(time.Millisecond, true); err == nil || !strings.Contains(err.Error(), "answered 200 with 4 bytes, not 200 with 5") {
+	if _, err := l.run(time.Millisecond); err == nil || !strings.Contains(err.Error(), "answered 200 with 4 bytes, not 200 with 5") {
 		t.Errorf("a wrong answer ends a run with %v", err)
 	}
 }
@@ -83,13 +84,111 @@ func TestLoadCountsWhatWasAnswered(t *testing.T) {
 func TestLoadEndsWithTheServer(t *testing.T) {
 	address := serving(t, func(r *fasthttp.RequestCtx) { r.SetConnectionClose() })
 	size := 0
-	l, err := connect(address, []client{&echo{appendPost(nil, "host", "/", "text/plain"), &size}})
+	l, err := connect(address, []client{&echo{requests: [][]byte{appendPost(nil, "host", "/", "text/plain")}, size: &size}}, way{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.close()
-	if _, err := l.run(time.Minute, true); err == nil || !strings.Contains(err.Error(), "read an answer") && !errors.Is(err, io.EOF) {
+	if _, err := l.run(time.Minute); err == nil || !strings.Contains(err.Error(), "read an answer") && !errors.Is(err, io.EOF) {
 		t.Errorf("a connection that is closed ends a run with %v", err)
+	}
+}
+
+// What is warm has been asked for once, however short the time is.
+func TestLoadWarmsAll(t *testing.T) {
+	var paths sync.Map
+	address := serving(t, func(r *fasthttp.RequestCtx) { paths.Store(string(r.Path()), true) })
+	size := 0
+	e := &echo{size: &size}
+	for i := range 100 {
+		e.requests = append(e.requests, appendPost(nil, "host", fmt.Sprint("/", i), "text/plain"))
+	}
+	l, err := connect(address, []client{e}, way{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	if s, err := l.warm(time.Nanosecond); err != nil || s.requests < 100 {
+		t.Errorf("warm: %d requests, %v, want 100 and more", s.requests, err)
+	}
+	n := 0
+	paths.Range(func(any, any) bool { n++; return true })
+	if n != 100 {
+		t.Errorf("%d of 100 requests were made", n)
+	}
+	if _, err := l.run(time.Nanosecond); err != nil || l.lines[0].least != 0 {
+		t.Errorf("a run has at least %d requests, %v, want none", l.lines[0].least, err)
+	}
+}
+
+// The bare handler is asked all that Souk is asked, in turn.
+func TestEchoTakesTurns(t *testing.T) {
+	size := 0
+	e := &echo{requests: [][]byte{[]byte("a"), []byte("bc")}, size: &size}
+	if got := string(e.next(e.next(e.next(nil)))); got != "abca" {
+		t.Errorf("an echo of a and bc asks %s, want abca", got)
+	}
+}
+
+// Each request of a fresh way has a connection and a handshake of its own, and a way
+// that resumes goes on where the one before ended.
+func TestLoadOverTLS(t *testing.T) {
+	dir := t.TempDir()
+	settings, err := certify(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := newBare(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- b.serve(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	size := 3
+	b.answer(size)
+	for _, resumed := range []bool{false, true} {
+		var clients []client
+		for range 2 {
+			clients = append(clients, &echo{requests: [][]byte{appendPost(nil, "host", "/", "text/plain", []byte("a"))}, size: &size})
+		}
+		l, err := connect(b.listener.Addr().String(), clients, way{tls: true, fresh: true, resumed: resumed}, settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := l.run(50 * time.Millisecond)
+		l.close()
+		if err != nil {
+			t.Fatalf("resumed %t: %v", resumed, err)
+		}
+		handshakes := 0
+		for _, x := range l.lines {
+			handshakes += x.tried
+			if x.state.DidResume != (resumed && x.tried > 1) {
+				t.Errorf("resumed %t: the last of %d handshakes resumed: %t", resumed, x.tried, x.state.DidResume)
+			}
+		}
+		if s.requests < 2 || handshakes != s.requests || !strings.HasPrefix(l.settings(), "TLS 1.3 ") || !strings.HasSuffix(l.settings(), " http/1.1") {
+			t.Errorf("resumed %t: %d requests, %d handshakes with %s", resumed, s.requests, handshakes, l.settings())
+		}
+	}
+	other, err := certify(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := connect(b.listener.Addr().String(), []client{&echo{requests: [][]byte{{}}, size: &size}}, way{tls: true, fresh: true}, other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	if _, err := l.run(time.Millisecond); err == nil || !strings.Contains(err.Error(), "the certificate is another one") {
+		t.Errorf("another server's certificate ends a run with %v", err)
 	}
 }
 
@@ -117,7 +216,7 @@ func TestRefreshesAreChecked(t *testing.T) {
 		{"no life", 200, strings.Replace(good(fresh), "10", "0", 1), "no token response"},
 		{"another type", 200, strings.Replace(good(fresh), "Bearer", "MAC", 1), "no token response"},
 	} {
-		clients, err := refreshClients([]byte(`{"tokens":["`+old+`"]}`), "host", 1)
+		clients, err := refreshClients(&filled{Devices: []device{{Refresh: old}}}, "host", 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,15 +242,11 @@ func TestRefreshesAreChecked(t *testing.T) {
 
 // The connections share the devices out, and each goes through its own in turn.
 func TestRefreshersTakeTurns(t *testing.T) {
-	said := signedIn{}
+	f := &filled{}
 	for i := range 7 {
-		said.Tokens = append(said.Tokens, fmt.Sprintf("token-%d-0", i))
+		f.Devices = append(f.Devices, device{Refresh: fmt.Sprintf("token-%d-0", i)})
 	}
-	text, err := json.Marshal(said)
-	if err != nil {
-		t.Fatal(err)
-	}
-	clients, err := refreshClients(text, "host", 3)
+	clients, err := refreshClients(f, "host", 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +272,7 @@ func TestRefreshersTakeTurns(t *testing.T) {
 			}
 		}
 	}
-	if _, err := refreshClients(text, "host", 8); err == nil || !strings.Contains(err.Error(), "--families") {
+	if _, err := refreshClients(f, "host", 8); err == nil || !strings.Contains(err.Error(), "--families") {
 		t.Errorf("eight connections with seven devices: %v", err)
 	}
 }
