@@ -465,7 +465,9 @@ func BenchmarkUpdateCheck(b *testing.B) {
 				list = list[:0]
 				for range 5 {
 					i = (i + 7919) % n
-					list = s.Item(1_000_001+i).AppendUpdates(list, installed, catalog.IOS, os)
+					if e, maybe := s.Outdated(1_000_001+i, installed); maybe {
+						list = e.AppendUpdates(list, installed, catalog.IOS, os)
+					}
 				}
 			}
 		})

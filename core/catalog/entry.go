@@ -141,8 +141,6 @@ func newEntry(it Item, publicURL string) (*Entry, error) {
 		r.head = `{"appleItemId":"` + id + `","appleVersionId":"` + version +
 			`","alternativeDistributionPackage":` + jsonString(r.Package)
 		r.middle = `,"bundleVersion":` + jsonString(v.Build) + `,"shortVersionString":` + jsonString(v.Short)
-		together(&r.Salt, &r.Short, &r.Build, &r.Channel) // what policy is told
-		together(&r.head, &r.middle, &r.tail)             // what devices are told
 		e.Versions[i] = r
 		f := r.fitting()
 		e.fitting[i] = f
@@ -151,18 +149,6 @@ func newEntry(it Item, publicURL string) (*Entry, error) {
 		}
 	}
 	return e, nil
-}
-
-// together puts texts that are read together next to each other in memory.
-func together(texts ...*string) {
-	var all strings.Builder
-	for _, t := range texts {
-		all.WriteString(*t)
-	}
-	joined := all.String()
-	for _, t := range texts {
-		*t, joined = joined[:len(*t)], joined[len(*t):]
-	}
 }
 
 func (r *Release) fitting() fitting {

@@ -46,7 +46,8 @@ type Limits struct {
 	// String is the most bytes of one parameter of a query or a form. An id has 40
 	// characters at most.
 	String unit.Size `toml:"string"`
-	// ReadTimeout is how long a request may take to arrive.
+	// ReadTimeout is how long a request may take to arrive. It and the next two may be
+	// late by a sixteenth.
 	ReadTimeout unit.Duration `toml:"read_timeout"`
 	// WriteTimeout is how long an answer may take to leave.
 	WriteTimeout unit.Duration `toml:"write_timeout"`

@@ -29,6 +29,15 @@ var bodies = []struct {
 	{"the character 0x7f", "{\"apps\":[{\"appleItemId\":\"\x7f\"}],\"platform\":\"\x7f\",\"osVersion\":\"17.4\"}", true},
 	{"an id of 40 characters", `{"apps":[{"appleItemId":"` + strings.Repeat("1", 40) + `"}],"platform":"iOS","osVersion":"17.4"}`, true},
 
+	{"the largest number of 19 digits", `{"apps":[{"appleItemId":"9999999999999999999","appleVersionId":"0"}],"platform":"iOS","osVersion":"17.4"}`, true},
+	{"the largest number there is", `{"apps":[{"appleItemId":"18446744073709551615","appleVersionId":"18446744073709551616"}],"platform":"iOS","osVersion":"17.4"}`, true},
+	{"zeros in front", `{"apps":[{"appleItemId":"007","appleVersionId":"00000000000000000000007"}],"platform":"iOS","osVersion":"17.4"}`, true},
+	{"digits and something else", `{"apps":[{"appleItemId":"12x","appleVersionId":"1 "}],"platform":"iOS","osVersion":"17.4"}`, true},
+	{"white space behind a key", `{"apps":[{"appleItemId" :"1","appleVersionId": "2"}],"platform" :"iOS","osVersion": "17.4"}`, true},
+
+	{"cut off behind a key", `{"apps":[{"appleItemId":"`, false},
+	{"cut off in digits", `{"apps":[{"appleItemId":"1234567890123456789`, false},
+	{"a version twice", `{"apps":[{"appleItemId":"1","appleVersionId":"2","appleVersionId":"2"}],"platform":"iOS","osVersion":"17.4"}`, false},
 	{"one app too many", `{"apps":[` + strings.TrimSuffix(strings.Repeat(`{"appleItemId":"1","appleVersionId":"2"},`, limit+1), ",") + `],"platform":"iOS","osVersion":"17.4"}`, false},
 	{"an id of 41 characters", `{"apps":[{"appleItemId":"` + strings.Repeat("1", 41) + `"}],"platform":"iOS","osVersion":"17.4"}`, false},
 	{"ids as numbers", `{"apps":[{"appleItemId":1,"appleVersionId":2}],"platform":"iOS","osVersion":"17.4"}`, false},
