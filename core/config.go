@@ -55,6 +55,9 @@ type Config struct {
 	// Engine stands between the store and what holds its bytes; nil = nothing does.
 	// No key of the file sets it: it is for tests of what fails.
 	Engine func(store.Engine) store.Engine `toml:"-"`
+	// Delay stands in the place of what is measured for [limits] shed_updates; nil =
+	// nothing does. No key of the file sets it: it is for tests.
+	Delay func() time.Duration `toml:"-"`
 	// Again reads the configuration once more from where it came from, for Reread;
 	// nil = it came from nowhere that can be read.
 	Again func() (Config, error) `toml:"-"`

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/common/expfmt"
 
+	"github.com/souk-market/souk/core/market"
 	"github.com/souk-market/souk/core/plugin"
-	"github.com/souk-market/souk/core/store"
 	"github.com/souk-market/souk/core/store/audit"
 )
 
@@ -21,6 +22,17 @@ type Traffic struct {
 	Connections int // that are open
 	Requests    []Requests
 	Signed      uint64 // install verification tokens
+	Pressure    float64
+	Delay       time.Duration // of a request, until somebody looks at it
+	Shed        []Shed
+	Spared      uint64 // offers that were left out because they had to be signed for
+	Closed      uint64 // new TLS connections
+}
+
+// Shed are the requests of one route that were turned away with an answer of a kind.
+type Shed struct {
+	Method, Route, Kind string
+	Count               uint64
 }
 
 // Requests are those of one route with one status.
@@ -54,11 +66,11 @@ type registry struct{ *prometheus.Registry }
 
 // newRegistry has what there is to measure: this process, the requests, the
 // plugins, the store, the audit log.
-func newRegistry(plugins *plugin.Host, traffic func() Traffic, records *store.Store, changes *audit.Log) (*registry, error) {
+func newRegistry(o *Options) (*registry, error) {
 	r := &registry{prometheus.NewRegistry()}
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		trafficCollector{traffic}, pluginCollector{plugins}, storeCollector{records}, auditCollector{changes},
+		trafficCollector{o.Traffic}, marketCollector{o.Market}, pluginCollector{o.Plugins}, storeCollector{o.Store}, auditCollector{o.Audit},
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, err
@@ -88,6 +100,12 @@ var (
 	descRequests    = described("http_requests_total", "Requests to the public listener that were answered, by route and status. Of no route are those that no route answers, and what is no HTTP.", "method", "route", "status")
 	descConnections = described("http_connections", "Open connections of the public listener.")
 	descSigned      = described("install_tokens_signed_total", "Install verification tokens that were signed.")
+	descPressure    = described("pressure", "0 = everything is answered; up to 1 a share of update checks does without signatures, up to 2 a share of them is turned away, up to 3 a share of everything else.")
+	descDelay       = described("request_delay_seconds", "How long a request waited at least, at the last look, until somebody looked at it.")
+	descShed        = described("shed_total", "Requests that were turned away, by route and the kind of answer.", "method", "route", "kind")
+	descSpared      = described("offers_spared_total", "Offers that update checks did not get, because there was no time to sign for them.")
+	descClosed      = described("shed_connections_total", "New TLS connections that were closed because there was too much to do.")
+	descPolling     = described("polling_interval_hours", "How many hours devices are told to wait between two update checks.")
 )
 
 // Describe implements prometheus.Collector.
@@ -95,6 +113,11 @@ func (trafficCollector) Describe(out chan<- *prometheus.Desc) {
 	out <- descRequests
 	out <- descConnections
 	out <- descSigned
+	out <- descPressure
+	out <- descDelay
+	out <- descShed
+	out <- descSpared
+	out <- descClosed
 }
 
 // Collect implements prometheus.Collector.
@@ -105,12 +128,31 @@ func (c trafficCollector) Collect(out chan<- prometheus.Metric) {
 	t := c.now()
 	gauge(out, descConnections, float64(t.Connections))
 	counter(out, descSigned, float64(t.Signed))
+	gauge(out, descPressure, t.Pressure)
+	gauge(out, descDelay, t.Delay.Seconds())
+	counter(out, descSpared, float64(t.Spared))
+	counter(out, descClosed, float64(t.Closed))
+	for _, n := range t.Shed {
+		counter(out, descShed, float64(n.Count), n.Method, n.Route, n.Kind)
+	}
 	for _, q := range t.Requests {
 		status := "other"
 		if q.Status > 0 {
 			status = strconv.Itoa(q.Status)
 		}
 		counter(out, descRequests, float64(q.Count), q.Method, q.Route, status)
+	}
+}
+
+type marketCollector struct{ market *market.Market }
+
+// Describe implements prometheus.Collector.
+func (marketCollector) Describe(out chan<- *prometheus.Desc) { out <- descPolling }
+
+// Collect implements prometheus.Collector.
+func (c marketCollector) Collect(out chan<- prometheus.Metric) {
+	if c.market != nil {
+		gauge(out, descPolling, float64(c.market.PollingInterval()))
 	}
 }
 

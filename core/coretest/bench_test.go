@@ -65,6 +65,7 @@ func benchServeBare(t *testing.T) childAccess {
 func benchServe(t *testing.T) childAccess {
 	s := coretest.Empty(t, func(c *core.Config) {
 		c.Now, c.Log = nil, nil // as in production
+		c.Limits = core.DefaultConfig().Limits
 		c.Store.Durability = core.DurabilityProcess
 		c.Limits.ReadTimeout = c.Limits.IdleTimeout // connections wait while others have their turn
 	})

@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/souk-market/souk/core/catalog"
@@ -28,9 +29,10 @@ import (
 )
 
 // Market answers for restores, updates and install tokens. Wire it by field
-// name; every field is needed but Log.
+// name; every field is needed but Polling, Spare and Log.
 type Market struct {
 	Config  Config
+	Polling *Polling // nil = what Config says
 	Catalog *catalog.Catalog
 	Store   *store.Store
 	Plugins *plugin.Host
@@ -40,10 +42,18 @@ type Market struct {
 	Now     func() time.Time
 	Rand    io.Reader
 	Log     *slog.Logger // nil = silent
+	// Spare reports whether an update check has to do without what would be signed for
+	// it: a signature takes longer than all the rest, and who does without asks again
+	// tomorrow. nil = none has to.
+	Spare func() bool
 
 	scratch sync.Pool // of *work
 	queues  queues
+	spared  atomic.Uint64
 }
+
+// Spared is how many offers of update checks were left out because Spare said so.
+func (m *Market) Spared() uint64 { return m.spared.Load() }
 
 // ErrNoAccount means that a token is genuine but its account is gone or was
 // signed out everywhere.
@@ -191,6 +201,10 @@ func (m *Market) Updates(ctx context.Context, q *Request, a *Answer) error {
 	for i := range w.picks {
 		p := &w.picks[i]
 		if p.denied || p.choice < 0 {
+			continue
+		}
+		if m.Spare != nil && m.Spare() {
+			m.spared.Add(1)
 			continue
 		}
 		if err := m.offer(a, p.entry, w.candidates[p.from+int(p.choice)].Release, true); err != nil {
