@@ -322,6 +322,9 @@ func (h *Host) traffic() admin.Traffic {
 	return t
 }
 
+// Pressure is what server.Pressure.Level says of this server.
+func (h *Host) Pressure() float64 { return h.pressure.Level() }
+
 // ready says what keeps the server from answering.
 func (h *Host) ready(ctx context.Context) error {
 	_, err := h.Store.KeyRing(ctx)

@@ -69,7 +69,24 @@ func benchServe(t *testing.T) childAccess {
 		c.Store.Durability = core.DurabilityProcess
 		c.Limits.ReadTimeout = c.Limits.IdleTimeout // connections wait while others have their turn
 	})
-	items := make([]catalog.Item, benchItems)
+	if _, err := s.Catalog.Import(t.Context(), benchCatalogue(benchItems)); err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(s.PublicURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := childAccess{Address: u.Host}
+	for i := range benchConnections {
+		a.Tokens = append(a.Tokens, benchToken(t, s, fmt.Sprintf("person-%d@example.com", i)))
+	}
+	return a
+}
+
+// benchCatalogue is so many apps, each with an update. From the one that benchHeldFrom
+// is on, nobody gets it.
+func benchCatalogue(n int) []catalog.Item {
+	items := make([]catalog.Item, n)
 	for i := range items {
 		id := uint64(benchFirstItem + i)
 		share := catalog.FullShare
@@ -86,18 +103,7 @@ func benchServe(t *testing.T) childAccess {
 			Versions: []catalog.Version{version(benchNew, "2.0", share), version(benchOld, "1.0", catalog.FullShare)},
 		}
 	}
-	if _, err := s.Catalog.Import(t.Context(), items); err != nil {
-		t.Fatal(err)
-	}
-	u, err := url.Parse(s.PublicURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := childAccess{Address: u.Host}
-	for i := range benchConnections {
-		a.Tokens = append(a.Tokens, benchToken(t, s, fmt.Sprintf("person-%d@example.com", i)))
-	}
-	return a
+	return items
 }
 
 // benchToken signs a device in with the token of an install link.
