@@ -214,7 +214,7 @@ func TestUpdateChecksDoWithoutSignaturesFirst(t *testing.T) {
 			switch {
 			case !begun.Load():
 				return calm
-			case looks < 2:
+			case looks < 5: // 0.15 each
 				looks++
 				return late
 			}
@@ -223,7 +223,7 @@ func TestUpdateChecksDoWithoutSignaturesFirst(t *testing.T) {
 	})
 	d := deviceOf(t, s.Server, coretest.Alice)
 	begun.Store(true)
-	s.presses(t, 0, 0.75, 0.75)
+	s.presses(t, 0, 0.7, 0.8)
 	const checks = 200
 	offered, without := 0, 0
 	for range checks {

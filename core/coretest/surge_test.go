@@ -387,9 +387,10 @@ func TestSurge(t *testing.T) { // not parallel: it measures
 func BenchmarkSurge(b *testing.B) {
 	const rounds, slice, soon = 3, 3 * time.Second, 500 * time.Millisecond
 	servers := []*surge{newSurge(b, childSurge), newSurge(b, childAll)}
-	capacity := servers[1].capacity(2 * time.Second)
-	servers[0].capacity(time.Second) // warm
-	type sum struct{ rest, busy, full surgeClass }
+	type sum struct {
+		rest, busy surgeClass
+		full       float64 // of what the server could do
+	}
 	for _, times := range []float64{1, 3, 6} {
 		b.Run(fmt.Sprintf("times=%v", times), func(b *testing.B) {
 			sums := make([]sum, len(servers))
@@ -398,13 +399,13 @@ func BenchmarkSurge(b *testing.B) {
 				for range rounds { // in turns: the machine is not always the same
 					asked += surgeForeground * surgeEach * int(slice/time.Second)
 					for i, s := range servers {
-						s.TB = b
 						s.load(0, slice)
 						sums[i].rest.take(&s.served)
+						capacity := s.capacity(time.Second)
 						s.load(times*capacity, slice)
 						sums[i].busy.take(&s.served)
-						sums[i].full.take(&s.full)
-						s.less, s.refused = surgeClass{}, surgeClass{}
+						sums[i].full += float64(len(s.full.takes)) / capacity / slice.Seconds()
+						s.full, s.less, s.refused = surgeClass{}, surgeClass{}, surgeClass{}
 					}
 				}
 			}
@@ -420,7 +421,7 @@ func BenchmarkSurge(b *testing.B) {
 				b.ReportMetric(float64(soonEnough)/float64(asked), name+"-goodput")
 				b.ReportMetric(float64(sum.busy.at(50))/float64(sum.rest.at(50)), name+"-p50")
 				b.ReportMetric(float64(sum.busy.at(99))/float64(sum.rest.at(99)), name+"-p99")
-				b.ReportMetric(float64(len(sum.full.takes))/(capacity*float64(rounds*b.N)*slice.Seconds()), name+"-full")
+				b.ReportMetric(sum.full/float64(rounds*b.N), name+"-full")
 				b.Logf("%s: at rest p50 %v, p99 %v; busy p50 %v, p99 %v; %d answered", name, sum.rest.at(50), sum.rest.at(99), sum.busy.at(50), sum.busy.at(99), len(sum.busy.takes))
 			}
 		})

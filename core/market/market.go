@@ -198,12 +198,13 @@ func (m *Market) Updates(ctx context.Context, q *Request, a *Answer) error {
 	if err := m.decide(ctx, q, w, abi.PurposeUpdate); err != nil {
 		return err
 	}
+	spare := m.Spare != nil && m.Spare() // for all or for none: half an answer is not half as good
 	for i := range w.picks {
 		p := &w.picks[i]
 		if p.denied || p.choice < 0 {
 			continue
 		}
-		if m.Spare != nil && m.Spare() {
+		if spare {
 			m.spared.Add(1)
 			continue
 		}

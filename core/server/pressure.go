@@ -198,19 +198,23 @@ func (q *queue) look() time.Duration {
 type governor struct {
 	updates, all time.Duration // from which delay on pressure climbs, in the first two stages and in the third; 0 = it doesn't
 	level        uint32
-	late, timely int // looks in a row
+	before       time.Duration // of the look before
+	timely       int           // looks in a row
 }
 
-// Each look in a row takes more than the one before, so that the first is a trifle and
-// the last are all: 200 ms from nothing to turning every update check away,
-// and 700 ms back from everything.
+// It climbs by an eighth of a stage where requests wait for as long as they may, and by
+// so much more as they wait longer, up to half a stage: a queue that grows fast has
+// every update check turned away after 200 ms. It falls slowly at first, to find out how
+// much may come back, and faster each time, so that it is gone 700 ms after the load.
 const (
-	climb = stage / 4
-	fall  = stage / 32
+	climb     = stage / 8
+	mostClimb = stage / 2
+	fall      = stage / 32
 )
 
 // look takes the delay of one look and returns the level that it comes to. Between
-// half of the delay from which on it climbs and that delay it stays where it is.
+// half of the delay from which on it climbs and that delay it stays where it is, and so
+// it does while a queue gets shorter.
 func (g *governor) look(delay time.Duration) uint32 {
 	from, ease, floor, top := g.updates, g.updates/2, uint32(0), uint32(2*stage)
 	switch {
@@ -221,18 +225,17 @@ func (g *governor) look(delay time.Duration) uint32 {
 			from = never
 		}
 	}
+	shorter := delay < g.before-g.before/4
+	g.before = delay
 	switch {
-	case delay >= from:
-		g.late, g.timely = g.late+1, 0
-		if g.level = min(g.level+climb*uint32(g.late), top); g.level == top {
-			g.late = 0 // the next stage begins with a trifle too
-		}
 	case delay < ease:
-		g.timely, g.late = g.timely+1, 0
+		g.timely++
 		g.level -= min(fall*uint32(g.timely), g.level-floor)
-	default:
-		g.late, g.timely = 0, 0
+		return g.level
+	case delay >= from && !shorter:
+		g.level = min(g.level+uint32(min(climb*float64(delay)/float64(from), mostClimb)), top)
 	}
+	g.timely = 0
 	return g.level
 }
 

@@ -34,11 +34,12 @@ func TestPressureClimbsWhileRequestsWaitAndFallsWhenTheyDoNot(t *testing.T) {
 	}{
 		{"nobody waits", shedAll, repeat(5, step{0, 0})},
 		{"a wait below the limit is none", shedAll, repeat(5, step{24 * ms, 0})},
-		{"one look is a trifle", shedAll, []step{{25 * ms, 0.25}, {0, 0.22}, {0, 0.16}, {0, 0.06}, {0, 0}}},
-		{"update checks are all turned away after four looks", shedAll, []step{{30 * ms, 0.25}, {30 * ms, 0.75}, {30 * ms, 1.5}, {30 * ms, 2}, {30 * ms, 2}}},
-		{"between half of the limit and the limit nothing changes", shedAll, []step{{30 * ms, 0.25}, {30 * ms, 0.75}, {13 * ms, 0.75}, {24 * ms, 0.75}, {30 * ms, 1}}},
-		{"nothing else is turned away below the second limit", shedAll, append(repeat(3, step{499 * ms, -1}), repeat(9, step{499 * ms, 2})...)},
-		{"everything else is from there on", shedAll, append(repeat(4, step{time.Second, -1}), []step{{time.Second, 2.25}, {time.Second, 2.75}, {time.Second, 3}, {time.Second, 3}}...)},
+		{"one look at the limit is a trifle", shedAll, []step{{25 * ms, 0.125}, {0, 0.09}, {0, 0.03}, {0, 0}}},
+		{"the longer the wait, the more", shedAll, []step{{25 * ms, 0.125}, {50 * ms, 0.375}, {100 * ms, 0.875}, {100 * ms, 1.375}, {400 * ms, 1.875}, {400 * ms, 2}}},
+		{"between half of the limit and the limit nothing changes", shedAll, []step{{50 * ms, 0.25}, {50 * ms, 0.5}, {13 * ms, 0.5}, {24 * ms, 0.5}, {50 * ms, 0.75}}},
+		{"nor does it while the queue gets shorter", shedAll, []step{{400 * ms, 0.5}, {400 * ms, 1}, {200 * ms, 1}, {50 * ms, 1}, {50 * ms, 1.25}}},
+		{"nothing else is turned away below the second limit", shedAll, append(repeat(4, step{499 * ms, -1}), repeat(9, step{499 * ms, 2})...)},
+		{"everything else is from there on", shedAll, append(repeat(4, step{time.Second, -1}), []step{{time.Second, 2.25}, {time.Second, 2.5}, {4 * time.Second, 3}, {4 * time.Second, 3}}...)},
 		{"of everything else as little as it takes", shedAll, append(repeat(5, step{time.Second, -1}), []step{{400 * ms, 2.25}, {30 * ms, 2.22}, {30 * ms, 2.16}, {30 * ms, 2.06}, {30 * ms, 2}, {30 * ms, 2}}...)},
 		{"without a second limit nothing else is", 0, append(repeat(4, step{time.Hour, -1}), repeat(9, step{time.Hour, 2})...)},
 	} {
@@ -114,10 +115,10 @@ func TestPressureSettlesUnderALoadThatStays(t *testing.T) {
 		crowd   crowd
 		goodput float64
 	}{
-		{"three times as many offers as can be signed", crowd{background: 3 * 2e6 / 74, foreground: 2000, check: 14, signature: 60, shed: 10, sign: 50}, 0.45},
-		{"three times as many five-fold offers as can be signed", crowd{background: 3 * 2e6 / 267, foreground: 2000, check: 17, signature: 250, shed: 10, sign: 50}, 0.45},
-		{"one and a quarter of the offers that can be signed", crowd{background: 1.25 * 2e6 / 74, foreground: 200, check: 14, signature: 60, shed: 10, sign: 50}, 0.45},
-		{"a third more checks than can be answered", crowd{background: 1.3 * 2e6 / 14, foreground: 200, check: 14, shed: 10, sign: 50}, 0.45},
+		{"three times as many offers as can be signed", crowd{background: 3 * 2e6 / 74, foreground: 2000, check: 14, signature: 60, shed: 10, sign: 50}, 0.5},
+		{"three times as many five-fold offers as can be signed", crowd{background: 3 * 2e6 / 267, foreground: 2000, check: 17, signature: 250, shed: 10, sign: 50}, 0.5},
+		{"one and a quarter of the offers that can be signed", crowd{background: 1.25 * 2e6 / 74, foreground: 200, check: 14, signature: 60, shed: 10, sign: 50}, 0.5},
+		{"a third more checks than can be answered", crowd{background: 1.3 * 2e6 / 14, foreground: 200, check: 14, shed: 10, sign: 50}, 0.5},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			look := server.NewGovernor(shedUpdates, shedAll)
