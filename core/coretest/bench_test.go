@@ -24,6 +24,7 @@ import (
 	"github.com/souk-market/souk/core"
 	"github.com/souk-market/souk/core/catalog"
 	"github.com/souk-market/souk/core/coretest"
+	"github.com/souk-market/souk/core/unit"
 )
 
 // The benchmark of the update check posts what a device posts to a whole server
@@ -64,8 +65,9 @@ func benchServeBare(t *testing.T) childAccess {
 
 func benchServe(t *testing.T) childAccess {
 	s := coretest.Empty(t, func(c *core.Config) {
-		c.Now, c.Log = nil, nil // as in production
-		c.Limits = core.DefaultConfig().Limits
+		c.Now, c.Log = nil, nil                                // as in production
+		c.Limits.ShedUpdates = unit.Duration(10 * time.Second) // it is looked at, and never reached
+		c.Limits.ShedAll = 0
 		c.Store.Durability = core.DurabilityProcess
 		c.Limits.ReadTimeout = c.Limits.IdleTimeout // connections wait while others have their turn
 	})

@@ -145,7 +145,8 @@ func (s *stage) config(dir string, fill bool) core.Config {
 	c := core.DefaultConfig()
 	c.Dir = dir
 	c.Server.Listen, c.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0"
-	level := slog.LevelInfo // as souk serve logs
+	c.Limits.ShedUpdates = 0 // what is measured is an answer, on a machine that is kept busy
+	level := slog.LevelInfo  // as souk serve logs
 	if s.configure != nil {
 		s.configure(&c)
 	}
