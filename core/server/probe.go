@@ -10,9 +10,8 @@ import (
 // there and the moment when somebody looks at it. It does so by going the same way: a
 // byte in a pipe makes a goroutine runnable through the kernel's list of what is ready
 // and the scheduler's queues, behind the requests that came before. What Go itself tells
-// of its scheduler begins only after the first of the two, where most of the waiting is:
-// the runtime takes no more than 128 events from the kernel before it has dealt with
-// those.
+// of its scheduler begins only after the first of the two, and with short requests most
+// of the waiting is there; see RATIONALE.md.
 type probe struct {
 	read, write *os.File
 	work        func() uint64
