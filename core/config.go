@@ -58,6 +58,10 @@ type Config struct {
 	// Delay stands in the place of what is measured for [limits] shed_updates; nil =
 	// nothing does. No key of the file sets it: it is for tests.
 	Delay func() time.Duration `toml:"-"`
+	// PoolByHand keeps the pool of install tokens from filling itself: what is in it
+	// somebody has put there with Warm. No key of the file sets it: it is for
+	// measurements.
+	PoolByHand bool `toml:"-"`
 	// Again reads the configuration once more from where it came from, for Reread;
 	// nil = it came from nowhere that can be read.
 	Again func() (Config, error) `toml:"-"`
@@ -71,6 +75,9 @@ type TokenConfig struct {
 	// KeyFile holds the key that the key ring is encrypted under. Empty = souk.key
 	// in the data directory, made at the first start.
 	KeyFile string `toml:"key_file"`
+	// Pool is how many install verification tokens are signed before anyone asks, at
+	// most, while cores are idle; 0 = none.
+	Pool int `toml:"pool"`
 }
 
 // CatalogConfig is the section [catalog].
@@ -147,7 +154,7 @@ func DefaultConfig() Config {
 		Admin:  admin.DefaultConfig(),
 		Market: market.DefaultConfig(),
 		OAuth:  oauth.DefaultConfig(),
-		Token:  TokenConfig{Lives: oauth.DefaultLives()},
+		Token:  TokenConfig{Lives: oauth.DefaultLives(), Pool: 20_000},
 		Store: StoreConfig{
 			Dir: "data", Durability: DurabilityPower, Verify: true, MinFree: 2 << 30, Memory: badger.DefaultMemory, Accounts: 65536,
 			AuditDays: 400, AuditSize: 4 << 30, AuditSegment: 16 << 20,
@@ -308,7 +315,12 @@ func (c *Config) Validate() error {
 }
 
 // Validate names the first key of [token] with an impossible value.
-func (c *TokenConfig) Validate() error { return c.Lives.Validate() }
+func (c *TokenConfig) Validate() error {
+	if c.Pool < 0 || c.Pool > 1_000_000 {
+		return fmt.Errorf("token.pool: %d is out of range: use 1 to 1000000 tokens of half a KiB each, or 0 to sign each when it is asked for", c.Pool)
+	}
+	return c.Lives.Validate()
+}
 
 // Validate names the first key of [store] with an impossible value.
 func (c *StoreConfig) Validate() error {

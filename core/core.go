@@ -263,6 +263,9 @@ func (h *Host) openRules(ctx context.Context) error {
 		Store: h.Store, Ring: ring.ring.Load, Plugins: h.Plugins,
 		Attempts: oauth.NewAttempts(c.OAuth, h.Store, c.clock()), Now: c.clock(), Rand: c.Rand, Log: c.Log,
 	}
+	signer := &token.InstallSigner{
+		Issuer: c.Market.ItemID, KeyID: keyID, Key: key, Life: c.Market.InstallLife.Std(), Now: c.clock(), Rand: c.Rand,
+	}
 	polling, err := market.OpenPolling(ctx, h.Store, c.Market.PollingInterval, c.clock(), c.Log)
 	if err != nil {
 		return err
@@ -271,14 +274,31 @@ func (h *Host) openRules(ctx context.Context) error {
 	h.pressure = server.NewPressure(server.PressureOptions{Limits: c.Limits, Waits: h.Plugins.Waits, Delay: c.Delay, Log: c.Log})
 	h.closing(h.pressure.Close)
 	h.Market = &market.Market{
-		Config: c.Market, Polling: polling, Catalog: h.Catalog, Store: h.Store, Plugins: h.Plugins, Spare: h.pressure.Spares,
-		Signer: &token.InstallSigner{
-			Issuer: c.Market.ItemID, KeyID: keyID, Key: key, Life: c.Market.InstallLife.Std(), Now: c.clock(), Rand: c.Rand,
-		},
-		Client: clients.Policy, Device: clients.Device,
+		Config: c.Market, Polling: polling, Catalog: h.Catalog, Store: h.Store, Plugins: h.Plugins,
+		Signer: signer, Pool: token.NewInstallPool(signer, c.Token.Pool), Spare: h.pressure.Spares,
+		Client: clients.AppendPolicy, Device: clients.Device,
 		Now: c.clock(), Rand: c.Rand, Log: c.Log,
 	}
+	h.openPool(ctx)
 	return nil
+}
+
+// openPool signs install tokens ahead.
+func (h *Host) openPool(ctx context.Context) {
+	if h.config.Token.Pool == 0 {
+		return
+	}
+	h.Market.Pool.Offer = h.Market.Presigned
+	filling, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var filled sync.WaitGroup
+	filled.Go(func() { h.Market.FollowCatalog(filling) })
+	if !h.config.PoolByHand {
+		filled.Go(func() { h.Market.Pool.Fill(filling) })
+	}
+	h.closing(func() {
+		stop()
+		filled.Wait()
+	})
 }
 
 func (h *Host) openListeners() (err error) {
@@ -308,7 +328,7 @@ func (h *Host) made(file string) { h.Created = append(h.Created, file) }
 // traffic is what the public listener has answered so far.
 func (h *Host) traffic() admin.Traffic {
 	t := admin.Traffic{
-		Connections: h.server.Connections(), Signed: h.Market.Signer.Signed(),
+		Connections: h.server.Connections(), Signed: h.Market.Signer.Signed(), Pool: h.Market.Pool.Stats(),
 		Pressure: h.pressure.Level(), Delay: h.pressure.Delay(), Spared: h.Market.Spared(),
 	}
 	for _, n := range h.server.Counts() {

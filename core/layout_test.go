@@ -88,6 +88,7 @@ var only = map[string][]string{
 	"github.com/microcosm-cc/bluemonday": {"core/server"},
 	"golang.org/x/term":                  {"cmd/souk"},
 	"github.com/schollz/progressbar/v3":  {"cmd/souk"},
+	"github.com/HdrHistogram":            {"cmd/souk/sim"},
 	"github.com/prometheus":              {"core/admin"},
 	"github.com/jedisct1/go-minisign":    {"core/plugin"},
 	"github.com/anishathalye/porcupine":  {"core/oauth/modeltest"},

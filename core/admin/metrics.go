@@ -15,6 +15,7 @@ import (
 	"github.com/souk-market/souk/core/market"
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/core/store/audit"
+	"github.com/souk-market/souk/core/token"
 )
 
 // Traffic is what the public listener has answered so far.
@@ -22,6 +23,7 @@ type Traffic struct {
 	Connections int // that are open
 	Requests    []Requests
 	Signed      uint64 // install verification tokens
+	Pool        token.PoolStats
 	Pressure    float64
 	Delay       time.Duration // of a request, until somebody looks at it
 	Shed        []Shed
@@ -106,18 +108,21 @@ var (
 	descSpared      = described("offers_spared_total", "Offers that update checks did not get, because there was no time to sign for them.")
 	descClosed      = described("shed_connections_total", "New TLS connections that were closed because there was too much to do.")
 	descPolling     = described("polling_interval_hours", "How many hours devices are told to wait between two update checks.")
+
+	descPoolReady   = described("install_pool_tokens", "Install verification tokens that are signed and wait for an offer.")
+	descPoolBytes   = described("install_pool_bytes", "Memory for them, with that of those that were given out of the same batch.")
+	descPoolServed  = described("install_pool_offers_total", "Offers, by where their token came from: the pool, or a signature at once because it had none.", "from")
+	descPoolDropped = described("install_pool_dropped_total", "Tokens of the pool that nobody got: past half of their life, or of what is not offered any more, or too many.")
 )
 
 // Describe implements prometheus.Collector.
 func (trafficCollector) Describe(out chan<- *prometheus.Desc) {
-	out <- descRequests
-	out <- descConnections
-	out <- descSigned
-	out <- descPressure
-	out <- descDelay
-	out <- descShed
-	out <- descSpared
-	out <- descClosed
+	for _, d := range []*prometheus.Desc{
+		descRequests, descConnections, descSigned, descPressure, descDelay, descShed, descSpared, descClosed,
+		descPoolReady, descPoolBytes, descPoolServed, descPoolDropped,
+	} {
+		out <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -135,6 +140,11 @@ func (c trafficCollector) Collect(out chan<- prometheus.Metric) {
 	for _, n := range t.Shed {
 		counter(out, descShed, float64(n.Count), n.Method, n.Route, n.Kind)
 	}
+	gauge(out, descPoolReady, float64(t.Pool.Ready))
+	gauge(out, descPoolBytes, float64(t.Pool.Bytes))
+	counter(out, descPoolServed, float64(t.Pool.Served), "pool")
+	counter(out, descPoolServed, float64(t.Pool.Inline), "inline")
+	counter(out, descPoolDropped, float64(t.Pool.Dropped))
 	for _, q := range t.Requests {
 		status := "other"
 		if q.Status > 0 {

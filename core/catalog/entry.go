@@ -71,6 +71,14 @@ func (e *Entry) Version(id uint64) *Release {
 	return &e.Versions[i]
 }
 
+// Newest returns the newest version that an update may offer, nil if there is none.
+func (e *Entry) Newest() *Release {
+	if e.latest == 0 {
+		return nil
+	}
+	return e.Version(e.latest)
+}
+
 // MinOS returns the oldest system of the platform that runs the version; false if none does.
 func (r *Release) MinOS(p Platform) (uint32, bool) {
 	switch p {
@@ -133,6 +141,8 @@ func newEntry(it Item, publicURL string) (*Entry, error) {
 		r.head = `{"appleItemId":"` + id + `","appleVersionId":"` + version +
 			`","alternativeDistributionPackage":` + jsonString(r.Package)
 		r.middle = `,"bundleVersion":` + jsonString(v.Build) + `,"shortVersionString":` + jsonString(v.Short)
+		together(&r.Salt, &r.Short, &r.Build, &r.Channel) // what policy is told
+		together(&r.head, &r.middle, &r.tail)             // what devices are told
 		e.Versions[i] = r
 		f := r.fitting()
 		e.fitting[i] = f
@@ -141,6 +151,18 @@ func newEntry(it Item, publicURL string) (*Entry, error) {
 		}
 	}
 	return e, nil
+}
+
+// together puts texts that are read together next to each other in memory.
+func together(texts ...*string) {
+	var all strings.Builder
+	for _, t := range texts {
+		all.WriteString(*t)
+	}
+	joined := all.String()
+	for _, t := range texts {
+		*t, joined = joined[:len(*t)], joined[len(*t):]
+	}
 }
 
 func (r *Release) fitting() fitting {

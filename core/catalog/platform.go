@@ -18,7 +18,7 @@ const (
 // ParsePlatform reads the platform of a request, in any case.
 func ParsePlatform(s string) (Platform, bool) {
 	switch {
-	case strings.EqualFold(s, "iOS"):
+	case s == "iOS" || strings.EqualFold(s, "iOS"): // as devices write it, or not
 		return IOS, true
 	case strings.EqualFold(s, "iPadOS"):
 		return IPadOS, true
@@ -63,39 +63,24 @@ const AnyOS uint32 = math.MaxUint32
 //
 // hot: no allocation.
 func ParseOS(s string) (uint32, bool) {
-	var os uint32
-	rest, more := s, true
-	for part := range 3 {
-		if !more {
-			break
+	var os, n, digits uint32
+	limit, shift := uint32(0xffff), 16
+	for i := 0; i <= len(s); i++ {
+		if i < len(s) && s[i] != '.' {
+			d := uint32(s[i]) - '0'
+			if d > 9 || digits > 0 && n == 0 {
+				return 0, false
+			}
+			if n, digits = n*10+d, digits+1; n > limit {
+				return 0, false
+			}
+			continue
 		}
-		var text string
-		text, rest, more = strings.Cut(rest, ".")
-		limit, shift := uint32(0xff), 8*(2-part)
-		if part == 0 {
-			limit = 0xffff
-		}
-		n, ok := osPart(text, limit)
-		if !ok || part == 0 && n == 0 {
+		if digits == 0 || shift < 0 || shift == 16 && n == 0 {
 			return 0, false
 		}
 		os |= n << shift
-	}
-	if more {
-		return 0, false // a fourth part
+		n, digits, limit, shift = 0, 0, 0xff, shift-8
 	}
 	return os, true
-}
-
-func osPart(s string, limit uint32) (n uint32, ok bool) {
-	if s == "" || len(s) > 5 || len(s) > 1 && s[0] == '0' {
-		return 0, false
-	}
-	for _, c := range []byte(s) {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		n = n*10 + uint32(c-'0')
-	}
-	return n, n <= limit
 }

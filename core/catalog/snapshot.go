@@ -2,30 +2,50 @@ package catalog
 
 import (
 	"iter"
-	"maps"
 	"slices"
 )
 
 // Snapshot is the whole catalogue at one moment. It never changes.
 //
-// The items lie in 256 maps, of which the next snapshot shares all that hold no changed
-// item. With 100 000 items a change thus copies one map of about 400 and not all of
-// them, and a look-up stays one of a map.
+// The items lie in 256 indexes, of which the next snapshot shares all that hold no changed
+// item. With 100 000 items a change thus copies one index of about 400 and not all of
+// them.
 type Snapshot struct {
-	shards      [256]map[uint64]*Entry
+	indexes     [256]index
 	order       []uint64 // all ids, ascending; shared until an item comes or goes
 	generation  uint64
 	fingerprint uint64
 	replaced    chan struct{}
 }
 
-func newSnapshot() *Snapshot { return &Snapshot{replaced: make(chan struct{})} }
+func newSnapshot() *Snapshot {
+	s := &Snapshot{replaced: make(chan struct{})}
+	for i := range s.indexes {
+		s.indexes[i] = newIndex(nil)
+	}
+	return s
+}
 
 // Item returns the entry of an item, nil if the catalogue has none. A removed (taken
 // down) item has one.
 //
 // hot: called for every app of every request; no allocation.
-func (s *Snapshot) Item(id uint64) *Entry { return s.shards[shard(id)][id] }
+func (s *Snapshot) Item(id uint64) *Entry { return s.slot(id).entry }
+
+// Outdated returns the entry of an item as Item does, and whether there can be something
+// newer than the installed version, or something else to say: false means an app that
+// is up to date, for which the entry isn't even looked into.
+//
+// hot: called for every app of every update check; no allocation.
+func (s *Snapshot) Outdated(id, installed uint64) (e *Entry, maybe bool) {
+	sl := s.slot(id)
+	return sl.entry, installed < sl.latest || sl.latest == removed
+}
+
+func (s *Snapshot) slot(id uint64) *slot {
+	h := hash(id)
+	return s.indexes[h>>56].slot(id, h)
+}
 
 // Len returns how many items there are.
 func (s *Snapshot) Len() int { return len(s.order) }
@@ -61,29 +81,23 @@ func (s *Snapshot) Replaced() <-chan struct{} { return s.replaced }
 // with returns the next snapshot; a nil entry takes the item out.
 func (s *Snapshot) with(changes map[uint64]*Entry) *Snapshot {
 	next := &Snapshot{
-		shards: s.shards, order: s.order, generation: s.generation + 1,
+		indexes: s.indexes, order: s.order, generation: s.generation + 1,
 		fingerprint: s.fingerprint, replaced: make(chan struct{}),
 	}
-	var own [len(s.shards)]bool
+	var fresh [len(s.indexes)][]*Entry // to come into each index
+	var changed [len(s.indexes)]bool
 	var come []uint64
 	gone := 0
 	for id, e := range changes {
-		i := shard(id)
-		if !own[i] {
-			own[i] = true
-			if next.shards[i] = maps.Clone(s.shards[i]); next.shards[i] == nil {
-				next.shards[i] = make(map[uint64]*Entry)
-			}
-		}
+		i := hash(id) >> 56
+		changed[i] = true
 		old := s.Item(id)
 		if old != nil {
 			next.fingerprint -= old.fingerprint()
 		}
 		if e != nil {
 			next.fingerprint += e.fingerprint()
-			next.shards[i][id] = e
-		} else {
-			delete(next.shards[i], id)
+			fresh[i] = append(fresh[i], e)
 		}
 		switch {
 		case old == nil && e != nil:
@@ -91,6 +105,17 @@ func (s *Snapshot) with(changes map[uint64]*Entry) *Snapshot {
 		case old != nil && e == nil:
 			gone++
 		}
+	}
+	for i := range changed {
+		if !changed[i] {
+			continue
+		}
+		for e := range s.indexes[i].all() {
+			if _, ok := changes[e.ID]; !ok {
+				fresh[i] = append(fresh[i], e)
+			}
+		}
+		next.indexes[i] = newIndex(fresh[i])
 	}
 	if len(come) > 0 || gone > 0 {
 		next.order = slices.Grow(slices.Clone(s.order), len(come))
@@ -103,5 +128,19 @@ func (s *Snapshot) with(changes map[uint64]*Entry) *Snapshot {
 	return next
 }
 
-// shard spreads ids, which are often consecutive, by Fibonacci hashing.
-func shard(id uint64) uint8 { return uint8(id * 0x9e3779b97f4a7c15 >> 56) }
+// Changed returns the items that an older snapshot has not, or has otherwise; not those
+// that only it has.
+func (s *Snapshot) Changed(old *Snapshot) iter.Seq[*Entry] {
+	return func(yield func(*Entry) bool) {
+		for i := range s.indexes {
+			if s.indexes[i].same(&old.indexes[i]) {
+				continue
+			}
+			for e := range s.indexes[i].all() {
+				if old.Item(e.ID) != e && !yield(e) {
+					return
+				}
+			}
+		}
+	}
+}

@@ -64,16 +64,7 @@ func benchServeBare(t *testing.T) childAccess {
 }
 
 func benchServe(t *testing.T) childAccess {
-	s := coretest.Empty(t, func(c *core.Config) {
-		c.Now, c.Log = nil, nil                                // as in production
-		c.Limits.ShedUpdates = unit.Duration(10 * time.Second) // it is looked at, and never reached
-		c.Limits.ShedAll = 0
-		c.Store.Durability = core.DurabilityProcess
-		c.Limits.ReadTimeout = c.Limits.IdleTimeout // connections wait while others have their turn
-	})
-	if _, err := s.Catalog.Import(t.Context(), benchCatalogue(benchItems)); err != nil {
-		t.Fatal(err)
-	}
+	s := benchServer(t, nil)
 	u, err := url.Parse(s.PublicURL())
 	if err != nil {
 		t.Fatal(err)
@@ -83,6 +74,24 @@ func benchServe(t *testing.T) childAccess {
 		a.Tokens = append(a.Tokens, benchToken(t, s, fmt.Sprintf("person-%d@example.com", i)))
 	}
 	return a
+}
+
+// benchServer is a server with a large catalogue.
+func benchServer(t testing.TB, change func(*core.Config)) *coretest.Server {
+	s := coretest.Empty(t, func(c *core.Config) {
+		c.Now, c.Log = nil, nil                                // as in production
+		c.Limits.ShedUpdates = unit.Duration(10 * time.Second) // it is looked at, and never reached
+		c.Limits.ShedAll = 0
+		c.Store.Durability = core.DurabilityProcess
+		c.Limits.ReadTimeout = c.Limits.IdleTimeout // connections wait while others have their turn
+		if change != nil {
+			change(c)
+		}
+	})
+	if _, err := s.Catalog.Import(t.Context(), benchCatalogue(benchItems)); err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // benchCatalogue is so many apps, each with an update. From the one that benchHeldFrom
@@ -109,7 +118,7 @@ func benchCatalogue(n int) []catalog.Item {
 }
 
 // benchToken signs a device in with the token of an install link.
-func benchToken(t *testing.T, s *coretest.Server, account string) string {
+func benchToken(t testing.TB, s *coretest.Server, account string) string {
 	const accessToken = "urn:ietf:params:oauth:token-type:access_token"
 	res, err := http.PostForm(s.PublicURL()+"/oauth/token", url.Values{
 		"grant_type":    {"urn:ietf:params:oauth:grant-type:token-exchange"},
@@ -140,7 +149,7 @@ const benchOK = "200"
 
 // newBenchCheck writes an update check of benchWire bytes. The first outdated of its
 // apps are not up to date.
-func newBenchCheck(b *testing.B, address, token string, first uint64, outdated int, answer string) benchCheck {
+func newBenchCheck(b testing.TB, address, token string, first uint64, outdated int, answer string) benchCheck {
 	b.Helper()
 	var apps []string
 	for i := range uint64(benchApps) {

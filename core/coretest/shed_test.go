@@ -31,6 +31,7 @@ func startPressed(t *testing.T, change func(*core.Config)) pressed {
 	p := pressed{delay: new(atomic.Int64)}
 	p.Server = coretest.Start(t, func(c *core.Config) {
 		quick(c)
+		c.Token.Pool = 0 // what is signed ahead is no matter of time
 		c.Limits.ShedUpdates, c.Limits.ShedAll = unit.Duration(25*time.Millisecond), unit.Duration(500*time.Millisecond)
 		c.Delay = func() time.Duration { return time.Duration(p.delay.Load()) }
 		if change != nil {

@@ -51,6 +51,7 @@ func surgeServer(t *testing.T, sheds bool) childAccess {
 		c.Limits = core.DefaultConfig().Limits
 		c.Limits.ReadTimeout = c.Limits.IdleTimeout // connections wait while others have their turn
 		c.Limits.ShedAll = 0                        // on a machine that is slow by itself
+		c.Token.Pool = 0                            // each offer costs a signature
 		if !sheds {
 			c.Limits.ShedUpdates = 0
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/souk-market/souk/core/catalog"
@@ -169,7 +170,7 @@ func (m *Market) Explain(ctx context.Context, y Why) (*Explanation, error) {
 	}
 	allowed := m.Config.Entitled(call.Has(abi.HookEntitle))
 	x := &Explanation{
-		At: m.Now(), Purpose: plugin.PurposeName(y.Purpose), Account: head.Account, Client: head.Client, Platform: y.Platform.String(),
+		At: m.Now(), Purpose: plugin.PurposeName(y.Purpose), Account: head.Account, Client: strings.Clone(head.Client), Platform: y.Platform.String(),
 		OS: catalog.FormatOS(y.OS), Territory: head.Territory, Grants: append([]string{}, head.Grants...),
 		EntitleDefault: map[bool]string{true: DefaultAllow, false: DefaultDeny}[allowed], Apps: apps, Questions: explainCalls(dry),
 	}

@@ -16,7 +16,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
+	"math/bits"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +30,7 @@ import (
 )
 
 // Market answers for restores, updates and install tokens. Wire it by field
-// name; every field is needed but Polling, Spare and Log.
+// name; every field is needed but Polling, Pool, Spare and Log.
 type Market struct {
 	Config  Config
 	Polling *Polling // nil = what Config says
@@ -37,13 +38,14 @@ type Market struct {
 	Store   *store.Store
 	Plugins *plugin.Host
 	Signer  *token.InstallSigner
-	Client  func(key [16]byte) string // the client of a token, as policy sees it
-	Device  store.DeviceOf            // what its sign-in counts as
+	Pool    *token.InstallPool                    // of that signer; nil = each token is signed when it is asked for
+	Client  func(dst []byte, key [16]byte) []byte // appends the client of a token, as policy sees it
+	Device  store.DeviceOf                        // what its sign-in counts as
 	Now     func() time.Time
 	Rand    io.Reader
 	Log     *slog.Logger // nil = silent
-	// Spare reports whether an update check has to do without what would be signed for
-	// it: a signature takes longer than all the rest, and who does without asks again
+	// Spare reports whether an update check has to do with what was signed ahead, and
+	// without what would be signed for it: a signature takes longer than all the rest, and who does without asks again
 	// tomorrow. nil = none has to.
 	Spare func() bool
 
@@ -66,6 +68,8 @@ type Request struct {
 	OS        uint32           // major<<16 | minor<<8 | patch, or catalog.AnyOS
 	Territory string           // as a trusted proxy says, or empty
 	Access    *token.Access    // nil = nobody is signed in
+
+	seen []uint64 // of Once
 }
 
 // App is an app of a request. The texts are what the device wrote, so that an
@@ -101,28 +105,60 @@ func (a *Answer) Reset() {
 
 // Once leaves out every app but the first of the same id, so that a request
 // can't ask for the same signature a thousand times over.
+//
+// hot: called for every request; no allocation after the first ones.
 func (q *Request) Once() {
-	const few = 16 // below, looking is quicker than a map
-	var seen map[uint64]bool
-	if len(q.Apps) > few {
-		seen = make(map[uint64]bool, len(q.Apps))
-	}
+	const few = 8 // below, looking is quicker than a table
 	kept := q.Apps[:0]
-	for _, app := range q.Apps {
-		again := false
+	if len(q.Apps) > few {
+		q.seen = emptyTable(q.seen, len(q.Apps))
+	}
+	for i := range q.Apps {
+		id, again := q.Apps[i].Item, false
 		switch {
-		case app.Item == 0: // no id: it will be a failure
-		case seen != nil:
-			again = seen[app.Item]
-			seen[app.Item] = true
+		case id == 0: // no id: it will be a failure
+		case len(q.Apps) > few:
+			again = seenBefore(q.seen, id)
 		default:
-			again = slices.ContainsFunc(kept, func(k App) bool { return k.Item == app.Item })
+			for j := range kept {
+				again = again || kept[j].Item == id
+			}
 		}
-		if !again {
-			kept = append(kept, app)
+		if again {
+			continue
+		}
+		if len(kept) == i {
+			kept = q.Apps[:i+1] // in its place already
+		} else {
+			kept = append(kept, q.Apps[i])
 		}
 	}
 	q.Apps = kept
+}
+
+// emptyTable returns a table for n ids: places in a row, half of them free at least.
+func emptyTable(t []uint64, n int) []uint64 {
+	size := 2 << bits.Len(uint(n-1))
+	if cap(t) < size {
+		return make([]uint64, size)
+	}
+	t = t[:size]
+	clear(t)
+	return t
+}
+
+// seenBefore puts an id into a table and says whether it was there.
+func seenBefore(t []uint64, id uint64) bool {
+	mask := uint64(len(t) - 1)
+	for i := id * 0x9e3779b97f4a7c15 >> 32; ; i++ {
+		switch t[i&mask] {
+		case id:
+			return true
+		case 0:
+			t[i&mask] = id
+			return false
+		}
+	}
 }
 
 // NeedsSignIn reports whether apps can't be asked for without a token: one of
@@ -141,10 +177,13 @@ func (m *Market) NeedsSignIn(apps []App) bool {
 type work struct {
 	picks      []pick
 	candidates []catalog.Candidate
+	told       []abi.Candidate // the same, as policy sees them
 	account    store.Account
 	device     [16]byte   // of the token; zero without one
 	ended      [][16]byte // devices that are taken off the account: they have no sign-in
 	again      bool       // the account is read from the store, and not from memory
+	client     []byte     // as policy sees it
+	lots       *rand.ChaCha8
 }
 
 // pick is one app on its way to a decision.
@@ -167,8 +206,9 @@ func (m *Market) begin() *work {
 
 func (m *Market) end(w *work) {
 	clear(w.candidates) // no old snapshot is kept alive
+	clear(w.told)
 	clear(w.picks)
-	*w = work{picks: w.picks[:0], candidates: w.candidates[:0]}
+	*w = work{picks: w.picks[:0], candidates: w.candidates[:0], told: w.told[:0], client: w.client[:0], lots: w.lots}
 	m.scratch.Put(w)
 }
 
@@ -182,9 +222,12 @@ func (m *Market) Updates(ctx context.Context, q *Request, a *Answer) error {
 	snapshot := m.Catalog.Snapshot()
 	for i := range q.Apps {
 		app := &q.Apps[i]
-		e := snapshot.Item(app.Item)
-		if e == nil || e.Removed {
+		e, outdated := snapshot.Outdated(app.Item, app.Version)
+		switch {
+		case e == nil || outdated && e.Removed:
 			a.Failures = append(a.Failures, *app)
+			continue
+		case !outdated:
 			continue
 		}
 		from := len(w.candidates)
@@ -198,17 +241,18 @@ func (m *Market) Updates(ctx context.Context, q *Request, a *Answer) error {
 	if err := m.decide(ctx, q, w, abi.PurposeUpdate); err != nil {
 		return err
 	}
-	spare := m.Spare != nil && m.Spare() // for all or for none: half an answer is not half as good
+	spare := m.Spare != nil && m.Spare() // signatures for all or for none: half an answer is not half as good
 	for i := range w.picks {
 		p := &w.picks[i]
 		if p.denied || p.choice < 0 {
 			continue
 		}
+		r := w.candidates[p.from+int(p.choice)].Release
 		if spare {
-			m.spared.Add(1)
+			m.offerReady(a, p.entry, r, true)
 			continue
 		}
-		if err := m.offer(a, p.entry, w.candidates[p.from+int(p.choice)].Release, true); err != nil {
+		if err := m.offer(a, p.entry, r, true); err != nil {
 			return err
 		}
 	}
@@ -303,13 +347,29 @@ func withoutHalted(list []catalog.Candidate, from int) []catalog.Candidate {
 	return kept
 }
 
+// offerReady adds a release if a token for it was signed ahead.
+func (m *Market) offerReady(a *Answer, e *catalog.Entry, r *catalog.Release, again bool) {
+	from, ok := len(a.tokens), false
+	if m.Pool != nil && !r.Halted {
+		a.tokens, ok = m.Pool.AppendReady(a.tokens, token.InstallClaims{BundleID: e.BundleID, Item: e.ID, Version: r.ID, Redownload: again})
+	}
+	if !ok {
+		m.spared.Add(1)
+		return
+	}
+	a.Offers = append(a.Offers, Offer{Release: r, from: from, to: len(a.tokens)})
+}
+
 // offer adds a release with a token that was never used before.
 func (m *Market) offer(a *Answer, e *catalog.Entry, r *catalog.Release, again bool) error {
 	from := len(a.tokens)
 	var err error
-	a.tokens, err = m.Signer.Append(a.tokens, token.InstallClaims{
-		BundleID: e.BundleID, Item: e.ID, Version: r.ID, Redownload: again,
-	})
+	claims := token.InstallClaims{BundleID: e.BundleID, Item: e.ID, Version: r.ID, Redownload: again}
+	if m.Pool != nil && !r.Halted {
+		a.tokens, err = m.Pool.Append(a.tokens, claims)
+	} else {
+		a.tokens, err = m.Signer.Append(a.tokens, claims)
+	}
 	if err != nil {
 		return fmt.Errorf("sign install token of item %d: %w", e.ID, err)
 	}

@@ -2,11 +2,13 @@ package market
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"unsafe"
 
 	"github.com/souk-market/souk/core/catalog"
 	"github.com/souk-market/souk/core/plugin"
@@ -45,7 +47,7 @@ func (m *Market) consult(ctx context.Context, call *plugin.Call, w *work, head a
 // head says who asks. It costs one look at the account record, mostly in memory.
 func (m *Market) head(ctx context.Context, q *Request, w *work, purpose abi.Purpose) (abi.Head, error) {
 	h := abi.Head{
-		NowMS: uint64(m.Now().UnixMilli()), Purpose: purpose, Seed: m.seed(),
+		NowMS: uint64(m.Now().UnixMilli()), Purpose: purpose, Seed: m.seed(w),
 		Platform: abi.Platform(q.Platform), OS: q.OS, Territory: q.Territory,
 	}
 	if q.OS == catalog.AnyOS {
@@ -60,7 +62,8 @@ func (m *Market) head(ctx context.Context, q *Request, w *work, purpose abi.Purp
 	}
 	w.account, w.device, w.ended = account, m.Device(q.Access.Client, q.Access.Family), nil
 	h.Account, h.BucketKey, h.Grants = account.Account, account.Account, account.Grants
-	h.Client = m.Client(q.Access.Client)
+	w.client = m.Client(w.client[:0], q.Access.Client)
+	h.Client = unsafe.String(unsafe.SliceData(w.client), len(w.client)) // the head is gone before w is used again
 	if account.Territory != "" {
 		h.Territory = account.Territory
 	}
@@ -149,28 +152,23 @@ func (m *Market) askVersions(ctx context.Context, call *plugin.Call, w *work, he
 	q := &call.SelectVersion
 	q.Head = head
 	q.Apps = q.Apps[:0]
+	w.told = slices.Grow(w.told[:0], len(w.candidates)) // in which the lists of all apps lie
 	for i := range w.picks {
 		p := &w.picks[i]
 		if p.denied {
 			continue
 		}
-		// The element may have been used before: its list's space is kept.
-		if len(q.Apps) < cap(q.Apps) {
-			q.Apps = q.Apps[:len(q.Apps)+1]
-		} else {
-			q.Apps = append(q.Apps, abi.SelectVersionApp{})
-		}
-		app := &q.Apps[len(q.Apps)-1]
-		*app = abi.SelectVersionApp{
-			Item: p.entry.ID, Installed: p.app.Version, BundleID: p.entry.BundleID, Candidates: app.Candidates[:0],
-		}
+		from := len(w.told)
 		for _, c := range w.candidates[p.from:p.to] {
 			r := c.Release
-			app.Candidates = append(app.Candidates, abi.Candidate{
+			w.told = append(w.told, abi.Candidate{
 				Version: r.ID, ReleasedMS: r.ReleasedMS, MinOS: c.MinOS, Flags: abi.CandidateFlags(c.Flags),
 				Rollout: r.Share, Salt: r.Salt, Short: r.Short, Build: r.Build, Channel: r.Channel,
 			})
 		}
+		q.Apps = append(q.Apps, abi.SelectVersionApp{
+			Item: p.entry.ID, Installed: p.app.Version, BundleID: p.entry.BundleID, Candidates: w.told[from:],
+		})
 	}
 	answers := call.AskSelectVersion(ctx)
 	for i := range w.picks {
@@ -225,11 +223,16 @@ func (m *Market) note(ctx context.Context, head abi.Head, p *pick, hook, name, r
 		slog.Uint64("item", p.entry.ID), what, slog.String("plugin", name), slog.String("reason", reason))
 }
 
-// seed is the randomness that policy gets for one request.
-func (m *Market) seed() uint64 {
-	var b [8]byte
-	if _, err := io.ReadFull(m.Rand, b[:]); err != nil {
-		return 0 // a plugin may not rely on it; nothing of the core does
+// seed is the randomness that policy gets for one request. It comes from a generator
+// that nobody can foresee, seeded from Rand: asking the system for eight bytes takes as
+// long as a small guest.
+func (m *Market) seed(w *work) uint64 {
+	if w.lots == nil {
+		var b [32]byte
+		if _, err := io.ReadFull(m.Rand, b[:]); err != nil {
+			return 0 // a plugin may not rely on it; nothing of the core does
+		}
+		w.lots = rand.NewChaCha8(b)
 	}
-	return binary.LittleEndian.Uint64(b[:])
+	return w.lots.Uint64()
 }

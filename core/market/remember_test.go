@@ -79,7 +79,7 @@ func openMarket(t *testing.T) (*market.Market, *meddled, *token.Access) {
 	m := &market.Market{
 		Config: market.DefaultConfig(), Catalog: c, Store: e.store, Plugins: h, Now: time.Now, Rand: rand.Reader,
 		Signer: &token.InstallSigner{Issuer: "1", KeyID: "k", Key: key},
-		Client: func([16]byte) string { return "" }, Device: func(client, _ [16]byte) [16]byte { return client },
+		Client: func(dst []byte, _ [16]byte) []byte { return dst }, Device: func(client, _ [16]byte) [16]byte { return client },
 	}
 	access := &token.Access{Subject: store.SubjectID(alice), Client: [16]byte{1}, Family: [16]byte{2}}
 	signIn(t, e.store, access)
@@ -150,9 +150,9 @@ func TestTheSecondTimeIsTheDevicesTurn(t *testing.T) {
 	m, _, access := openMarket(t)
 	const workers, each = 8, 25
 	var decided [workers * each]atomic.Int64
-	m.Client = func(key [16]byte) string {
+	m.Client = func(dst []byte, key [16]byte) []byte {
 		decided[key[1]].Add(1)
-		return ""
+		return dst
 	}
 	var all sync.WaitGroup
 	for w := range workers {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/souk-market/souk/core/catalog"
 	"github.com/souk-market/souk/core/market"
+	"github.com/souk-market/souk/core/token"
 )
 
 // An update check can do without a signature, since the device asks again tomorrow;
@@ -55,5 +56,35 @@ func TestOnlyUpdateChecksDoWithoutSignatures(t *testing.T) {
 				t.Errorf("%d offers were spared, want %d", n, c.spared)
 			}
 		})
+	}
+}
+
+// What was signed ahead costs nothing any more.
+func TestUpdateChecksGetWhatWasSignedAhead(t *testing.T) {
+	m, _, access := openMarket(t)
+	m.Spare = func() bool { return true }
+	m.Pool = token.NewInstallPool(m.Signer, 10)
+	claims := token.InstallClaims{BundleID: "com.example.notes", Item: item, Version: version, Redownload: true}
+	if err := m.Pool.Warm(t.Context(), 1, claims); err != nil {
+		t.Fatal(err)
+	}
+	signed := m.Signer.Signed()
+	for i, want := range []int{1, 0} {
+		q := market.Request{Apps: []market.App{{Item: item, Version: version - 1}}, Platform: catalog.IOS, OS: 26 << 16, Access: access}
+		var a market.Answer
+		if err := m.Updates(t.Context(), &q, &a); err != nil {
+			t.Fatal(err)
+		}
+		if len(a.Offers) != want || m.Spared() != uint64(i) {
+			t.Errorf("check %d has %d offers and %d were spared, want %d and %d", i+1, len(a.Offers), m.Spared(), want, i)
+		}
+		for _, o := range a.Offers {
+			if len(a.Token(o)) == 0 {
+				t.Error("the offer has no token")
+			}
+		}
+	}
+	if n := m.Signer.Signed() - signed; n != 0 {
+		t.Errorf("%d tokens were signed meanwhile, want none", n)
 	}
 }

@@ -200,11 +200,16 @@ func (c *Clients) ByID(id string) (*Client, bool) {
 func (c *Clients) byKey(key [16]byte) *Client { return c.table.Load().byKey[key] }
 
 // Policy is the client of a token as policy sees it; see [Client.Policy].
-func (c *Clients) Policy(key [16]byte) string {
+func (c *Clients) Policy(key [16]byte) string { return string(c.AppendPolicy(nil, key)) }
+
+// AppendPolicy appends the client of a token as Policy names it.
+//
+// hot: called for each update check that has candidates; no allocation when dst has room.
+func (c *Clients) AppendPolicy(dst []byte, key [16]byte) []byte {
 	if client := c.byKey(key); client != nil {
-		return client.ID
+		return append(dst, client.ID...)
 	}
-	return hex.EncodeToString(key[:])
+	return hex.AppendEncode(dst, key[:])
 }
 
 var (

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -16,6 +17,10 @@ var (
 	DecodeApps = decodeApps
 	ParseApps  = parseApps
 )
+
+// LazyConn and LazyListener set deadlines late.
+func LazyConn(c net.Conn) net.Conn             { return &lazyConn{Conn: c} }
+func LazyListener(l net.Listener) net.Listener { return lazy{l} }
 
 // ReadForm reads parameters as the handlers do.
 func ReadForm(body []byte) (oauth.Params, error) {

@@ -59,18 +59,11 @@ func (s *InstallSigner) Append(dst []byte, c InstallClaims) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	now, life := time.Now, s.Life
-	if s.Now != nil {
-		now = s.Now
-	}
-	if life == 0 {
-		life = DefaultInstallLife
-	}
-	iat := now()
+	iat := s.now()
 	start := len(dst)
 	tok := appendInstallInput(dst, installInput{
 		keyID: s.KeyID, issuer: s.Issuer, nonce: nonce,
-		issuedAt: iat.Unix(), expires: iat.Add(life).Unix(), InstallClaims: c,
+		issuedAt: iat.Unix(), expires: iat.Add(s.life()).Unix(), InstallClaims: c,
 	})
 	sig, err := signES256(s.Key, tok[start:])
 	if err != nil {
@@ -78,6 +71,20 @@ func (s *InstallSigner) Append(dst []byte, c InstallClaims) ([]byte, error) {
 	}
 	s.signed.Add(1)
 	return encoding.AppendEncode(append(tok, '.'), sig[:]), nil
+}
+
+func (s *InstallSigner) now() time.Time {
+	if s.Now == nil {
+		return time.Now()
+	}
+	return s.Now()
+}
+
+func (s *InstallSigner) life() time.Duration {
+	if s.Life == 0 {
+		return DefaultInstallLife
+	}
+	return s.Life
 }
 
 // check refuses what Apple would, here where the cause can still be named.

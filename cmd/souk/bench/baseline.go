@@ -2,7 +2,10 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"net"
+	"path/filepath"
 	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
@@ -15,10 +18,20 @@ type bare struct {
 	body     atomic.Pointer[[]byte]
 }
 
-func newBare() (*bare, error) {
+// newBare listens. With a directory it speaks TLS, with the certificate there and the
+// settings of Souk's own listener; a measurement looks whether handshakes come to the
+// same.
+func newBare(dir string) (*bare, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
+	}
+	if dir != "" {
+		cert, err := tls.LoadX509KeyPair(filepath.Join(dir, certFile), filepath.Join(dir, keyFile))
+		if err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+		l = tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}})
 	}
 	b := &bare{listener: l}
 	b.answer(0)
@@ -32,6 +45,13 @@ func (b *bare) answer(size int) {
 		body[i] = 'x'
 	}
 	b.body.Store(&body)
+}
+
+func (b *bare) obey(o order) error {
+	if o.Answer != nil {
+		b.answer(*o.Answer)
+	}
+	return nil
 }
 
 // serve answers until ctx ends.

@@ -19,6 +19,7 @@ import (
 type Commands struct {
 	HTTP   HTTP   `cmd:"" name:"http" default:"withargs" help:"The server, through HTTP, beside a bare fasthttp handler. This is what \"souk bench\" alone does: its flags are those of \"souk bench http\"."`
 	Store  Store  `cmd:"" help:"The store: durable writes, refreshes, reads beside them, room on disk, and the open after a crash."`
+	Growth Growth `cmd:"" help:"What an update check costs as apps, plugins and connections become more."`
 	Child  Child  `cmd:"" hidden:""` // a process of its own for a server that is measured
 	Loader Loader `cmd:"" name:"store-loader" hidden:""`
 }

@@ -2,79 +2,25 @@ package bench
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
 
-	"github.com/souk-market/souk/core"
 	"github.com/souk-market/souk/core/oauth"
 )
 
-// refreshStage is a store full of sign-ins, each of an account of its own. A
-// connection stands for a part of the devices and goes through them in turn. There
-// are so many that each is asked for once or twice: most of what a refresh needs has
-// to come from a table, as it does when a device is back after a day.
+// refreshStage has sign-ins, each of an account of its own. A connection stands for a
+// part of the devices and goes through them in turn. There are so many that each is
+// asked for once or twice: most of what a refresh needs has to come from a table, as it
+// does when a device is back after a day.
 var refreshStage = &stage{
 	name: "refresh",
-	fill: signIn,
 	cases: []httpCase{{
 		name: "f", does: "a device refreshes its tokens, durably", least: 0.25,
-		clients: refreshClients,
+		connections: 256, clients: refreshClients,
 	}},
-}
-
-// signedIn is what signIn says: the refresh token of each device.
-type signedIn struct {
-	Tokens []string `json:"tokens"`
-}
-
-// signIn signs so many devices in, each with the token of an install link.
-func signIn(ctx context.Context, h *core.Host, size int) (any, error) {
-	const fillers = 256 // at once, for the store commits them together
-	said := signedIn{Tokens: make([]string, size)}
-	var taken atomic.Int64
-	errs := make([]error, fillers)
-	var wg sync.WaitGroup
-	for i := range fillers {
-		wg.Go(func() {
-			for errs[i] == nil {
-				at := int(taken.Add(1)) - 1
-				if at >= size {
-					return
-				}
-				if said.Tokens[at], errs[i] = signInDevice(ctx, h, at); errs[i] != nil {
-					errs[i] = fmt.Errorf("sign device %d in: %w", at, errs[i])
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return said, errors.Join(errs...)
-}
-
-func signInDevice(ctx context.Context, h *core.Host, device int) (refresh string, err error) {
-	subject, err := h.OAuth.SubjectToken(ctx, fmt.Sprintf("person-%d@example.com", device))
-	if err != nil {
-		return "", err
-	}
-	params, err := oauth.NewParams([]oauth.Pair{
-		{Name: "grant_type", Value: oauth.GrantTokenExchange},
-		{Name: "subject_token", Value: subject}, {Name: "subject_token_type", Value: oauth.TypeAccessToken},
-		{Name: "client_id", Value: fmt.Sprintf("00000000-0000-4000-8000-%012X", device)},
-	}, 1<<10)
-	if err != nil {
-		return "", err
-	}
-	t, err := h.OAuth.Token(ctx, oauth.TokenRequest{Params: params})
-	if err != nil {
-		return "", err
-	}
-	return t.RefreshToken, nil
 }
 
 // refresher is a client that refreshes the tokens of its devices in turn, each time
@@ -86,19 +32,15 @@ type refresher struct {
 	whole  int // answers that were read as JSON
 }
 
-func refreshClients(said json.RawMessage, host string, connections int) ([]client, error) {
-	var s signedIn
-	if err := json.Unmarshal(said, &s); err != nil {
-		return nil, err
-	}
-	if len(s.Tokens) < connections {
-		return nil, fmt.Errorf("%d devices are not enough for %d connections: --families has to be more", len(s.Tokens), connections)
+func refreshClients(f *filled, host string, connections int) ([]client, error) {
+	if len(f.Devices) < connections {
+		return nil, fmt.Errorf("%d devices are not enough for %d connections: --families has to be more", len(f.Devices), connections)
 	}
 	all := make([]client, connections)
 	for i := range all {
 		r := &refresher{host: host}
-		for j := i; j < len(s.Tokens); j += connections {
-			r.tokens = append(r.tokens, []byte(s.Tokens[j]))
+		for j := i; j < len(f.Devices); j += connections {
+			r.tokens = append(r.tokens, []byte(f.Devices[j].Refresh))
 		}
 		all[i] = r
 	}
@@ -109,6 +51,9 @@ func (r *refresher) next(b []byte) []byte {
 	// A device names neither its client nor a scope.
 	return appendPost(b, r.host, "/oauth/token", "application/x-www-form-urlencoded", []byte("grant_type=refresh_token&refresh_token="), r.tokens[r.at])
 }
+
+// sample is one: the others are as long.
+func (r *refresher) sample() [][]byte { return [][]byte{r.next(nil)} }
 
 // wholeEvery is how often an answer is read as JSON. Of the others only the token is
 // looked for: the client's work is not to be what is measured.

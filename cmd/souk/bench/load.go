@@ -2,10 +2,10 @@ package bench
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -22,6 +22,16 @@ type client interface {
 	// take looks at the answer to it. An error ends the measurement: a rate of wrong
 	// answers says nothing.
 	take(r *fasthttp.Response) error
+	// sample are requests that the bare handler is asked in turn: as long as those that
+	// are next now, and as many as there are.
+	sample() [][]byte
+}
+
+// way is how requests travel. The zero way is a connection that is kept.
+type way struct {
+	tls     bool // TLS 1.3
+	fresh   bool // each request has a connection of its own
+	resumed bool // whose handshake goes on where the one before it ended
 }
 
 // traffic keeps a server busy: each connection sends its next request when it has the
@@ -31,37 +41,56 @@ type traffic struct {
 	sent  int // requests so far, also those that don't count
 }
 
-// line is a connection.
+// line is a connection, or one after the other.
 type line struct {
-	client client
-	conn   net.Conn
-	in     *bufio.Reader
-	out    []byte
-	answer fasthttp.Response
-	took   []time.Duration // of each request that counts
-	err    error
+	client  client
+	address string
+	way     way
+	tls     *tls.Config // nil = plain
+	tried   int         // handshakes
+	state   tls.ConnectionState
+	conn    net.Conn
+	until   time.Time // by which there has to be an answer
+	in      *bufio.Reader
+	out     []byte
+	answer  fasthttp.Response
+	bytes   int // of the bodies of all answers
+	answers int
+	took    []time.Duration // of each request that counts
+	err     error
 }
 
 // answerWithin is how long the slowest answer may take; it is a mistake then.
 const answerWithin = 30 * time.Second
 
 // connect opens a connection for each client.
-func connect(address string, clients []client) (*traffic, error) {
+func connect(address string, clients []client, w way, settings *tls.Config) (*traffic, error) {
 	l := &traffic{}
 	for _, c := range clients {
-		conn, err := net.Dial("tcp", address)
-		if err != nil {
+		x := &line{client: c, address: address, way: w, in: bufio.NewReaderSize(nil, 4<<10)}
+		if w.tls {
+			x.tls = settings.Clone()
+			if w.resumed {
+				x.tls.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+			}
+		}
+		l.lines = append(l.lines, x)
+		if w.fresh {
+			continue
+		}
+		if err := x.dial(); err != nil {
 			l.close()
 			return nil, err
 		}
-		l.lines = append(l.lines, &line{client: c, conn: conn, in: bufio.NewReaderSize(conn, 4<<10)})
 	}
 	return l, nil
 }
 
 func (l *traffic) close() {
 	for _, x := range l.lines {
-		_ = x.conn.Close()
+		if x.conn != nil {
+			_ = x.conn.Close()
+		}
 	}
 }
 
@@ -75,10 +104,12 @@ func (l *traffic) run(length time.Duration, count bool) (turn, error) {
 	for _, x := range l.lines {
 		wg.Go(func() {
 			n := 0
-			if x.err = x.conn.SetDeadline(began.Add(length + answerWithin)); x.err == nil {
-				for ; !over.Load() && x.err == nil; n++ {
-					x.err = x.ask(count)
-				}
+			x.until = began.Add(length + answerWithin)
+			if !x.way.fresh {
+				x.err = x.conn.SetDeadline(x.until)
+			}
+			for ; !over.Load() && x.err == nil; n++ {
+				x.err = x.ask(count)
 			}
 			answered.Add(int64(n))
 		})
@@ -96,10 +127,45 @@ func (l *traffic) run(length time.Duration, count bool) (turn, error) {
 	return s, nil
 }
 
+// dial opens the connection.
+func (x *line) dial() error {
+	conn, err := net.Dial("tcp", x.address)
+	if err != nil {
+		return err
+	}
+	x.conn = conn
+	if x.tls != nil {
+		secure := tls.Client(conn, x.tls)
+		if x.conn = secure; !x.until.IsZero() {
+			err = conn.SetDeadline(x.until)
+		}
+		if err = errors.Join(err, secure.Handshake()); err != nil {
+			return fmt.Errorf("handshake: %w", err)
+		}
+		x.state = secure.ConnectionState()
+		if want := x.way.resumed && x.tried > 0; x.state.Version != tls.VersionTLS13 || x.state.DidResume != want {
+			return fmt.Errorf("a handshake came to %s, resumed: %t, and not to TLS 1.3, resumed: %t", tls.VersionName(x.state.Version), x.state.DidResume, want)
+		}
+		x.tried++
+	} else if !x.until.IsZero() {
+		if err := conn.SetDeadline(x.until); err != nil {
+			return err
+		}
+	}
+	x.in.Reset(x.conn)
+	return nil
+}
+
 // ask sends one request and looks at its answer.
 func (x *line) ask(count bool) error {
 	x.out = x.client.next(x.out[:0])
 	began := time.Now()
+	if x.way.fresh {
+		if err := x.dial(); err != nil {
+			return err
+		}
+		defer func() { _ = x.conn.Close() }() // the answer is there
+	}
 	if _, err := x.conn.Write(x.out); err != nil {
 		return err
 	}
@@ -109,6 +175,8 @@ func (x *line) ask(count bool) error {
 	if count {
 		x.took = append(x.took, time.Since(began))
 	}
+	x.bytes += len(x.answer.Body())
+	x.answers++
 	return x.client.take(&x.answer)
 }
 
@@ -120,15 +188,22 @@ func (l *traffic) times() (all []time.Duration) {
 	return all
 }
 
-// answerSize is the middle size of the answers' bodies, of the last of each
-// connection.
+// answerSize is how many bytes a body has had so far, on average.
 func (l *traffic) answerSize() int {
-	sizes := make([]float64, len(l.lines))
-	for i, x := range l.lines {
-		sizes[i] = float64(len(x.answer.Body()))
+	bytes, answers := 0, 0
+	for _, x := range l.lines {
+		bytes, answers = bytes+x.bytes, answers+x.answers
 	}
-	slices.Sort(sizes)
-	return int(middle(sizes))
+	if answers == 0 {
+		return 0
+	}
+	return (bytes + answers/2) / answers
+}
+
+// settings are what the last handshake of a connection has come to.
+func (l *traffic) settings() string {
+	s := l.lines[0].state
+	return fmt.Sprintf("%s %s %s %s", tls.VersionName(s.Version), tls.CipherSuiteName(s.CipherSuite), s.CurveID, s.NegotiatedProtocol)
 }
 
 // appendPost appends what a device posts.
@@ -148,13 +223,20 @@ func appendPost(b []byte, host, path, mediaType string, body ...[]byte) []byte {
 	return b
 }
 
-// echo asks the bare handler: always the same, as long as a request to Souk.
+// echo asks the bare handler what another client asks Souk.
 type echo struct {
-	request []byte
-	size    *int // of its answers
+	requests [][]byte
+	at       int
+	size     *int // of its answers
 }
 
-func (e *echo) next(b []byte) []byte { return append(b, e.request...) }
+func (e *echo) next(b []byte) []byte {
+	b = append(b, e.requests[e.at]...)
+	e.at = (e.at + 1) % len(e.requests)
+	return b
+}
+
+func (e *echo) sample() [][]byte { return e.requests }
 
 func (e *echo) take(r *fasthttp.Response) error {
 	if r.StatusCode() != 200 || len(r.Body()) != *e.size {

@@ -2,7 +2,7 @@ package bench
 
 import (
 	"bytes"
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -47,9 +47,9 @@ func TestLoadCountsWhatWasAnswered(t *testing.T) {
 	size := 4
 	var clients []client
 	for range 3 {
-		clients = append(clients, &echo{[]byte(want), &size})
+		clients = append(clients, &echo{requests: [][]byte{[]byte(want)}, size: &size})
 	}
-	l, err := connect(address, clients)
+	l, err := connect(address, clients, way{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,13 +83,84 @@ func TestLoadCountsWhatWasAnswered(t *testing.T) {
 func TestLoadEndsWithTheServer(t *testing.T) {
 	address := serving(t, func(r *fasthttp.RequestCtx) { r.SetConnectionClose() })
 	size := 0
-	l, err := connect(address, []client{&echo{appendPost(nil, "host", "/", "text/plain"), &size}})
+	l, err := connect(address, []client{&echo{requests: [][]byte{appendPost(nil, "host", "/", "text/plain")}, size: &size}}, way{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.close()
 	if _, err := l.run(time.Minute, true); err == nil || !strings.Contains(err.Error(), "read an answer") && !errors.Is(err, io.EOF) {
 		t.Errorf("a connection that is closed ends a run with %v", err)
+	}
+}
+
+// The bare handler is asked all that Souk is asked, in turn.
+func TestEchoTakesTurns(t *testing.T) {
+	size := 0
+	e := &echo{requests: [][]byte{[]byte("a"), []byte("bc")}, size: &size}
+	if got := string(e.next(e.next(e.next(nil)))); got != "abca" {
+		t.Errorf("an echo of a and bc asks %s, want abca", got)
+	}
+}
+
+// Each request of a fresh way has a connection and a handshake of its own, and a way
+// that resumes goes on where the one before ended.
+func TestLoadOverTLS(t *testing.T) {
+	dir := t.TempDir()
+	settings, err := certify(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := newBare(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- b.serve(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	size := 3
+	b.answer(size)
+	for _, resumed := range []bool{false, true} {
+		var clients []client
+		for range 2 {
+			clients = append(clients, &echo{requests: [][]byte{appendPost(nil, "host", "/", "text/plain", []byte("a"))}, size: &size})
+		}
+		l, err := connect(b.listener.Addr().String(), clients, way{tls: true, fresh: true, resumed: resumed}, settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := l.run(50*time.Millisecond, true)
+		l.close()
+		if err != nil {
+			t.Fatalf("resumed %t: %v", resumed, err)
+		}
+		handshakes := 0
+		for _, x := range l.lines {
+			handshakes += x.tried
+			if x.state.DidResume != (resumed && x.tried > 1) {
+				t.Errorf("resumed %t: the last of %d handshakes resumed: %t", resumed, x.tried, x.state.DidResume)
+			}
+		}
+		if s.requests < 2 || handshakes != s.requests || !strings.HasPrefix(l.settings(), "TLS 1.3 ") || !strings.HasSuffix(l.settings(), " http/1.1") {
+			t.Errorf("resumed %t: %d requests, %d handshakes with %s", resumed, s.requests, handshakes, l.settings())
+		}
+	}
+	other, err := certify(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := connect(b.listener.Addr().String(), []client{&echo{requests: [][]byte{{}}, size: &size}}, way{tls: true, fresh: true}, other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	if _, err := l.run(time.Millisecond, true); err == nil || !strings.Contains(err.Error(), "the certificate is another one") {
+		t.Errorf("another server's certificate ends a run with %v", err)
 	}
 }
 
@@ -117,7 +188,7 @@ func TestRefreshesAreChecked(t *testing.T) {
 		{"no life", 200, strings.Replace(good(fresh), "10", "0", 1), "no token response"},
 		{"another type", 200, strings.Replace(good(fresh), "Bearer", "MAC", 1), "no token response"},
 	} {
-		clients, err := refreshClients([]byte(`{"tokens":["`+old+`"]}`), "host", 1)
+		clients, err := refreshClients(&filled{Devices: []device{{Refresh: old}}}, "host", 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,15 +214,11 @@ func TestRefreshesAreChecked(t *testing.T) {
 
 // The connections share the devices out, and each goes through its own in turn.
 func TestRefreshersTakeTurns(t *testing.T) {
-	said := signedIn{}
+	f := &filled{}
 	for i := range 7 {
-		said.Tokens = append(said.Tokens, fmt.Sprintf("token-%d-0", i))
+		f.Devices = append(f.Devices, device{Refresh: fmt.Sprintf("token-%d-0", i)})
 	}
-	text, err := json.Marshal(said)
-	if err != nil {
-		t.Fatal(err)
-	}
-	clients, err := refreshClients(text, "host", 3)
+	clients, err := refreshClients(f, "host", 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +244,7 @@ func TestRefreshersTakeTurns(t *testing.T) {
 			}
 		}
 	}
-	if _, err := refreshClients(text, "host", 8); err == nil || !strings.Contains(err.Error(), "--families") {
+	if _, err := refreshClients(f, "host", 8); err == nil || !strings.Contains(err.Error(), "--families") {
 		t.Errorf("eight connections with seven devices: %v", err)
 	}
 }

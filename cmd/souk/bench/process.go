@@ -58,16 +58,17 @@ func startServer(ctx context.Context, role string, args ...string) (*process, er
 	return p, nil
 }
 
-// fill has a child fill the store of a stage, and returns what it says.
-func fill(ctx context.Context, s *stage, dir string, size int) (said json.RawMessage, err error) {
-	p, err := start(ctx, roleFill, "--stage", s.name, "--dir", dir, "--size", strconv.Itoa(size))
+// startFill has a child fill a store, and returns what it says.
+func startFill(ctx context.Context, dir string, items, devices int) (*filled, error) {
+	p, err := start(ctx, roleFill, "--dir", dir, "--items", strconv.Itoa(items), "--devices", strconv.Itoa(devices))
 	if err != nil {
 		return nil, err
 	}
-	if err := p.out.Decode(&said); err != nil {
+	var f filled
+	if err := p.out.Decode(&f); err != nil {
 		return nil, p.failed(err)
 	}
-	return said, p.stop()
+	return &f, p.stop()
 }
 
 // tell gives an order and returns what the child has used so far.

@@ -21,8 +21,8 @@ func TestAChildThatEnds(t *testing.T) {
 		!strings.Contains(err.Error(), "the child souk: exit status 3") || !strings.Contains(err.Error(), "the disk is gone") {
 		t.Errorf("startServer = %v", err)
 	}
-	if _, err := fill(t.Context(), refreshStage, t.TempDir(), 1); err == nil ||
+	if _, err := startFill(t.Context(), t.TempDir(), 1, 1); err == nil ||
 		!strings.Contains(err.Error(), "the child fill: exit status 3") || !strings.Contains(err.Error(), "the disk is gone") {
-		t.Errorf("fill = %v", err)
+		t.Errorf("startFill = %v", err)
 	}
 }

@@ -10,6 +10,7 @@ type turn struct {
 	requests int
 	took     time.Duration
 	cpu      time.Duration // of its process, until its next slice began
+	clients  time.Duration // the processor time that asking took
 }
 
 // rate is in requests a second.
@@ -17,6 +18,9 @@ func (s turn) rate() float64 { return float64(s.requests) / s.took.Seconds() }
 
 // cpuEach is in microseconds a request.
 func (s turn) cpuEach() float64 { return s.cpu.Seconds() * 1e6 / float64(s.requests) }
+
+// clientsEach is in microseconds a request.
+func (s turn) clientsEach() float64 { return s.clients.Seconds() * 1e6 / float64(s.requests) }
 
 // pair is a slice of the bare handler and the one of Souk beside it.
 type pair struct{ bare, ours turn }
@@ -44,20 +48,31 @@ func (p pairs) cpu() float64 {
 	return p.median(func(x pair) float64 { return x.ours.cpuEach() })
 }
 
+func (p pairs) bareCPU() float64 {
+	return p.median(func(x pair) float64 { return x.bare.cpuEach() })
+}
+
 // maxSpread is how much the baseline may vary in a run that says anything.
 const maxSpread = 0.20
 
-// spread says how much the baseline varied: the width of the middle half of its
-// slices, as a part of their median. One slice that another program has spoilt
-// doesn't count; a machine that is at two speeds does.
+// spread says how much the baseline's rate varied.
 func (p pairs) spread() float64 {
-	rates := p.sorted(func(x pair) float64 { return x.bare.rate() })
-	n := len(rates)
-	return (rates[n-1-n/4] - rates[n/4]) / middle(rates)
+	return p.varied(func(x pair) float64 { return x.bare.rate() })
 }
 
-// void says whether the baseline varied too much for the ratios to mean anything.
-func (p pairs) void() bool { return p.spread() > maxSpread }
+// cpuSpread says how much the baseline's processor time of a request varied.
+func (p pairs) cpuSpread() float64 {
+	return p.varied(func(x pair) float64 { return x.bare.cpuEach() })
+}
+
+// varied is the width of the middle half of the slices, as a part of their median. One
+// slice that another program has spoilt doesn't count; a machine that is at two speeds
+// does.
+func (p pairs) varied(of func(pair) float64) float64 {
+	all := p.sorted(of)
+	n := len(all)
+	return (all[n-1-n/4] - all[n/4]) / middle(all)
+}
 
 func (p pairs) median(of func(pair) float64) float64 { return middle(p.sorted(of)) }
 

@@ -12,7 +12,7 @@ func pairsOf(bare, ours []int) (p pairs) {
 	for i := range bare {
 		p = append(p, pair{
 			bare: turn{requests: bare[i], took: time.Second, cpu: time.Second / 2},
-			ours: turn{requests: ours[i], took: time.Second, cpu: time.Second / 2},
+			ours: turn{requests: ours[i], took: time.Second, cpu: time.Second / 2, clients: time.Second / 4},
 		})
 	}
 	return p
@@ -63,10 +63,28 @@ func TestVoid(t *testing.T) {
 		{"one slice", []int{100}, 0, false},
 		{"two slices", []int{75, 125}, 0.5, true},
 	} {
-		p := pairsOf(test.bare, test.bare)
-		if got := p.spread(); !near(got, test.spread) || p.void() != test.void {
-			t.Errorf("%s: spread = %v, void = %v, want %v, %v", test.name, got, p.void(), test.spread, test.void)
+		r := &result{pairs: pairsOf(test.bare, test.bare)}
+		if got := r.spread(); !near(got, test.spread) || r.void() != test.void {
+			t.Errorf("%s: spread = %v, void = %v, want %v, %v", test.name, got, r.void(), test.spread, test.void)
 		}
+	}
+}
+
+// Where processor time is what counts, that has to be steady.
+func TestVoidByProcessorTime(t *testing.T) {
+	r := &result{httpCase: httpCase{byCPU: true}}
+	for _, rate := range []int{50, 100, 150} { // always half of the processor for 100 requests
+		r.pairs = append(r.pairs, pair{bare: turn{requests: rate, took: time.Second, cpu: time.Duration(rate) * time.Second / 200}})
+	}
+	if r.void() || !near(r.spread(), 0) {
+		t.Errorf("a rate that varies with a processor time that doesn't: spread = %v", r.spread())
+	}
+	if r.byCPU = false; !r.void() {
+		t.Errorf("by its rate: spread = %v, want it void", r.spread())
+	}
+	r.byCPU, r.pairs[0].bare.cpu = true, time.Second
+	if !r.void() {
+		t.Errorf("with a slice that took eight times the processor: spread = %v, want it void", r.spread())
 	}
 }
 

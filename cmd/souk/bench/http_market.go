@@ -1,0 +1,81 @@
+package bench
+
+import (
+	"fmt"
+
+	"github.com/souk-market/souk/core"
+	"github.com/souk-market/souk/core/plugin"
+	"github.com/souk-market/souk/sdk/examples"
+)
+
+// appsEach is how many apps a device has.
+const appsEach = 5
+
+// checkStage has no plugins and signs nothing ahead.
+var checkStage = &stage{
+	name: "checks", configure: func(c *core.Config) { c.Token.Pool = 0 },
+	cases: []httpCase{
+		{
+			name: "a", does: "an update check, nothing newer", least: 0.80, most: 1.35,
+			connections: checkConnections, clients: checks{apps: appsEach}.clients,
+		},
+		{
+			name: "b", does: "one check in ten is offered an update", least: 0.58, most: 2.1, signatures: 0.1,
+			connections: checkConnections, clients: checks{apps: appsEach, offered: oneIn(10)}.clients, after: verifyTokens,
+		},
+		{
+			name: "c", does: "each check is offered one, signed meanwhile", least: 0.21, most: 6.8, signatures: 1,
+			connections: checkConnections, clients: checks{apps: appsEach, offered: oneIn(1)}.clients, after: verifyTokens,
+		},
+		{
+			name: "d", does: "each check is offered five, signed meanwhile", least: 0.072, signatures: appsEach,
+			connections: checkConnections, clients: checks{apps: appsEach, offered: each(appsEach)}.clients, after: verifyTokens,
+		},
+	},
+}
+
+// checkConnections is how many connections send update checks.
+const checkConnections = 64
+
+// oneIn offers an update to one check in n. Connections begin at different places, so
+// that it is one in n of the checks of any moment.
+func oneIn(n int) func(connection, nth int) int {
+	return func(connection, nth int) int {
+		if (connection+nth)%n == 0 {
+			return 1
+		}
+		return 0
+	}
+}
+
+// each offers updates of so many apps to each check.
+func each(apps int) func(connection, nth int) int {
+	return func(int, int) int { return apps }
+}
+
+// guestStages have one plugin each: the same policy in another language, which is asked
+// about five apps by each check and holds all five.
+var guestStages = func() (stages []*stage) {
+	for _, language := range []string{"go", "rust", "assemblyscript", "c"} {
+		stages = append(stages, &stage{
+			name: "guest-" + language, plugins: []plugin.Spec{guest(language)},
+			cases: []httpCase{{
+				name: "e-" + language, does: fmt.Sprintf("a plugin in %s is asked by each check, and holds", language),
+				least: 0.70, guestCalls: 1, connections: checkConnections, clients: checks{apps: appsEach, held: true}.clients,
+			}},
+		})
+	}
+	return stages
+}()
+
+// guest is a plugin with the policy that the SDKs show.
+func guest(language string) plugin.Spec {
+	s := plugin.DefaultSpec()
+	s.Name = language
+	for _, e := range examples.All() {
+		if e.Language == language {
+			s.Wasm = e.Wasm
+		}
+	}
+	return s
+}
