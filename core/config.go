@@ -55,6 +55,9 @@ type Config struct {
 	// Engine stands between the store and what holds its bytes; nil = nothing does.
 	// No key of the file sets it: it is for tests of what fails.
 	Engine func(store.Engine) store.Engine `toml:"-"`
+	// Delay stands in the place of what is measured for [limits] shed_updates; nil =
+	// nothing does. No key of the file sets it: it is for tests.
+	Delay func() time.Duration `toml:"-"`
 	// PoolByHand keeps the pool of install tokens from filling itself: what is in it
 	// somebody has put there with Warm. No key of the file sets it: it is for
 	// measurements.

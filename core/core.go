@@ -46,6 +46,7 @@ type Host struct {
 	public, admins net.Listener
 	server         *server.Server
 	admin          *admin.Server
+	pressure       *server.Pressure
 	keys           *keyring
 	reloading      sync.Mutex
 	undo           []func() // what Close has to do, last first
@@ -265,9 +266,16 @@ func (h *Host) openRules(ctx context.Context) error {
 	signer := &token.InstallSigner{
 		Issuer: c.Market.ItemID, KeyID: keyID, Key: key, Life: c.Market.InstallLife.Std(), Now: c.clock(), Rand: c.Rand,
 	}
+	polling, err := market.OpenPolling(ctx, h.Store, c.Market.PollingInterval, c.clock(), c.Log)
+	if err != nil {
+		return err
+	}
+	h.closing(polling.Close)
+	h.pressure = server.NewPressure(server.PressureOptions{Limits: c.Limits, Waits: h.Plugins.Waits, Delay: c.Delay, Log: c.Log})
+	h.closing(h.pressure.Close)
 	h.Market = &market.Market{
-		Config: c.Market, Catalog: h.Catalog, Store: h.Store, Plugins: h.Plugins,
-		Signer: signer, Pool: token.NewInstallPool(signer, c.Token.Pool),
+		Config: c.Market, Polling: polling, Catalog: h.Catalog, Store: h.Store, Plugins: h.Plugins,
+		Signer: signer, Pool: token.NewInstallPool(signer, c.Token.Pool), Spare: h.pressure.Spares,
 		Client: clients.AppendPolicy, Device: clients.Device,
 		Now: c.clock(), Rand: c.Rand, Log: c.Log,
 	}
@@ -295,7 +303,7 @@ func (h *Host) openPool(ctx context.Context) {
 
 func (h *Host) openListeners() (err error) {
 	c := &h.config
-	h.server, err = server.New(server.Options{Config: c.Server, Limits: c.Limits, OAuth: h.OAuth, Market: h.Market, Log: c.Log})
+	h.server, err = server.New(server.Options{Config: c.Server, Limits: c.Limits, OAuth: h.OAuth, Market: h.Market, Pressure: h.pressure, Log: c.Log})
 	if err != nil {
 		return err
 	}
@@ -319,12 +327,23 @@ func (h *Host) made(file string) { h.Created = append(h.Created, file) }
 
 // traffic is what the public listener has answered so far.
 func (h *Host) traffic() admin.Traffic {
-	t := admin.Traffic{Connections: h.server.Connections(), Signed: h.Market.Signer.Signed(), Pool: h.Market.Pool.Stats()}
+	t := admin.Traffic{
+		Connections: h.server.Connections(), Signed: h.Market.Signer.Signed(), Pool: h.Market.Pool.Stats(),
+		Pressure: h.pressure.Level(), Delay: h.pressure.Delay(), Spared: h.Market.Spared(),
+	}
 	for _, n := range h.server.Counts() {
 		t.Requests = append(t.Requests, admin.Requests{Method: n.Method, Route: n.Route, Status: n.Status, Count: n.Requests})
 	}
+	var shed []server.Shed
+	shed, t.Closed = h.server.Sheds()
+	for _, n := range shed {
+		t.Shed = append(t.Shed, admin.Shed{Method: n.Method, Route: n.Route, Kind: n.Kind, Count: n.Requests})
+	}
 	return t
 }
+
+// Pressure is what server.Pressure.Level says of this server.
+func (h *Host) Pressure() float64 { return h.pressure.Level() }
 
 // ready says what keeps the server from answering.
 func (h *Host) ready(ctx context.Context) error {

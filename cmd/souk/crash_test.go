@@ -110,6 +110,7 @@ min_free = "0"
 
 const crashConfig = `[limits]
 request = "1m" # a hash is slow on a busy machine
+shed_updates = "0"
 [oauth]
 attempts_account = 1000
 attempts_address = 1000

@@ -26,6 +26,7 @@ type commands struct {
 	Account accountCommands `cmd:"" help:"The people of a running server: who signs in, and what each may have."`
 	Client  clientCommands  `cmd:"" help:"The OAuth clients of a running server: register, change, disable, remove."`
 	Plan    planCommands    `cmd:"" help:"What a changed rollout or plugin does before it goes live, and how many cores devices need. Changes nothing."`
+	Polling pollingCommand  `cmd:"" help:"How often devices look for updates: show it, or turn it while the server runs."`
 	Explain explainCommand  `cmd:"" help:"Why a device gets what it gets from a running server. Changes nothing."`
 	Audit   auditCommand    `cmd:"" help:"Who changed what in a running server, newest first; or whether its log is whole."`
 	Key     keyCommands     `cmd:"" help:"The key ring of a running server: list, rotate, retire."`

@@ -24,7 +24,27 @@ func (s *Server) readyz(ctx context.Context, r *request) error {
 		// devices away.
 		ready["writes"] = sentenceFull
 	}
+	if load := s.load(); load != "" {
+		// It does what it can. Without it the others would have to do that too.
+		ready["load"] = load
+	}
 	return r.write(200, ready)
+}
+
+// load says what is turned away, empty for nothing.
+func (s *Server) load() string {
+	if s.traffic == nil {
+		return ""
+	}
+	switch pressure := s.traffic().Pressure; {
+	case pressure > 2:
+		return "there is too much to do: update checks are turned away, and some of everything else"
+	case pressure > 1:
+		return "there is too much to do: update checks are turned away, as many as it takes"
+	case pressure > 0:
+		return "there is much to do: some update checks do without what would have to be signed for them"
+	}
+	return ""
 }
 
 // check says what keeps the server from answering.

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/common/expfmt"
 
+	"github.com/souk-market/souk/core/market"
 	"github.com/souk-market/souk/core/plugin"
-	"github.com/souk-market/souk/core/store"
 	"github.com/souk-market/souk/core/store/audit"
 	"github.com/souk-market/souk/core/token"
 )
@@ -23,6 +24,17 @@ type Traffic struct {
 	Requests    []Requests
 	Signed      uint64 // install verification tokens
 	Pool        token.PoolStats
+	Pressure    float64
+	Delay       time.Duration // of a request, until somebody looks at it
+	Shed        []Shed
+	Spared      uint64 // offers that were left out because they had to be signed for
+	Closed      uint64 // new TLS connections
+}
+
+// Shed are the requests of one route that were turned away with an answer of a kind.
+type Shed struct {
+	Method, Route, Kind string
+	Count               uint64
 }
 
 // Requests are those of one route with one status.
@@ -56,11 +68,11 @@ type registry struct{ *prometheus.Registry }
 
 // newRegistry has what there is to measure: this process, the requests, the
 // plugins, the store, the audit log.
-func newRegistry(plugins *plugin.Host, traffic func() Traffic, records *store.Store, changes *audit.Log) (*registry, error) {
+func newRegistry(o *Options) (*registry, error) {
 	r := &registry{prometheus.NewRegistry()}
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		trafficCollector{traffic}, pluginCollector{plugins}, storeCollector{records}, auditCollector{changes},
+		trafficCollector{o.Traffic}, marketCollector{o.Market}, pluginCollector{o.Plugins}, storeCollector{o.Store}, auditCollector{o.Audit},
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, err
@@ -90,6 +102,12 @@ var (
 	descRequests    = described("http_requests_total", "Requests to the public listener that were answered, by route and status. Of no route are those that no route answers, and what is no HTTP.", "method", "route", "status")
 	descConnections = described("http_connections", "Open connections of the public listener.")
 	descSigned      = described("install_tokens_signed_total", "Install verification tokens that were signed.")
+	descPressure    = described("pressure", "0 = everything is answered; up to 1 a share of update checks does without signatures, up to 2 a share of them is turned away, up to 3 a share of everything else.")
+	descDelay       = described("request_delay_seconds", "How long a request waited at least, at the last look, until somebody looked at it.")
+	descShed        = described("shed_total", "Requests that were turned away, by route and the kind of answer.", "method", "route", "kind")
+	descSpared      = described("offers_spared_total", "Offers that update checks did not get, because there was no time to sign for them.")
+	descClosed      = described("shed_connections_total", "New TLS connections that were closed because there was too much to do.")
+	descPolling     = described("polling_interval_hours", "How many hours devices are told to wait between two update checks.")
 
 	descPoolReady   = described("install_pool_tokens", "Install verification tokens that are signed and wait for an offer.")
 	descPoolBytes   = described("install_pool_bytes", "Memory for them, with that of those that were given out of the same batch.")
@@ -99,7 +117,10 @@ var (
 
 // Describe implements prometheus.Collector.
 func (trafficCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRequests, descConnections, descSigned, descPoolReady, descPoolBytes, descPoolServed, descPoolDropped} {
+	for _, d := range []*prometheus.Desc{
+		descRequests, descConnections, descSigned, descPressure, descDelay, descShed, descSpared, descClosed,
+		descPoolReady, descPoolBytes, descPoolServed, descPoolDropped,
+	} {
 		out <- d
 	}
 }
@@ -112,6 +133,13 @@ func (c trafficCollector) Collect(out chan<- prometheus.Metric) {
 	t := c.now()
 	gauge(out, descConnections, float64(t.Connections))
 	counter(out, descSigned, float64(t.Signed))
+	gauge(out, descPressure, t.Pressure)
+	gauge(out, descDelay, t.Delay.Seconds())
+	counter(out, descSpared, float64(t.Spared))
+	counter(out, descClosed, float64(t.Closed))
+	for _, n := range t.Shed {
+		counter(out, descShed, float64(n.Count), n.Method, n.Route, n.Kind)
+	}
 	gauge(out, descPoolReady, float64(t.Pool.Ready))
 	gauge(out, descPoolBytes, float64(t.Pool.Bytes))
 	counter(out, descPoolServed, float64(t.Pool.Served), "pool")
@@ -123,6 +151,18 @@ func (c trafficCollector) Collect(out chan<- prometheus.Metric) {
 			status = strconv.Itoa(q.Status)
 		}
 		counter(out, descRequests, float64(q.Count), q.Method, q.Route, status)
+	}
+}
+
+type marketCollector struct{ market *market.Market }
+
+// Describe implements prometheus.Collector.
+func (marketCollector) Describe(out chan<- *prometheus.Desc) { out <- descPolling }
+
+// Collect implements prometheus.Collector.
+func (c marketCollector) Collect(out chan<- prometheus.Metric) {
+	if c.market != nil {
+		gauge(out, descPolling, float64(c.market.PollingInterval()))
 	}
 }
 

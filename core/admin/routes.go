@@ -81,6 +81,10 @@ var routes = []route{
 	{method: "POST", path: "/api/keys", handler: (*Server).rotateKeys},
 	{method: "POST", path: "/api/keys/{key}/retire", handler: (*Server).retireKey, accepts: jsonBody, body: smallBody},
 
+	{method: "GET", path: "/api/polling-interval", handler: (*Server).polling},
+	{method: "PUT", path: "/api/polling-interval", handler: (*Server).putPolling, accepts: jsonBody, body: smallBody},
+	{method: "DELETE", path: "/api/polling-interval", handler: (*Server).clearPolling},
+
 	{method: "POST", path: "/api/backup", handler: (*Server).backup, accepts: jsonBody, body: smallBody},
 
 	{method: "GET", path: "/api/plugins", handler: (*Server).listPlugins},

@@ -67,6 +67,7 @@ type Server struct {
 	reread   func(ctx context.Context) (Reloaded, error)
 	most     int // bytes of a module
 	registry *registry
+	traffic  func() Traffic // nil = none
 	ready    func(ctx context.Context) error
 	log      *slog.Logger
 	now      func() time.Time
@@ -93,7 +94,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		token: sha256.Sum256([]byte(o.Token)), listen: strings.ToLower(host),
 		store: o.Store, catalog: o.Catalog, oauth: o.OAuth, market: o.Market, plugins: o.Plugins, people: o.People, changes: o.Audit,
-		keys: o.Keys, reread: o.Reload, most: o.MaxModule, ready: o.Ready, log: o.Log, now: o.Now,
+		keys: o.Keys, reread: o.Reload, most: o.MaxModule, traffic: o.Traffic, ready: o.Ready, log: o.Log, now: o.Now,
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -101,7 +102,7 @@ func New(o Options) (*Server, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	if s.registry, err = newRegistry(o.Plugins, o.Traffic, o.Store, o.Audit); err != nil {
+	if s.registry, err = newRegistry(&o); err != nil {
 		return nil, fmt.Errorf("admin: metrics: %w", err)
 	}
 	s.base, s.stop = context.WithCancel(context.Background())

@@ -24,6 +24,7 @@ import (
 	"github.com/souk-market/souk/core"
 	"github.com/souk-market/souk/core/catalog"
 	"github.com/souk-market/souk/core/coretest"
+	"github.com/souk-market/souk/core/unit"
 )
 
 // The benchmark of the update check posts what a device posts to a whole server
@@ -78,14 +79,25 @@ func benchServe(t *testing.T) childAccess {
 // benchServer is a server with a large catalogue.
 func benchServer(t testing.TB, change func(*core.Config)) *coretest.Server {
 	s := coretest.Empty(t, func(c *core.Config) {
-		c.Now, c.Log = nil, nil // as in production
+		c.Now, c.Log = nil, nil                                // as in production
+		c.Limits.ShedUpdates = unit.Duration(10 * time.Second) // it is looked at, and never reached
+		c.Limits.ShedAll = 0
 		c.Store.Durability = core.DurabilityProcess
 		c.Limits.ReadTimeout = c.Limits.IdleTimeout // connections wait while others have their turn
 		if change != nil {
 			change(c)
 		}
 	})
-	items := make([]catalog.Item, benchItems)
+	if _, err := s.Catalog.Import(t.Context(), benchCatalogue(benchItems)); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// benchCatalogue is so many apps, each with an update. From the one that benchHeldFrom
+// is on, nobody gets it.
+func benchCatalogue(n int) []catalog.Item {
+	items := make([]catalog.Item, n)
 	for i := range items {
 		id := uint64(benchFirstItem + i)
 		share := catalog.FullShare
@@ -102,10 +114,7 @@ func benchServer(t testing.TB, change func(*core.Config)) *coretest.Server {
 			Versions: []catalog.Version{version(benchNew, "2.0", share), version(benchOld, "1.0", catalog.FullShare)},
 		}
 	}
-	if _, err := s.Catalog.Import(t.Context(), items); err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return items
 }
 
 // benchToken signs a device in with the token of an install link.

@@ -31,6 +31,8 @@ const (
 	childBare   = "bare"   // a bare fasthttp handler
 	childSoak   = "soak"   // with people, and limits as an operator sets them
 	childSwaps  = "swaps"  // with one plugin, which is swapped
+	childSurge  = "surge"  // with one processor, and few apps
+	childAll    = "all"    // the same, and it turns nothing away
 
 	childCollects = "collect" // a line that has a child collect its garbage before it answers
 )
@@ -39,6 +41,7 @@ const (
 type childAccess struct {
 	Address           string
 	Tokens            []string
+	Refresh           []string // refresh tokens, where they are wanted
 	Admin, AdminToken string
 	Code              string // an authorization code
 }
@@ -56,7 +59,7 @@ type childUsage struct {
 // TestChild is the child process; in a test run it has nothing to do.
 func TestChild(t *testing.T) {
 	role := os.Getenv(childRole)
-	serve := map[string]func(*testing.T) childAccess{childServer: benchServe, childBare: benchServeBare, childSoak: soakServe, childSwaps: swapServe}[role]
+	serve := map[string]func(*testing.T) childAccess{childServer: benchServe, childBare: benchServeBare, childSoak: soakServe, childSwaps: swapServe, childSurge: surgeServe, childAll: surgeServeAll}[role]
 	if serve == nil {
 		return
 	}

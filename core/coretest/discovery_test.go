@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/souk-market/souk/core"
 	"github.com/souk-market/souk/core/coretest"
@@ -157,6 +158,52 @@ func TestOverrideIsACompleteConfiguration(t *testing.T) {
 	if !reflect.DeepEqual(overrides[coretest.SkyItem], any(c)) {
 		t.Errorf("an empty override is %v, want the market's own configuration %v", overrides[coretest.SkyItem], c)
 	}
+}
+
+// The valve for load turns while the server runs: the next device that asks is told.
+func TestPollingIntervalTurns(t *testing.T) {
+	t.Parallel()
+	const own = "https://notes.example.com/updates"
+	s := coretest.Empty(t, func(c *core.Config) {
+		c.Market.PollingInterval = 36
+		c.Market.Overrides = map[string]market.Discovery{
+			coretest.NotesItem: {PollingInterval: 168},
+			coretest.SkyItem:   {Updates: own},
+		}
+	})
+	says := func(what string, want float64) {
+		t.Helper()
+		c := document(t, s, kitPath)
+		complete(t, kitPath, c)
+		overrides := c["overridesByAppleItemID"].(map[string]any)
+		interval := func(c any) any { return c.(map[string]any)["updates"].(map[string]any)["pollingInterval"] }
+		if got := interval(c); got != want {
+			t.Errorf("%s devices are told %v hours, want %v", what, got, want)
+		}
+		if got := interval(overrides[coretest.SkyItem]); got != want {
+			t.Errorf("%s an app whose override leaves it out is told %v hours, want %v", what, got, want)
+		}
+		if got := interval(overrides[coretest.NotesItem]); got != 168.0 {
+			t.Errorf("%s an app whose override says 168 hours is told %v", what, got)
+		}
+		if got := overrides[coretest.SkyItem].(map[string]any)["updates"].(map[string]any)["url"]; got != own {
+			t.Errorf("%s the override lost its URL: %v", what, got)
+		}
+	}
+	const at = "/api/polling-interval"
+	says("at the start", 36)
+	s.Must(t, http.MethodPut, at, map[string]any{"hours": 72})
+	says("after the operator has turned it", 72)
+	s.Restart(t)
+	says("after a restart", 72)
+	s.Must(t, http.MethodPut, at, map[string]any{"hours": 48, "until": s.Clock.Now().Add(time.Hour).Format(time.RFC3339)})
+	says("for an hour", 48)
+	s.Clock.Advance(time.Hour)
+	says("when the hour is over", 36)
+	s.Must(t, http.MethodPut, at, map[string]any{"hours": 24})
+	says("after that", 24)
+	s.Must(t, http.MethodDelete, at, nil)
+	says("taken back", 36)
 }
 
 // Behind a proxy the server has another name than its own address.

@@ -115,8 +115,10 @@ func (c *Config) Validate() error {
 }
 
 func (d *Discovery) validate(at string, whole bool) error {
-	if n := d.PollingInterval; (whole || n != 0) && (n < minPolling || n > maxPolling) {
-		return fmt.Errorf("%s.polling_interval: %d is out of range: it counts hours, use %d to %d", at, n, minPolling, maxPolling)
+	if n := d.PollingInterval; whole || n != 0 {
+		if err := CheckPolling(n); err != nil {
+			return fmt.Errorf("%s.polling_interval: %w", at, err)
+		}
 	}
 	for _, u := range []struct{ key, value string }{
 		{"restore", d.Restore}, {"updates", d.Updates}, {"license", d.License},

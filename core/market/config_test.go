@@ -16,7 +16,7 @@ const public = "https://market.example.com"
 // document is a configuration as a device reads it.
 func document(t *testing.T, c market.Config) map[string]any {
 	t.Helper()
-	b, err := json.Marshal(c.Configuration(public, 100, map[string]string{"issuer": public}))
+	b, err := json.Marshal(c.Configuration(public, c.PollingInterval, 100, map[string]string{"issuer": public}))
 	if err != nil {
 		t.Fatal(err)
 	}

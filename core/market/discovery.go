@@ -34,16 +34,19 @@ type Licensing struct {
 	Resolution            string `json:"licenseResolutionURL"`
 }
 
-// Configuration makes the document for a public URL. batch is the most apps that
-// one request may name, oauth the metadata of the authorization server.
-func (c *Config) Configuration(public string, batch int, oauth any) *Configuration {
-	doc := c.Discovery.configuration(public, batch, oauth)
+// Configuration makes the document for a public URL. hours is how often devices look
+// for updates, but for the apps whose override says it; batch is the most apps that one
+// request may name, oauth the metadata of the authorization server.
+func (c *Config) Configuration(public string, hours, batch int, oauth any) *Configuration {
+	base := c.Discovery
+	base.PollingInterval = hours
+	doc := base.configuration(public, batch, oauth)
 	for id, o := range c.Overrides {
 		if doc.Overrides == nil {
 			doc.Overrides = map[string]*Configuration{}
 		}
 		// A device takes the override instead of everything else, so it has to be whole.
-		doc.Overrides[id] = o.over(c.Discovery).configuration(public, batch, oauth)
+		doc.Overrides[id] = o.over(base).configuration(public, batch, oauth)
 	}
 	return doc
 }

@@ -19,6 +19,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/souk-market/souk/core/catalog"
@@ -29,9 +30,10 @@ import (
 )
 
 // Market answers for restores, updates and install tokens. Wire it by field
-// name; every field is needed but Pool and Log.
+// name; every field is needed but Polling, Pool, Spare and Log.
 type Market struct {
 	Config  Config
+	Polling *Polling // nil = what Config says
 	Catalog *catalog.Catalog
 	Store   *store.Store
 	Plugins *plugin.Host
@@ -42,10 +44,18 @@ type Market struct {
 	Now     func() time.Time
 	Rand    io.Reader
 	Log     *slog.Logger // nil = silent
+	// Spare reports whether an update check has to do with what was signed ahead, and
+	// without what would be signed for it: a signature takes longer than all the rest, and who does without asks again
+	// tomorrow. nil = none has to.
+	Spare func() bool
 
 	scratch sync.Pool // of *work
 	queues  queues
+	spared  atomic.Uint64
 }
+
+// Spared is how many offers of update checks were left out because Spare said so.
+func (m *Market) Spared() uint64 { return m.spared.Load() }
 
 // ErrNoAccount means that a token is genuine but its account is gone or was
 // signed out everywhere.
@@ -231,12 +241,18 @@ func (m *Market) Updates(ctx context.Context, q *Request, a *Answer) error {
 	if err := m.decide(ctx, q, w, abi.PurposeUpdate); err != nil {
 		return err
 	}
+	spare := m.Spare != nil && m.Spare() // signatures for all or for none: half an answer is not half as good
 	for i := range w.picks {
 		p := &w.picks[i]
 		if p.denied || p.choice < 0 {
 			continue
 		}
-		if err := m.offer(a, p.entry, w.candidates[p.from+int(p.choice)].Release, true); err != nil {
+		r := w.candidates[p.from+int(p.choice)].Release
+		if spare {
+			m.offerReady(a, p.entry, r, true)
+			continue
+		}
+		if err := m.offer(a, p.entry, r, true); err != nil {
 			return err
 		}
 	}
@@ -329,6 +345,19 @@ func withoutHalted(list []catalog.Candidate, from int) []catalog.Candidate {
 		}
 	}
 	return kept
+}
+
+// offerReady adds a release if a token for it was signed ahead.
+func (m *Market) offerReady(a *Answer, e *catalog.Entry, r *catalog.Release, again bool) {
+	from, ok := len(a.tokens), false
+	if m.Pool != nil && !r.Halted {
+		a.tokens, ok = m.Pool.AppendReady(a.tokens, token.InstallClaims{BundleID: e.BundleID, Item: e.ID, Version: r.ID, Redownload: again})
+	}
+	if !ok {
+		m.spared.Add(1)
+		return
+	}
+	a.Offers = append(a.Offers, Offer{Release: r, from: from, to: len(a.tokens)})
 }
 
 // offer adds a release with a token that was never used before.

@@ -64,6 +64,19 @@ type Limits struct {
 	// update check. Those that begin together share a deadline: it may be a sixteenth
 	// longer.
 	Request unit.Duration `toml:"request"`
+	// ShedUpdates is how long requests may wait until somebody looks at them. While they
+	// wait longer, update checks make room: first nothing is signed for them, then they
+	// are turned away, as many as it takes. 0 = never, and nothing else either.
+	ShedUpdates unit.Duration `toml:"shed_updates"`
+	// ShedAll is the wait from which on everything else is turned away too, with 503 and
+	// Retry-After, and new TLS connections are closed. 0 = never.
+	ShedAll unit.Duration `toml:"shed_all"`
+	// ShedAnswer is what an update check gets that is turned away: ShedEmpty or
+	// ShedUnavailable.
+	ShedAnswer string `toml:"shed_answer"`
+	// RetryAfter is what Retry-After asks of who is turned away with 503: half of it to
+	// one and a half times as much, at random, so that not all come back at once.
+	RetryAfter unit.Duration `toml:"retry_after"`
 }
 
 // DefaultConfig returns the defaults of [server].
@@ -76,6 +89,8 @@ func DefaultLimits() Limits {
 		ReadTimeout: unit.Duration(10 * time.Second), WriteTimeout: unit.Duration(10 * time.Second),
 		IdleTimeout: unit.Duration(75 * time.Second), Request: unit.Duration(10 * time.Second),
 		Connections: 20_000, ConnectionsPerAddress: 0,
+		ShedUpdates: unit.Duration(25 * time.Millisecond), ShedAll: unit.Duration(500 * time.Millisecond),
+		ShedAnswer: ShedEmpty, RetryAfter: unit.Duration(30 * time.Second),
 	}
 }
 
@@ -153,6 +168,21 @@ func (l *Limits) Validate() error {
 		if v := r.value.Std(); v < 100*time.Millisecond || v > time.Hour {
 			return fmt.Errorf("limits.%s: %v is out of range: use 100ms to 1h", r.key, r.value)
 		}
+	}
+	return l.validateShedding()
+}
+
+func (l *Limits) validateShedding() error {
+	updates, all := l.ShedUpdates.Std(), l.ShedAll.Std()
+	switch {
+	case updates != 0 && (updates < 5*time.Millisecond || updates > 10*time.Second):
+		return fmt.Errorf("limits.shed_updates: %v is out of range: use 5ms to 10s, or 0 to turn nothing away", l.ShedUpdates)
+	case all != 0 && (all < 2*updates || all > time.Minute):
+		return fmt.Errorf("limits.shed_all: %v is out of range: use twice limits.shed_updates to 1m, or 0 to turn nothing but update checks away", l.ShedAll)
+	case l.ShedAnswer != ShedEmpty && l.ShedAnswer != ShedUnavailable:
+		return fmt.Errorf("limits.shed_answer: %q is no choice: use empty or 503", l.ShedAnswer)
+	case l.RetryAfter.Std() < 2*time.Second || l.RetryAfter.Std() > time.Hour:
+		return fmt.Errorf("limits.retry_after: %v is out of range: use 2s to 1h", l.RetryAfter)
 	}
 	return nil
 }

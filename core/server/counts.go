@@ -55,6 +55,16 @@ func (c *counts) add(r *fasthttp.RequestCtx, rt *route) {
 	c.stripes[r.ConnID()%countStripes][at*len(statuses)+int(statusIndex[status])].Add(1)
 }
 
+// total is how many answers there were so far.
+func (c *counts) total() (n uint64) {
+	for i := range c.stripes {
+		for j := range c.stripes[i] {
+			n += c.stripes[i][j].Load()
+		}
+	}
+	return n
+}
+
 // Counts returns what was answered so far, without what never was.
 func (s *Server) Counts() []Count {
 	var all []Count

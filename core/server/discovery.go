@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
 
@@ -11,24 +12,54 @@ import (
 	"github.com/souk-market/souk/core/oauth"
 )
 
-// documents are the two that a device begins with, written once.
+// documents are the two that a device begins with, written once; the first again
+// where devices are to ask more or less often.
 type documents struct {
-	marketplaceKit, authorizationServer []byte
+	authorizationServer []byte
+
+	market   *market.Market
+	issuer   string
+	batch    int
+	metadata any
+	kit      atomic.Pointer[kit]
 }
 
-func newDocuments(o *oauth.Server, m *market.Market, batch int) (d documents, err error) {
-	if d.authorizationServer, err = json.Marshal(o.Metadata()); err != nil {
-		return d, fmt.Errorf("write the OAuth metadata: %w", err)
+// kit is the document for one polling interval.
+type kit struct {
+	hours int
+	body  []byte
+}
+
+func newDocuments(o *oauth.Server, m *market.Market, batch int) (*documents, error) {
+	d := &documents{market: m, issuer: o.Issuer, batch: batch, metadata: o.Metadata()}
+	var err error
+	if d.authorizationServer, err = json.Marshal(d.metadata); err != nil {
+		return nil, fmt.Errorf("write the OAuth metadata: %w", err)
 	}
-	if d.marketplaceKit, err = json.Marshal(m.Config.Configuration(o.Issuer, batch, o.Metadata())); err != nil {
-		return d, fmt.Errorf("write the marketplace configuration: %w", err)
+	_, err = d.marketplaceKit()
+	return d, err
+}
+
+func (d *documents) marketplaceKit() ([]byte, error) {
+	hours := d.market.PollingInterval()
+	if k := d.kit.Load(); k != nil && k.hours == hours {
+		return k.body, nil
 	}
-	return d, nil
+	body, err := json.Marshal(d.market.Config.Configuration(d.issuer, hours, d.batch, d.metadata))
+	if err != nil {
+		return nil, fmt.Errorf("write the marketplace configuration: %w", err)
+	}
+	d.kit.Store(&kit{hours, body})
+	return body, nil
 }
 
 // marketplaceKit answers GET /.well-known/marketplace-kit.
 func (s *Server) marketplaceKit(_ context.Context, r *fasthttp.RequestCtx) error {
-	writeDocument(r, s.documents.marketplaceKit)
+	body, err := s.documents.marketplaceKit()
+	if err != nil {
+		return err
+	}
+	writeDocument(r, body)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -39,3 +40,15 @@ var RedirectSource = redirectSource
 func AppendFailures(apps []market.App) []byte {
 	return appendAnswer(nil, "restores", &market.Answer{Failures: apps}, nil)
 }
+
+// NewGovernor is the law of a Pressure: from the delays of looks to its level.
+func NewGovernor(updates, all time.Duration) func(delay time.Duration) float64 {
+	g := governor{updates: updates, all: all}
+	return func(delay time.Duration) float64 { return float64(g.look(delay)) / stage }
+}
+
+// Look is the time between two looks.
+const Look = beats * beat
+
+// Watch sets a Pressure to work without a Server.
+func (p *Pressure) Watch(work func() uint64) error { return p.watch(work) }

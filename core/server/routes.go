@@ -24,6 +24,8 @@ type route struct {
 	refuse  func(r *fasthttp.RequestCtx, err error, status int) bool // the error's form, where it is not the usual
 	quick   bool                                                     // without a deadline of its own: it waits for nothing but policy
 	index   int                                                      // in the table
+
+	background bool // nobody waits for it: it is turned away before everything else
 }
 
 const (
@@ -41,7 +43,7 @@ var routes = []route{
 	{method: "POST", path: oauth.CallbackPath + "{plugin}", handler: (*Server).callback, refuse: refuseOnPage, accepts: formType, body: 64 << 10},
 	{method: "POST", path: "/oauth/token", handler: (*Server).token, refuse: refuseToken, accepts: formType, body: 16 << 10},
 	{method: "POST", path: "/restore", handler: (*Server).restore, accepts: jsonType},
-	{method: "POST", path: "/updates", handler: (*Server).updates, accepts: jsonType, quick: true},
+	{method: "POST", path: "/updates", handler: (*Server).updates, accepts: jsonType, quick: true, background: true},
 	{method: "GET", path: "/install/{appleItemId}", handler: (*Server).installPage, refuse: refuseInstall},
 	{method: "POST", path: "/install/{appleItemId}", handler: (*Server).signOut, refuse: refuseInstall, accepts: formType, body: 1 << 10},
 	{method: "POST", path: "/install-token", handler: (*Server).installToken, accepts: jsonType},
@@ -67,8 +69,8 @@ var updatesRoute = byPath["/updates"][0]
 // handle answers a request, and counts it.
 func (s *Server) handle(r *fasthttp.RequestCtx) { s.counts.add(r, s.route(r)) }
 
-// route is the way of every request: find the route, check what may be checked
-// without knowing what it is about, ask the handler, turn its error into an
+// route is the way of every request: find the route, turn it away if there is too
+// much to do, check what may be checked without knowing what it is about, ask the handler, turn its error into an
 // answer. It returns the route, nil if there is none.
 func (s *Server) route(r *fasthttp.RequestCtx) (rt *route) {
 	defer func() {
@@ -78,13 +80,17 @@ func (s *Server) route(r *fasthttp.RequestCtx) (rt *route) {
 			writeProblem(r, 500, "the server made a mistake")
 		}
 	}()
-	rt, refused := find(r)
-	if refused != nil {
-		if rt == nil {
-			refused.write(r)
-		} else {
-			s.answer(r, rt, refused)
-		}
+	rt, missing := find(r)
+	if missing != nil {
+		missing.write(r)
+		return nil
+	}
+	if s.pressure.sheds(rt.background) {
+		s.shed(r, rt)
+		return rt
+	}
+	if refused := rt.takes(r); refused != nil {
+		s.answer(r, rt, refused)
 		return rt
 	}
 	ctx := s.base
@@ -97,11 +103,11 @@ func (s *Server) route(r *fasthttp.RequestCtx) (rt *route) {
 	return rt
 }
 
-// find returns the route, or why there is none or why it can't be taken.
+// find returns the route, or why there is none.
 func find(r *fasthttp.RequestCtx) (*route, *problem) {
 	path := r.Path()
 	if string(path) == updatesRoute.path && r.IsPost() { // nearly every request is this one
-		return updatesRoute, updatesRoute.takes(r)
+		return updatesRoute, nil
 	}
 	found := byPath[string(path)] // no allocation: the compiler sees through the conversion
 	if found == nil {
@@ -115,7 +121,7 @@ func find(r *fasthttp.RequestCtx) (*route, *problem) {
 		if rt.method != string(method) && !(rt.method == "GET" && r.IsHead()) {
 			continue
 		}
-		return rt, rt.takes(r)
+		return rt, nil
 	}
 	var allow []string
 	for _, rt := range found {

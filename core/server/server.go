@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -30,8 +31,11 @@ type Server struct {
 	proxies     []netip.Prefix
 	territory   string
 	tokenHeader string
-	documents   documents
+	documents   *documents
 	counts      *counts
+	pressure    *Pressure
+	sheds       *sheds
+	handshakes  atomic.Uint64
 	foreign     sync.Map // of apps, whose package is on another origin: the operator was told
 	log         *slog.Logger
 	http        *fasthttp.Server
@@ -46,7 +50,10 @@ type Options struct {
 	Limits Limits
 	OAuth  *oauth.Server
 	Market *market.Market
-	Log    *slog.Logger
+	// Pressure is set to work here, and the caller's to close; nil = nothing is ever
+	// turned away.
+	Pressure *Pressure
+	Log      *slog.Logger
 }
 
 // New makes a Server that waits for Serve.
@@ -57,7 +64,10 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		oauth: o.OAuth, market: o.Market, limits: o.Limits, proxies: proxies,
-		territory: o.Config.TerritoryHeader, tokenHeader: o.Market.Config.TokenHeader, counts: newCounts(), log: o.Log,
+		territory: o.Config.TerritoryHeader, tokenHeader: o.Market.Config.TokenHeader, counts: newCounts(), sheds: newSheds(), pressure: o.Pressure, log: o.Log,
+	}
+	if s.pressure == nil {
+		s.pressure = NewPressure(PressureOptions{})
 	}
 	if s.documents, err = newDocuments(o.OAuth, o.Market, o.Limits.Apps); err != nil {
 		return nil, err
@@ -81,7 +91,7 @@ func New(o Options) (*Server, error) {
 		CloseOnShutdown:              true,
 		Logger:                       quiet{},
 	}
-	return s, nil
+	return s, s.pressure.watch(s.work)
 }
 
 func concurrency(limit int) int {
@@ -106,7 +116,7 @@ func (s *Server) Serve(l net.Listener, cert *tls.Certificate) error {
 	if cert != nil {
 		// fasthttp answers a connection beyond its limit in the loop that accepts, and
 		// under TLS would wait there for the handshake of a client that says nothing.
-		l = &capped{Listener: l, most: int64(s.http.Concurrency)}
+		l = &capped{Listener: &relieved{l, s}, most: int64(s.http.Concurrency)}
 		s.http.Concurrency = concurrency(0)
 		l = tls.NewListener(l, &tls.Config{
 			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*cert}, NextProtos: []string{"http/1.1"},
@@ -123,9 +133,15 @@ func (s *Server) Close(ctx context.Context) error {
 	return err
 }
 
-// expected lets a body come that waits for 100 (RFC 9110 §10.1.1).
+// expected lets a body come that waits for 100 (RFC 9110 §10.1.1), unless the request
+// is turned away: then nobody has to send it.
 func (s *Server) expected(r *fasthttp.RequestCtx) int {
 	s.mayWrite(r)
+	if rt, _ := find(r); rt != nil && s.pressure.sheds(rt.background) {
+		s.shed(r, rt)
+		s.counts.add(r, rt)
+		return r.Response.StatusCode()
+	}
 	return fasthttp.StatusContinue
 }
 

@@ -16,6 +16,7 @@ import "encoding/binary"
 //	M      "format"                   –              format of the store, 5      never                  Open
 //	M      "recovery"                 –              Recovery, 17                never                  Recovery
 //	N      licence id, 8              –              subject and item id, 25     half a year later       License
+//	O      "polling"                  –              Polling, 22                 when it ends           Polling
 //	P      plugin name                plugin's key   plugin's bytes              as the plugin says     KV
 //	R      "client"                   client id      Client, 62 + strings        never                  Clients
 //	S      subject, 16                family id, 16  listed at, 9                never, see listFamily  Sessions
@@ -28,8 +29,8 @@ import "encoding/binary"
 // format, which is 1, of an account that has devices 2; a value of the catalogue, the
 // key ring or a plugin is stored as it came.
 //
-// F, G, H, I, L, N, P, S, T and U spread over shards by their part. A, K, M, R and X
-// are small and live on one shard each.
+// F, G, H, I, L, N, P, S, T and U spread over shards by their part. A, K, M, O, R and
+// X are small and live on one shard each.
 const (
 	tableCatalog      = 'A'
 	tableFamily       = 'F'
@@ -40,6 +41,7 @@ const (
 	tableLicense      = 'L'
 	tableMeta         = 'M'
 	tableNumber       = 'N'
+	tableOperator     = 'O'
 	tablePlugin       = 'P'
 	tableClient       = 'R'
 	tableSession      = 'S'
@@ -51,6 +53,7 @@ const (
 	partClients     = "client"
 	partKeyRing     = "ring"
 	partFormat      = "format"
+	partPolling     = "polling"
 	partRecovery    = "recovery"
 	partRevocations = "x"
 )
@@ -110,6 +113,8 @@ func holderPart(item uint64, n byte) string {
 }
 
 func keyRingKey() Key { return Key{Table: tableKeyRing, Part: partKeyRing} }
+
+func pollingKey() Key { return Key{Table: tableOperator, Part: partPolling} }
 
 func formatKey() Key { return Key{Table: tableMeta, Part: partFormat} }
 

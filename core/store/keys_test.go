@@ -33,6 +33,7 @@ func TestKeyMap(t *testing.T) {
 			_, err := s.IssueLicense(ctx, store.SubjectID("bob"), license(258, 1000001, 1, time.Hour), 1)
 			return err
 		}(),
+		s.SetPolling(ctx, 48, until),
 	}
 	for i, err := range writes {
 		if err != nil {
@@ -52,6 +53,7 @@ func TestKeyMap(t *testing.T) {
 		fmt.Sprintf(`L %q %q`, bob, "\x00\x00\x00\x00\x00\x0fBA"):     "39 bytes, for " + (time.Hour + 30*day).String(),
 		`M "format" ""`:                                               `5 bytes, for good`,
 		fmt.Sprintf(`N %q ""`, "\x00\x00\x00\x00\x00\x00\x01\x02"):    "25 bytes, for " + (time.Hour + 180*day).String(),
+		`O "polling" ""`:                                              `22 bytes, for 1h0m0s`,
 		`P "rollout" "held/1000001"`:                                  `3 bytes, for good`,
 		`R "client" "com.example.app"`:                                `87 bytes, for good`,
 		fmt.Sprintf(`S %q %q`, family.Subject[:], id[:]):              `9 bytes, for good`,

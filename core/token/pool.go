@@ -67,20 +67,32 @@ const (
 // hot: called for every offer; no allocation where the pool has a token (see
 // BenchmarkInstallPool).
 func (p *InstallPool) Append(dst []byte, c InstallClaims) ([]byte, error) {
+	tok, ok := p.AppendReady(dst, c)
+	if ok {
+		return tok, nil
+	}
+	if p.Most > 0 {
+		p.inline.Add(1)
+	}
+	return p.Signer.Append(dst, c)
+}
+
+// AppendReady appends a token of the pool that nobody got before. Where there is none dst
+// has grown by nothing and nothing is signed, but the pool knows what was asked for.
+func (p *InstallPool) AppendReady(dst []byte, c InstallClaims) (tok []byte, ok bool) {
 	if p.Most <= 0 {
-		return p.Signer.Append(dst, c)
+		return dst, false
 	}
 	s := (*p.supplies.Load())[c]
-	if s != nil {
-		if tok, ok := p.take(s, dst, p.Signer.now().UnixMilli()); ok {
-			return tok, nil
-		}
-		s.missed.Add(1)
-	} else {
+	if s == nil {
 		p.stranger(c)
+		return dst, false
 	}
-	p.inline.Add(1)
-	return p.Signer.Append(dst, c)
+	if tok, ok := p.take(s, dst, p.Signer.now().UnixMilli()); ok {
+		return tok, true
+	}
+	s.missed.Add(1)
+	return dst, false
 }
 
 // stranger counts an offer whose claims have no supply. The next forecast gives them one.

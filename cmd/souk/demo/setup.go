@@ -51,7 +51,8 @@ func (c *Command) config(dir string, clock *clock) (core.Config, *x509.CertPool,
 	config.Now = clock.Now
 	config.Server.Listen, config.Admin.Listen = c.Listen, c.Admin
 	config.Store.Dir = dir
-	config.Store.MinFree = 0 // a demo should run on a nearly full disk too
+	config.Store.MinFree = 0      // a demo should run on a nearly full disk too
+	config.Limits.ShedUpdates = 0 // and on a machine that is busy with something else
 	config.Market.Name = "Souk Demo"
 	config.Market.ItemID = marketItem
 	config.Market.InstallKeyID = "demo-key"

@@ -75,6 +75,9 @@ const (
 	// LicenseRevoked: licences for an item ended. Item, and, of those of one account,
 	// Account, Subject and Removed, their ids; without these all that there were.
 	LicenseRevoked Kind = "license_revoked"
+	// PollingChanged: how often devices look for updates. "old" and "hours" in Detail, each
+	// missing where the configuration says it, and "until".
+	PollingChanged Kind = "polling_interval_changed"
 	// Started: a server opened the data directory. In Detail the SHA-256 of each plugin's
 	// module, by "plugin " and its name.
 	Started Kind = "started"
@@ -92,7 +95,7 @@ const (
 var Kinds = []Kind{
 	SignedIn, CodeBurned, FamilyRevoked, SignedOut, GrantsChanged, TerritoryChanged, PersonChanged, PersonRemoved, TokenMinted,
 	LimitReached, ItemChanged, ItemRemoved, KeyRotated, KeyRetired, PluginSwapped, PluginsReloaded, ClientRegistered, ClientChanged,
-	ClientDisabled, ClientEnabled, ClientSecretRotated, ClientRemoved, LicenseRevoked, Started, Recovered,
+	ClientDisabled, ClientEnabled, ClientSecretRotated, ClientRemoved, LicenseRevoked, PollingChanged, Started, Recovered,
 	ChainBroken, SegmentsDropped,
 }
 
