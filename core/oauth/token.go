@@ -16,6 +16,9 @@ type TokenRequest struct {
 	Params Params
 	// Basic is set when the client sent an Authorization header of that scheme.
 	Basic *Basic
+	// Visitor is where the request comes from, as in Seen; the zero value leaves that to
+	// the context. Most refreshes write nothing down, and need no context for it.
+	Visitor Visitor
 }
 
 // Basic are credentials from the Authorization header, already form-decoded
@@ -57,6 +60,7 @@ type grant interface {
 // tokenCall is one request on its way through the pipeline.
 type tokenCall struct {
 	params     Params
+	visitor    Visitor
 	client     *Client // nil until somebody names it
 	proven     bool    // the client has shown its secret
 	familyID   [16]byte
@@ -67,7 +71,7 @@ type tokenCall struct {
 // Token answers the token endpoint. Each request takes the same steps in the same
 // order, so that no grant can leave one out.
 func (s *Server) Token(ctx context.Context, req TokenRequest) (*TokenResponse, error) {
-	c := &tokenCall{params: req.Params}
+	c := &tokenCall{params: req.Params, visitor: req.Visitor}
 	// 1. Which grant?
 	g, err := grantFor(req.Params["grant_type"])
 	if err != nil {
@@ -139,6 +143,14 @@ func (s *Server) authenticate(req TokenRequest) (c *Client, proven bool, err err
 		return nil, false, Errorf(InvalidClient, "client_id or client_secret is wrong")
 	}
 	return c, c.confidential, nil
+}
+
+// seen is the context for what may be written down.
+func (c *tokenCall) seen(ctx context.Context) context.Context {
+	if c.visitor == (Visitor{}) {
+		return ctx
+	}
+	return Seen(ctx, c.visitor)
 }
 
 // mayGoOn refuses a client that has a secret and has not shown it.

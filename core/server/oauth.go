@@ -93,7 +93,7 @@ func (s *Server) token(ctx context.Context, r *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	res, err := s.oauth.Token(s.seen(ctx, r), oauth.TokenRequest{Params: p, Basic: basic})
+	res, err := s.oauth.Token(ctx, oauth.TokenRequest{Params: p, Basic: basic, Visitor: oauth.Visitor{Address: s.address(r)}})
 	if err != nil {
 		return err
 	}
