@@ -16,9 +16,10 @@ type TokenRequest struct {
 	Params Params
 	// Basic is set when the client sent an Authorization header of that scheme.
 	Basic *Basic
-	// Visitor is where the request comes from, as in Seen; the zero value leaves that to
-	// the context. Most refreshes write nothing down, and need no context for it.
-	Visitor Visitor
+	// Visitor says where the request comes from, as Seen is told; nil leaves that to the
+	// context. Hardly any refresh writes something down, so it is asked only where
+	// something may be, and not after Token has returned.
+	Visitor func() Visitor
 }
 
 // Basic are credentials from the Authorization header, already form-decoded
@@ -60,7 +61,7 @@ type grant interface {
 // tokenCall is one request on its way through the pipeline.
 type tokenCall struct {
 	params     Params
-	visitor    Visitor
+	visitor    func() Visitor
 	client     *Client // nil until somebody names it
 	proven     bool    // the client has shown its secret
 	familyID   [16]byte
@@ -147,10 +148,10 @@ func (s *Server) authenticate(req TokenRequest) (c *Client, proven bool, err err
 
 // seen is the context for what may be written down.
 func (c *tokenCall) seen(ctx context.Context) context.Context {
-	if c.visitor == (Visitor{}) {
+	if c.visitor == nil {
 		return ctx
 	}
-	return Seen(ctx, c.visitor)
+	return Seen(ctx, c.visitor())
 }
 
 // mayGoOn refuses a client that has a secret and has not shown it.
@@ -234,19 +235,18 @@ func (s *Server) respond(c *tokenCall) *TokenResponse {
 	if f.Class == ClassApp {
 		flags = flagRegistered
 	}
-	var access [token.AccessLen]byte
-	a := ring.AppendAccess(access[:0], &token.Access{
+	var room [token.AccessLen + token.RefreshLen]byte
+	both := ring.AppendAccess(room[:0], &token.Access{
 		KID: f.KID, Audience: f.Audience, Flags: flags, IssuedAt: uint32(issued.Unix()), Expires: uint32(expires.Unix()),
 		Subject: f.Subject, Family: c.familyID, Client: f.Client, Scope: f.Scope, Epoch: f.Epoch,
 	})
-	var refresh [token.RefreshLen]byte
-	r := refresh[:0]
 	if f.Audience != AudiencePage { // a visitor signs in again
-		r = ring.AppendRefresh(r, token.Refresh{KID: f.KID, Family: c.familyID, Generation: f.Generation})
+		both = ring.AppendRefresh(both, token.Refresh{KID: f.KID, Family: c.familyID, Generation: f.Generation})
 	}
+	tokens := string(both)
 	return &TokenResponse{
-		AccessToken: string(a), TokenType: "Bearer", ExpiresIn: max(0, expires.Unix()-s.Now().Unix()),
-		RefreshToken: string(r), IssuedTokenType: c.issuedType, Scope: scopeText(f.Scope),
+		AccessToken: tokens[:token.AccessLen], TokenType: "Bearer", ExpiresIn: max(0, expires.Unix()-s.Now().Unix()),
+		RefreshToken: tokens[token.AccessLen:], IssuedTokenType: c.issuedType, Scope: scopeText(f.Scope),
 	}
 }
 
