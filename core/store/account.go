@@ -106,6 +106,7 @@ func (s *Store) CachedAccount(ctx context.Context, subject [16]byte) (Account, e
 // written.
 //
 // A change of Grants, Territory or Epoch is written down first, and f runs again then.
+// One of Epoch is noted first as a sign-out that begins; SignedOut says when it is over.
 // Grants and History are put in order. A History beyond MaxHistory stays as it
 // was.
 func (s *Store) UpdateAccount(ctx context.Context, account string, f func(*Account) (change bool, err error)) (Account, error) {
