@@ -77,7 +77,7 @@ func TestEachChangeLeavesItsEntryBeforeTheAnswer(t *testing.T) {
 	e = added(t, s, "the reuse of a refresh token", func() {
 		refresh(t, s, k.refresh).refused(t, "a reuse", 400, "invalid_grant")
 	}, audit.FamilyRevoked)
-	if e[0].Family != family || e[0].Actor != audit.Device || e[0].Account != coretest.Alice || e[0].Until.IsZero() ||
+	if e[0].Family != family || e[0].Actor != audit.Device || e[0].Account != coretest.Alice || e[0].Address != "127.0.0.1" || e[0].Until.IsZero() ||
 		e[0].Detail["why"] != "refresh token of generation 0 was used, the newest is 2" {
 		t.Errorf("a reuse is written down as %+v", e[0])
 	}

@@ -99,7 +99,7 @@ func (g *codeGrant) decide(context.Context, *Server, *tokenCall) error { return 
 // A wrong verifier burns the code in the same way.
 func (g *codeGrant) spend(ctx context.Context, s *Server, c *tokenCall) error {
 	now := s.Now()
-	ctx = by(ctx, c.client.Device, c.client.ID)
+	ctx = by(c.seen(ctx), c.client.Device, c.client.ID)
 	f, err := s.found(ctx, g.code.Account, c.client, now)
 	if err != nil {
 		return err

@@ -179,6 +179,68 @@ func TestRefreshBringsAnEndingToItsEnd(t *testing.T) {
 	s.over("an ending that stopped half-way", r)
 }
 
+// A sign-out everywhere that stops half-way has raised the account's epoch and leaves
+// sign-ins that look good. The device that refreshes next is told, by this process and
+// by one that starts later; a sign-out that has come to its end leaves nothing to tell.
+func TestRefreshBringsASignOutToItsEnd(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		s := newEndings(t)
+		first, second := s.signIn(), s.signIn()
+		s.engine.before = func(k store.Key) error {
+			if k.Table == tableFamily || k.Table == tableRevocation {
+				return store.ErrUnknown // and it did not happen
+			}
+			return nil
+		}
+		if _, err := s.RevokeAccount(t.Context(), endingsAccount); err == nil {
+			t.Fatal("a sign-out that was not written was acknowledged")
+		}
+		s.engine.before = nil
+		if restart {
+			s.start()
+		}
+		var e *oauth.Error
+		if r, err := s.refresh(first.RefreshToken); !errors.As(err, &e) || e.Code != oauth.InvalidGrant {
+			t.Errorf("the next refresh (restarted: %v) gives %v, %v, want %s", restart, r, err, oauth.InvalidGrant)
+		}
+		s.over("a sign-out that stopped half-way", first)
+		if _, err := s.RevokeAccount(t.Context(), endingsAccount); err != nil { // once more, and to its end
+			t.Fatal(err)
+		}
+		s.over("a sign-out that was asked for again", second)
+		if s.Store.SigningOut(store.SubjectID(endingsAccount)) {
+			t.Error("a sign-out that came to its end is still under way")
+		}
+		if _, err := s.refresh(s.signIn().RefreshToken); err != nil {
+			t.Errorf("a sign-in after it gives %v", err)
+		}
+	}
+}
+
+// While a sign-out everywhere is under way a device refreshes: the account is looked at,
+// and the sign-in ends.
+func TestRefreshDuringASignOut(t *testing.T) {
+	s := newEndings(t)
+	r := s.signIn()
+	var during error
+	s.engine.before = func(k store.Key) error {
+		if k.Table != tableRevocation {
+			return nil
+		}
+		s.engine.before = nil // the epoch is raised, and no sign-in has ended yet
+		_, during = s.refresh(r.RefreshToken)
+		return nil
+	}
+	if _, err := s.RevokeAccount(t.Context(), endingsAccount); err != nil {
+		t.Fatal(err)
+	}
+	var e *oauth.Error
+	if s.engine.before != nil || !errors.As(during, &e) || e.Code != oauth.InvalidGrant {
+		t.Errorf("a refresh during a sign-out everywhere gives %v, want %s", during, oauth.InvalidGrant)
+	}
+	s.over("a sign-out everywhere", r)
+}
+
 // Reuse ends a sign-in, its access tokens first: if the process dies half-way, nobody
 // finds one that is over already and lets its access tokens be.
 func TestReuseEndsAccessTokensFirst(t *testing.T) {

@@ -102,7 +102,7 @@ func (g *exchangeGrant) decide(ctx context.Context, s *Server, c *tokenCall) err
 		Head:         abi.Head{NowMS: uint64(s.Now().UnixMilli()), Purpose: abi.PurposeExchange, Seed: s.seed(), Client: c.client.Policy()},
 		SubjectToken: c.params["subject_token"], SubjectTokenType: c.params["subject_token_type"],
 	}
-	answer, name, err := call.AskExchange(ctx)
+	answer, name, err := call.AskExchange(c.seen(ctx))
 	switch {
 	case errors.Is(err, plugin.ErrAbstained):
 		return Errorf(InvalidRequest, "subject_token is not known, or has expired")
@@ -122,7 +122,7 @@ func (g *exchangeGrant) decide(ctx context.Context, s *Server, c *tokenCall) err
 // spend binds the token to the client and creates a family of its own: a device
 // that lost the answer asks again and gets another.
 func (g *exchangeGrant) spend(ctx context.Context, s *Server, c *tokenCall) error {
-	ctx = by(ctx, c.client.Device, c.client.ID)
+	ctx = by(c.seen(ctx), c.client.Device, c.client.ID)
 	var err error
 	if c.family, err = s.found(ctx, g.account, c.client, s.Now()); err != nil {
 		return err

@@ -94,7 +94,7 @@ func (g *refreshGrant) spend(ctx context.Context, s *Server, c *tokenCall) error
 		if ending {
 			why = "its end was begun before"
 		}
-		ctx := by(ctx, reused.family.Class == ClassDevice, s.Clients.Policy(reused.family.Client))
+		ctx := by(c.seen(ctx), reused.family.Class == ClassDevice, s.Clients.Policy(reused.family.Client))
 		if err := s.revoke(ctx, id, why); err != nil {
 			return err
 		}
@@ -103,14 +103,25 @@ func (g *refreshGrant) spend(ctx context.Context, s *Server, c *tokenCall) error
 		return storeError(err)
 	case f.State != store.Active:
 		// Also of a family that an older version has ended: it did so the other way round.
+		ctx := c.seen(ctx)
 		if err := s.bar(ctx, id, f.RotatedAt); err != nil {
 			return err
 		}
 		s.vacate(ctx, id, &f)
 		return Errorf(InvalidGrant, "refresh_token is revoked")
 	}
-	// An account that was signed out everywhere has a newer epoch; a sign-in that
-	// was under way at that moment is found out here.
+	if s.Store.SigningOut(f.Subject) {
+		if err := s.current(c.seen(ctx), id, &f); err != nil {
+			return err
+		}
+	}
+	c.familyID, c.family = id, f
+	return nil
+}
+
+// current ends a family of an account that has a newer epoch: it was signed out
+// everywhere, and this sign-in was not reached yet, or not before that was cut off.
+func (s *Server) current(ctx context.Context, id [16]byte, f *store.Family) error {
 	switch account, err := s.Store.CachedAccount(ctx, f.Subject); {
 	case errors.Is(err, store.ErrNotFound), err == nil && account.Epoch != f.Epoch:
 		ctx := by(ctx, f.Class == ClassDevice, s.Clients.Policy(f.Client))
@@ -121,7 +132,6 @@ func (g *refreshGrant) spend(ctx context.Context, s *Server, c *tokenCall) error
 	case err != nil:
 		return storeError(err)
 	}
-	c.familyID, c.family = id, f
 	return nil
 }
 

@@ -116,6 +116,7 @@ func (s *Server) RevokeAccount(ctx context.Context, account string) ([]Session, 
 			}
 		}
 	}
+	s.Store.SignedOut(ctx, store.SubjectID(account), after.Epoch)
 	ended := make([]Session, 0, len(found))
 	for _, f := range found {
 		ended = append(ended, s.session(f))

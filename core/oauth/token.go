@@ -16,6 +16,10 @@ type TokenRequest struct {
 	Params Params
 	// Basic is set when the client sent an Authorization header of that scheme.
 	Basic *Basic
+	// Visitor says where the request comes from, as Seen is told; nil leaves that to the
+	// context. Hardly any refresh writes something down, so it is asked only where
+	// something may be, and not after Token has returned.
+	Visitor func() Visitor
 }
 
 // Basic are credentials from the Authorization header, already form-decoded
@@ -57,6 +61,7 @@ type grant interface {
 // tokenCall is one request on its way through the pipeline.
 type tokenCall struct {
 	params     Params
+	visitor    func() Visitor
 	client     *Client // nil until somebody names it
 	proven     bool    // the client has shown its secret
 	familyID   [16]byte
@@ -67,7 +72,7 @@ type tokenCall struct {
 // Token answers the token endpoint. Each request takes the same steps in the same
 // order, so that no grant can leave one out.
 func (s *Server) Token(ctx context.Context, req TokenRequest) (*TokenResponse, error) {
-	c := &tokenCall{params: req.Params}
+	c := &tokenCall{params: req.Params, visitor: req.Visitor}
 	// 1. Which grant?
 	g, err := grantFor(req.Params["grant_type"])
 	if err != nil {
@@ -139,6 +144,14 @@ func (s *Server) authenticate(req TokenRequest) (c *Client, proven bool, err err
 		return nil, false, Errorf(InvalidClient, "client_id or client_secret is wrong")
 	}
 	return c, c.confidential, nil
+}
+
+// seen is the context for what may be written down.
+func (c *tokenCall) seen(ctx context.Context) context.Context {
+	if c.visitor == nil {
+		return ctx
+	}
+	return Seen(ctx, c.visitor())
 }
 
 // mayGoOn refuses a client that has a secret and has not shown it.
@@ -222,19 +235,18 @@ func (s *Server) respond(c *tokenCall) *TokenResponse {
 	if f.Class == ClassApp {
 		flags = flagRegistered
 	}
-	var access [token.AccessLen]byte
-	a := ring.AppendAccess(access[:0], &token.Access{
+	var room [token.AccessLen + token.RefreshLen]byte
+	both := ring.AppendAccess(room[:0], &token.Access{
 		KID: f.KID, Audience: f.Audience, Flags: flags, IssuedAt: uint32(issued.Unix()), Expires: uint32(expires.Unix()),
 		Subject: f.Subject, Family: c.familyID, Client: f.Client, Scope: f.Scope, Epoch: f.Epoch,
 	})
-	var refresh [token.RefreshLen]byte
-	r := refresh[:0]
 	if f.Audience != AudiencePage { // a visitor signs in again
-		r = ring.AppendRefresh(r, token.Refresh{KID: f.KID, Family: c.familyID, Generation: f.Generation})
+		both = ring.AppendRefresh(both, token.Refresh{KID: f.KID, Family: c.familyID, Generation: f.Generation})
 	}
+	tokens := string(both)
 	return &TokenResponse{
-		AccessToken: string(a), TokenType: "Bearer", ExpiresIn: max(0, expires.Unix()-s.Now().Unix()),
-		RefreshToken: string(r), IssuedTokenType: c.issuedType, Scope: scopeText(f.Scope),
+		AccessToken: tokens[:token.AccessLen], TokenType: "Bearer", ExpiresIn: max(0, expires.Unix()-s.Now().Unix()),
+		RefreshToken: tokens[token.AccessLen:], IssuedTokenType: c.issuedType, Scope: scopeText(f.Scope),
 	}
 }
 

@@ -93,7 +93,9 @@ func (s *Server) token(ctx context.Context, r *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	res, err := s.oauth.Token(s.seen(ctx, r), oauth.TokenRequest{Params: p, Basic: basic})
+	res, err := s.oauth.Token(ctx, oauth.TokenRequest{Params: p, Basic: basic, Visitor: func() oauth.Visitor {
+		return oauth.Visitor{Address: s.address(r)}
+	}})
 	if err != nil {
 		return err
 	}
@@ -137,12 +139,23 @@ func (s *Server) params(args *fasthttp.Args, only ...string) (oauth.Params, erro
 		if only != nil && !slices.Contains(only, string(name)) {
 			continue
 		}
-		pairs = append(pairs, oauth.Pair{Name: string(name), Value: string(value)})
+		pairs = append(pairs, oauth.Pair{Name: parameterName(name), Value: string(value)})
 	}
 	if len(pairs) > 100 {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "there are more than 100 parameters")
 	}
 	return oauth.NewParams(pairs, int(s.limits.String))
+}
+
+// parameterName is string(name), without a copy for what each refresh has.
+func parameterName(name []byte) string {
+	switch string(name) {
+	case "grant_type":
+		return "grant_type"
+	case "refresh_token":
+		return "refresh_token"
+	}
+	return string(name)
 }
 
 // basicCredentials reads an Authorization header of the scheme Basic; both parts

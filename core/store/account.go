@@ -106,6 +106,7 @@ func (s *Store) CachedAccount(ctx context.Context, subject [16]byte) (Account, e
 // written.
 //
 // A change of Grants, Territory or Epoch is written down first, and f runs again then.
+// One of Epoch is noted first as a sign-out that begins; SignedOut says when it is over.
 // Grants and History are put in order. A History beyond MaxHistory stays as it
 // was.
 func (s *Store) UpdateAccount(ctx context.Context, account string, f func(*Account) (change bool, err error)) (Account, error) {
@@ -116,20 +117,18 @@ func (s *Store) UpdateAccount(ctx context.Context, account string, f func(*Accou
 		return Account{}, err
 	}
 	var it Item
-	listed := false
+	var noted accountNotes
 	err := s.firstWrite(ctx, func(written []audit.Entry) (err error) {
-		it, err = s.writeAccount(ctx, account, s.changeAccount(account, f, listed, written))
-		if errors.Is(err, errUnlisted) {
-			// The list first: a crash in between leaves a name in it without an
-			// account, which Accounts passes over. The other way round it would leave
-			// an account that no operator can find.
-			if err := s.listAccount(ctx, account); err != nil {
-				return fmt.Errorf("list account: %w", err)
+		for {
+			it, err = s.writeAccount(ctx, account, s.changeAccount(account, f, noted, written))
+			missing, ok := errors.AsType[*unnoted](err)
+			if !ok {
+				return err
 			}
-			listed = true
-			it, err = s.writeAccount(ctx, account, s.changeAccount(account, f, listed, written))
+			if noted, err = s.note(ctx, account, noted, missing); err != nil {
+				return err
+			}
 		}
-		return err
 	})
 	if err != nil {
 		return Account{}, err
@@ -140,8 +139,36 @@ func (s *Store) UpdateAccount(ctx context.Context, account string, f func(*Accou
 	return decodeAccount(it.Value)
 }
 
-// errUnlisted stops a creation that must go into the list of accounts first.
-var errUnlisted = errors.New("store: account is not listed yet")
+// accountNotes are what has to be in the store before the account is as it is to be.
+type accountNotes struct {
+	listed bool   // in the list of accounts, for one that is created
+	epoch  uint32 // that a sign-out is noted to lead to, for one whose epoch changes
+}
+
+// unnoted stops a change that has to wait for notes: it carries those that are missing.
+type unnoted struct{ accountNotes }
+
+func (*unnoted) Error() string { return "store: a change of an account has to be noted first" }
+
+// note writes what is missing. It comes before the change: a crash in between leaves a
+// name in the list without an account, which Accounts passes over, or a sign-out that
+// has not begun. The other way round it would leave an account that no operator can
+// find, or sign-ins that ought to have ended and of which nobody knows.
+func (s *Store) note(ctx context.Context, account string, noted accountNotes, missing *unnoted) (accountNotes, error) {
+	if missing.listed {
+		if err := s.listAccount(ctx, account); err != nil {
+			return noted, fmt.Errorf("list account: %w", err)
+		}
+		noted.listed = true
+	}
+	if missing.epoch != 0 {
+		if err := s.beginSignOut(ctx, SubjectID(account), missing.epoch); err != nil {
+			return noted, err
+		}
+		noted.epoch = missing.epoch
+	}
+	return noted, nil
+}
 
 // writeAccount runs the Update and drops the account from the cache once that has
 // ended, even if the caller has gone before: a write that lands after the cache was
@@ -169,9 +196,9 @@ func (s *Store) writeAccount(ctx context.Context, account string, change UpdateF
 	}
 }
 
-// changeAccount is the UpdateFunc around f, with the entries that its change was
-// written down in.
-func (s *Store) changeAccount(account string, f func(*Account) (bool, error), listed bool, written []audit.Entry) UpdateFunc {
+// changeAccount is the UpdateFunc around f, with the notes that are there and the
+// entries that its change was written down in.
+func (s *Store) changeAccount(account string, f func(*Account) (bool, error), noted accountNotes, written []audit.Entry) UpdateFunc {
 	return func(cur *Item) (*Write, error) {
 		a := Account{Account: account}
 		if cur != nil {
@@ -189,8 +216,12 @@ func (s *Store) changeAccount(account string, f func(*Account) (bool, error), li
 		if err != nil || !change {
 			return nil, err
 		}
-		if cur == nil && !listed {
-			return nil, errUnlisted
+		missing := accountNotes{listed: cur == nil && !noted.listed}
+		if a.Epoch != before.Epoch && a.Epoch != noted.epoch {
+			missing.epoch = a.Epoch
+		}
+		if missing != (accountNotes{}) {
+			return nil, &unnoted{missing}
 		}
 		a.Account = account
 		if err := a.tidy(before.History); err != nil {

@@ -103,6 +103,10 @@ func FuzzRecord(f *testing.F) {
 			listed, err := decodeHolder(b)
 			return encodeHolder(listed), err
 		}},
+		{encodeSignOut(3), func(b []byte) ([]byte, error) {
+			epoch, err := decodeSignOut(b)
+			return encodeSignOut(epoch), err
+		}},
 	}
 	for i, kind := range kinds {
 		f.Add(byte(i), kind.seed)

@@ -95,8 +95,16 @@ func (s *Store) CreateFamily(ctx context.Context, id [16]byte, f Family, expires
 // an UpdateFunc. A change that ends the family is written down first, and f runs
 // again then; RevokeFamily ends its access tokens too.
 func (s *Store) UpdateFamily(ctx context.Context, id [16]byte, f func(cur Family) (next Family, expires time.Time, change bool, err error)) (Family, error) {
-	var family Family
-	err := s.firstWrite(ctx, func(written []audit.Entry) (err error) {
+	family, err := s.updateFamily(ctx, id, f, false)
+	if _, ends := errors.AsType[*unwritten](err); !ends {
+		return family, err // nearly always
+	}
+	return s.endFamily(ctx, id, f)
+}
+
+// endFamily is UpdateFamily where it ends the family.
+func (s *Store) endFamily(ctx context.Context, id [16]byte, f func(Family) (Family, time.Time, bool, error)) (family Family, err error) {
+	err = s.firstWrite(ctx, func(written []audit.Entry) (err error) {
 		family, err = s.updateFamily(ctx, id, f, len(written) > 0)
 		return err
 	})

@@ -7,6 +7,7 @@ import "encoding/binary"
 //
 //	table  part                       sub            value                       expires                reader
 //	A      "cat"                      item id, 8     the catalogue's JSON        never                  CatalogItems
+//	E      "e"                        subject, 16    epoch, 5                    never, see signout.go  SigningOut
 //	F      family id, 16              –              Family, 73                  its idle life          Family
 //	G      SHA-256 of the name, 16    –              until when guesses count, 9 then                   Attempts
 //	H      item id, 8, and bucket, 1  subject, 16    listed at, 9                never, see ItemLicenses  ItemLicenses
@@ -29,10 +30,11 @@ import "encoding/binary"
 // format, which is 1, of an account that has devices 2; a value of the catalogue, the
 // key ring or a plugin is stored as it came.
 //
-// F, G, H, I, L, N, P, S, T and U spread over shards by their part. A, K, M, O, R and
-// X are small and live on one shard each.
+// F, G, H, I, L, N, P, S, T and U spread over shards by their part. A, E, K, M, O, R
+// and X are small and live on one shard each.
 const (
 	tableCatalog      = 'A'
+	tableSignOut      = 'E'
 	tableFamily       = 'F'
 	tableAttempts     = 'G'
 	tableHolder       = 'H'
@@ -56,6 +58,7 @@ const (
 	partPolling     = "polling"
 	partRecovery    = "recovery"
 	partRevocations = "x"
+	partSignOuts    = "e"
 )
 
 // accountBuckets is how many parts the index of accounts has. A part is scanned
@@ -82,6 +85,10 @@ func subjectTokenKey(hash [32]byte) Key { return Key{Table: tableSubjectToken, P
 
 func revocationKey(id [16]byte) Key {
 	return Key{Table: tableRevocation, Part: partRevocations, Sub: string(id[:])}
+}
+
+func signOutKey(subject [16]byte) Key {
+	return Key{Table: tableSignOut, Part: partSignOuts, Sub: string(subject[:])}
 }
 
 func catalogKey(id uint64) Key {

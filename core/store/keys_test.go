@@ -19,7 +19,10 @@ func TestKeyMap(t *testing.T) {
 	writes := []error{
 		s.PutCatalogItem(ctx, 1000001, []byte("{}")),
 		func() error { _, _, err := s.CreateFamily(ctx, id, aFamily(), until); return err }(),
-		func() error { _, err := s.UpdateAccount(ctx, "bob", change(func(*store.Account) {})); return err }(),
+		func() error {
+			_, err := s.UpdateAccount(ctx, "bob", change(func(a *store.Account) { a.Epoch = 1 }))
+			return err
+		}(),
 		func() error {
 			_, err := s.UpdateKeyRing(ctx, func([]byte) ([]byte, error) { return []byte("sealed"), nil })
 			return err
@@ -45,6 +48,7 @@ func TestKeyMap(t *testing.T) {
 	family := aFamily()
 	want := map[string]string{
 		`A "cat" "\x00\x00\x00\x00\x00\x0fBA"`:                        `2 bytes, for good`,
+		fmt.Sprintf(`E "e" %q`, bob):                                  `5 bytes, for good`,
 		fmt.Sprintf(`F %q ""`, id[:]):                                 `73 bytes, for 1h0m0s`,
 		fmt.Sprintf(`G %q ""`, bob):                                   `9 bytes, for 1m0s`,
 		fmt.Sprintf(`H %q %q`, "\x00\x00\x00\x00\x00\x0fBA\x20", bob): `9 bytes, for good`,

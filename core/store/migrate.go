@@ -14,7 +14,7 @@ import (
 // Format is the format of the whole store that this program reads and writes. It
 // changes when the key map does in a way that an older program would get wrong; a
 // record's own format is in its first byte.
-const Format = 2
+const Format = 3
 
 // migration brings a store from one format to the next. It may be cut off at any
 // write and run again, also by two nodes at once: so each of its writes is good by
@@ -28,6 +28,7 @@ type migration struct {
 // migrations are all there are, in order: one for each format before the present one.
 var migrations = [Format - 1]migration{
 	{1, "list sign-ins under their accounts", listSignIns},
+	{2, "note the sign-outs that were cut off", noteSignOuts},
 }
 
 // checkFormat refuses a store of a newer format, migrates one of an older format, and

@@ -121,6 +121,7 @@ func (s *Store) EndAccount(ctx context.Context, account string, epoch uint32, un
 		}
 		ended++
 	}
+	s.SignedOut(ctx, SubjectID(account), a.Epoch)
 	return ended, nil
 }
 
@@ -297,7 +298,7 @@ var kinds = map[byte]string{
 	tableCatalog: "apps", tableFamily: "sign-ins", tableAccountIndex: "names of accounts", tableKeyRing: "key ring", tableMeta: "format",
 	tablePlugin: "records of plugins", tableSession: "lists of sign-ins", tableSubjectToken: "subject tokens", tableAccount: "accounts",
 	tableRevocation: "revocations", tableClient: "clients", tableAttempts: "failed attempts", tableLicense: "licences",
-	tableOperator: "settings of the operator", tableNumber: "numbers of licences", tableHolder: "holders of licences",
+	tableOperator: "settings of the operator", tableSignOut: "sign-outs under way", tableNumber: "numbers of licences", tableHolder: "holders of licences",
 }
 
 // Kind says what a table holds, in a word or two.

@@ -32,13 +32,14 @@ type Config struct {
 // Store is the marketplace's records over an engine. All methods may be called at
 // the same time.
 type Store struct {
-	engine  Engine
-	now     func() time.Time
-	log     *slog.Logger
-	shared  bool
-	cache   *accountCache
-	revoked *RevocationSet
-	audit   *audit.Log // nil = none
+	engine   Engine
+	now      func() time.Time
+	log      *slog.Logger
+	shared   bool
+	cache    *accountCache
+	revoked  *RevocationSet
+	signOuts signOuts
+	audit    *audit.Log // nil = none
 
 	recovery atomic.Pointer[Recovery]
 
@@ -50,20 +51,22 @@ type Store struct {
 }
 
 // New makes a Store for one node without looking at what the engine holds: no
-// format is checked and no revocation is loaded. Open does both.
+// format is checked, and no revocation and no sign-out is loaded. Open does all.
 func New(e Engine, now func() time.Time) *Store {
 	return newStore(e, Config{Now: now})
 }
 
 // Open makes a Store after checking that this program understands what the engine
 // holds, and migrates what an older one has left; an empty engine is given the present
-// format, so a copy is loaded before. Open reads the revocations and, if the engine is shared, follows it until Close.
+// format, so a copy is loaded before. Open reads the
+// revocations and the sign-outs under way and, if the engine is shared, follows it
+// until Close.
 func Open(ctx context.Context, e Engine, c Config) (*Store, error) {
 	s := newStore(e, c)
 	if err := s.checkFormat(ctx); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(s.loadRevocations(ctx), s.loadRecovery(ctx)); err != nil {
+	if err := errors.Join(s.loadRevocations(ctx), s.loadSignOuts(ctx), s.loadRecovery(ctx)); err != nil {
 		return nil, err
 	}
 	if !s.shared {

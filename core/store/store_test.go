@@ -119,8 +119,8 @@ func TestOpenRefusesOtherFormats(t *testing.T) {
 		record string
 		says   string
 	}{
-		{"\x01\x00\x00\x00\x03", "store: this directory was written by a newer version (format 3, this program knows 2)"},
-		{"\x01\x00\x00\x00\x00", "store: this directory was written by an older version (format 0, this program knows 1 to 2)"},
+		{"\x01\x00\x00\x00\x04", "store: this directory was written by a newer version (format 4, this program knows 3)"},
+		{"\x01\x00\x00\x00\x00", "store: this directory was written by an older version (format 0, this program knows 1 to 3)"},
 		{"\x02\x00\x00\x00\x01", "table M: record of format 2, this program knows 1"},
 		{"\x01\x00\x00\x00\x01\x00", "table M: 1 bytes behind the record"},
 		{"", "table M: record is damaged"},

@@ -1,6 +1,12 @@
 package modeltest
 
-import "slices"
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/souk-market/souk/core/store"
+)
 
 // This file holds histories to sentences that need no model.
 
@@ -49,6 +55,36 @@ func (w *world) heard(o *op, a answer) {
 	default:
 		w.fault("call %d: party %d of sign-in %d did nothing but ask again, %d times late in %d generations, and was signed out", o.number, p.number, f.number, times, lateOver)
 	}
+}
+
+// noted holds the store to what a refresh relies on: it looks at the account only where
+// a sign-out everywhere is under way. So a sign-in that somebody was given tokens of, and
+// that is active and of an epoch that is over, has to be one that such a sign-out, which
+// came to no known end, has not reached.
+func (w *world) noted() error {
+	ctx, s, subject := context.Background(), w.life.server.Store, store.SubjectID(account)
+	a, err := s.Account(ctx, subject)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	for _, f := range w.signIns {
+		if !f.named {
+			continue
+		}
+		switch kept, err := s.Family(ctx, f.id); {
+		case errors.Is(err, store.ErrNotFound):
+		case err != nil:
+			return err
+		case kept.State == store.Active && kept.Epoch != a.Epoch:
+			w.tally["sign-in that a sign-out has not reached"]++
+			if !s.SigningOut(subject) {
+				w.fault("sign-in %d is active, its account was signed out everywhere since, and no refresh will find that out", f.number)
+			}
+		}
+	}
+	return nil
 }
 
 // invariants are looked at when the history is over.

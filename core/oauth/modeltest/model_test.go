@@ -191,6 +191,7 @@ var least = map[string]int{
 	"rotated":                                          3000,
 	"rotated under a newer key":                        250,
 	"sign-in is too old":                               50,
+	"sign-in that a sign-out has not reached":          10,
 	"sign-in was ended":                                500,
 	"sign-in was idle for too long":                    40,
 	"signed in":                                        1000,

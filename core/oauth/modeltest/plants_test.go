@@ -86,6 +86,7 @@ func (t *plant) bearer(text string, ask func() (token.Access, error)) (token.Acc
 
 // The tables of the store that plants have to do with; see keys.go there.
 const (
+	tableSignOut      = 'E'
 	tableFamily       = 'F'
 	tableSubjectToken = 'T'
 	tableAccount      = 'U'
@@ -111,6 +112,7 @@ func plants(t *testing.T) []*plant {
 	return []*plant{
 		{name: "every tenth rotation is answered and not kept", drop: every(tableFamily, 10)},
 		{name: "a sign-out everywhere is answered and not kept", drop: every(tableAccount, 1)},
+		{name: "a sign-out everywhere that was cut off is forgotten at a crash", drop: func(k store.Key, _ *store.Item) bool { return k.Table == tableSignOut }},
 		{name: "a subject token is bound to nobody", drop: every(tableSubjectToken, 1)},
 		{name: "an end is forgotten at a crash", drop: func(k store.Key, _ *store.Item) bool { return k.Table == tableRevocation }},
 		{name: "late retries are not counted", shown: func(_ *port, k store.Key, cur *store.Item) *store.Item {

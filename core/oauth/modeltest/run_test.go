@@ -150,6 +150,9 @@ func (b *bench) play(w *world, stage stage) error {
 	stage.quiet(true)
 	// At the end everybody uses what they hold, before and after one more crash.
 	for range 2 {
+		if err := w.noted(); err != nil {
+			return err
+		}
 		run := func(o *op) {
 			stage.start(o)
 			stage.wait()

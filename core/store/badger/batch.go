@@ -168,7 +168,7 @@ func (b *batch) update(s *step, f store.UpdateFunc) (store.Item, error) {
 	}
 	if w == nil {
 		it := r.item
-		it.Key = k
+		it.Key, it.Value = k, bytes.Clone(it.Value) // others may get it too
 		return it, nil
 	}
 	if b.refuse != nil {

@@ -231,12 +231,12 @@ func (b *batch) mark(name [16]byte) error {
 // DumpSince implements store.Engine. All it hands out was there, or was gone, at one
 // moment.
 func (e *Engine) DumpSince(ctx context.Context, name [16]byte, emit func(it store.Item, gone bool) error) error {
-	txn, leave, err := e.snapshot(ctx)
+	v, err := e.snapshot(ctx)
 	if err != nil {
 		return err
 	}
-	defer leave()
-	h, err := readHistory(txn)
+	defer v.leave()
+	h, err := readHistory(v.txn)
 	if err != nil {
 		return err
 	}
@@ -244,10 +244,10 @@ func (e *Engine) DumpSince(ctx context.Context, name [16]byte, emit func(it stor
 	if !ok {
 		return store.ErrNoMark
 	}
-	if err := e.walkAt(ctx, txn, nil, firstTable, since, func(it store.Item) error { return emit(it, false) }); err != nil {
+	if err := e.walkAt(ctx, v.txn, nil, firstTable, since, func(it store.Item) error { return emit(it, false) }); err != nil {
 		return err
 	}
-	return e.walkLost(ctx, txn, since, func(k store.Key) error { return emit(store.Item{Key: k}, true) })
+	return e.walkLost(ctx, v.txn, since, func(k store.Key) error { return emit(store.Item{Key: k}, true) })
 }
 
 // walkLost hands out the keys that were lost since and are still gone.

@@ -19,20 +19,20 @@ type look struct {
 // look reads a record for a job. What goes wrong here goes wrong again in the
 // committer, where it is told.
 func (e *Engine) look(ctx context.Context, k store.Key, enc []byte) (l look) {
-	txn, leave, err := e.snapshot(ctx)
+	v, err := e.snapshot(ctx)
 	if err != nil {
 		return look{}
 	}
-	defer leave()
+	defer v.leave()
 	defer func() {
 		if recover() != nil { // over a block that is damaged
 			l = look{}
 		}
 	}()
-	if l.item, err = find(txn, k, enc); err != nil {
+	if l.item, err = find(v.txn, k, enc); err != nil {
 		return look{}
 	}
-	l.at = txn.ReadTs()
+	l.at = v.txn.ReadTs()
 	return l
 }
 

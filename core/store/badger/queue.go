@@ -1,7 +1,6 @@
 package badger
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"runtime"
@@ -42,11 +41,11 @@ func (e *Engine) Update(ctx context.Context, k store.Key, f store.UpdateFunc) (s
 		return store.Item{}, err
 	}
 	j := jobs.Get().(*job)
-	j.one[0] = e.newStep(store.Op{Key: k})
+	s := &j.one[0]
+	s.op.Key, s.enc = k, encodeKey(k)
+	s.place = e.recent.place(s.enc)
 	j.steps, j.f, j.ops, j.bytes = j.one[:], f, 1, store.MaxKey+store.MaxValue
-	it, err := e.send(ctx, j)
-	it.Value = bytes.Clone(it.Value) // until now it was what is stored
-	return it, err
+	return e.send(ctx, j)
 }
 
 // Apply implements store.Engine.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	bdb "github.com/dgraph-io/badger/v4"
@@ -17,29 +18,39 @@ func (e *Engine) Get(ctx context.Context, k store.Key) (store.Item, error) {
 	if err := store.CheckKey(k); err != nil {
 		return store.Item{}, err
 	}
-	txn, leave, err := e.snapshot(ctx)
+	v, err := e.snapshot(ctx)
 	if err != nil {
 		return store.Item{}, err
 	}
-	defer leave()
-	return lookup(txn, k, encodeKey(k), e.now())
+	defer v.leave()
+	return lookup(v.txn, k, encodeKey(k), e.now())
 }
 
-// snapshot opens a view of all that was committed so far. Close waits for leave.
-func (e *Engine) snapshot(ctx context.Context) (txn *bdb.Txn, leave func(), err error) {
+// view is all that was committed by a moment. Close waits for those who are in one.
+type view struct {
+	txn  *bdb.Txn
+	gate *sync.RWMutex
+}
+
+func (v view) leave() {
+	v.txn.Discard()
+	v.gate.RUnlock()
+}
+
+// snapshot opens a view of all that was committed so far.
+func (e *Engine) snapshot(ctx context.Context) (view, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, nil, err
+		return view{}, err
 	}
 	if e.closed.Load() {
-		return nil, nil, store.ErrClosed
+		return view{}, store.ErrClosed
 	}
 	gate := e.snapshots.enter()
 	if e.closed.Load() {
 		gate.RUnlock()
-		return nil, nil, store.ErrClosed
+		return view{}, store.ErrClosed
 	}
-	txn = e.db.NewTransactionAt(e.read.Load(), false)
-	return txn, func() { txn.Discard(); gate.RUnlock() }, nil
+	return view{e.db.NewTransactionAt(e.read.Load(), false), gate}, nil
 }
 
 // lookup reads one record; past its expiry it is absent.
@@ -120,12 +131,12 @@ var firstTable = []byte{'A'}
 
 // walk hands out the live records whose keys begin with prefix, starting at from.
 func (e *Engine) walk(ctx context.Context, prefix, from []byte, emit func(store.Item) error) error {
-	txn, leave, err := e.snapshot(ctx)
+	v, err := e.snapshot(ctx)
 	if err != nil {
 		return err
 	}
-	defer leave()
-	return e.walkAt(ctx, txn, prefix, from, 0, emit)
+	defer v.leave()
+	return e.walkAt(ctx, v.txn, prefix, from, 0, emit)
 }
 
 // walkAt is walk in a view; with since only those that were written later.

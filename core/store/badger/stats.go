@@ -62,11 +62,11 @@ func (e *Engine) Stats() store.Stats {
 // is for whoever looks now and then.
 func (e *Engine) Usage() store.Usage {
 	u := store.Usage{Memtables: 1, Budget: e.sizes.total()}
-	if _, leave, err := e.snapshot(context.Background()); err == nil { // the files stay open
+	if v, err := e.snapshot(context.Background()); err == nil { // the files stay open
 		for _, l := range e.db.Levels() {
 			u.Levels = append(u.Levels, store.Level{Tables: l.NumTables, Bytes: l.Size, Stale: l.StaleDatSize})
 		}
-		leave()
+		v.leave()
 	}
 	if dir := e.db.Opts().Dir; dir != "" {
 		u.Memtables, u.Log = logs(dir)
@@ -78,11 +78,11 @@ func (e *Engine) Usage() store.Usage {
 // Size is about how many bytes the records take on the disk, 0 once the engine is
 // closed. Those that were written last are still in memory and not counted.
 func (e *Engine) Size() (n int64) {
-	_, leave, err := e.snapshot(context.Background()) // the files stay mapped, and it reads them
+	v, err := e.snapshot(context.Background()) // the files stay mapped, and it reads them
 	if err != nil {
 		return 0
 	}
-	defer leave()
+	defer v.leave()
 	for _, t := range e.db.Tables() {
 		n += int64(t.OnDiskSize)
 	}

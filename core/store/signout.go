@@ -1,0 +1,148 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// A sign-out everywhere is many writes: the account's epoch, and then each of its
+// sign-ins. One that is cut off in between leaves sign-ins that are active and of an
+// epoch that is over. So that not every refresh has to read an account to find that
+// out, there is a list of accounts whose sign-outs have begun: written before the
+// epoch, and left when the last sign-in has ended. It is short, and in memory too.
+
+// signOuts is that list in memory.
+type signOuts struct {
+	size  atomic.Int64
+	mu    sync.RWMutex
+	epoch map[[16]byte]uint32 // by account: the one that the newest sign-out leads to
+}
+
+func (o *signOuts) has(subject [16]byte) bool {
+	if o.size.Load() == 0 {
+		return false
+	}
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	_, listed := o.epoch[subject]
+	return listed
+}
+
+func (o *signOuts) add(subject [16]byte, epoch uint32) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.epoch == nil {
+		o.epoch = make(map[[16]byte]uint32)
+	}
+	o.epoch[subject] = max(o.epoch[subject], epoch)
+	o.size.Store(int64(len(o.epoch)))
+}
+
+// remove takes an account off, unless a newer sign-out has begun.
+func (o *signOuts) remove(subject [16]byte, epoch uint32) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.epoch[subject] <= epoch {
+		delete(o.epoch, subject)
+	}
+	o.size.Store(int64(len(o.epoch)))
+}
+
+// SigningOut says whether a sign-out everywhere of the account may have begun without
+// having come to its end. If not, its active sign-ins are of its present epoch, but for
+// such as nobody was given a token of. Ask after what must not be overtaken. With other
+// nodes, which may be ahead of what this one knows, the answer is always yes.
+//
+// hot: called for each refresh; no allocation.
+func (s *Store) SigningOut(subject [16]byte) bool { return s.shared || s.signOuts.has(subject) }
+
+// beginSignOut notes that an account is about to have this epoch.
+func (s *Store) beginSignOut(ctx context.Context, subject [16]byte, epoch uint32) error {
+	_, err := s.engine.Update(ctx, signOutKey(subject), func(cur *Item) (*Write, error) {
+		if cur != nil {
+			before, err := decodeSignOut(cur.Value)
+			if err != nil || before >= epoch {
+				return nil, err
+			}
+		}
+		return &Write{Value: encodeSignOut(epoch)}, nil
+	})
+	if err != nil {
+		return fmt.Errorf("note that a sign-out begins: %w", err)
+	}
+	s.signOuts.add(subject, epoch)
+	return nil
+}
+
+// SignedOut notes that all sign-ins of an account from before this epoch have ended. If
+// that fails nothing is lost: refreshes of the account go on to look at it.
+func (s *Store) SignedOut(ctx context.Context, subject [16]byte, epoch uint32) {
+	_, err := s.engine.Update(ctx, signOutKey(subject), func(cur *Item) (*Write, error) {
+		if cur == nil {
+			return nil, nil
+		}
+		newest, err := decodeSignOut(cur.Value)
+		if err != nil || newest > epoch {
+			return nil, err
+		}
+		return &Write{Delete: true}, nil
+	})
+	if err != nil {
+		s.log.Warn("store: a sign-out has come to its end, and that is not noted: nothing is lost", "error", err)
+		return
+	}
+	s.signOuts.remove(subject, epoch)
+}
+
+// loadSignOuts reads the list.
+func (s *Store) loadSignOuts(ctx context.Context) error {
+	err := s.scanAll(ctx, tableSignOut, partSignOuts, func(it Item) error {
+		if len(it.Key.Sub) != 16 {
+			return fmt.Errorf("store: table %c: key %x is no subject", tableSignOut, it.Key.Sub)
+		}
+		epoch, err := decodeSignOut(it.Value)
+		if err == nil {
+			s.signOuts.add([16]byte([]byte(it.Key.Sub)), epoch)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("load sign-outs: %w", err)
+	}
+	return nil
+}
+
+// noteSignOuts is the step from format 2, which kept no list: a sign-out that was cut
+// off is found by what it has left.
+func noteSignOuts(ctx context.Context, s *Store, done func()) error {
+	return s.eachRecord(ctx, func(it Item) error {
+		if it.Key.Table != tableAccount || len(it.Key.Part) != 16 {
+			return nil
+		}
+		a, err := decodeAccount(it.Value)
+		if err != nil || a.Epoch == 0 {
+			return err
+		}
+		subject, left := [16]byte([]byte(it.Key.Part)), false
+		err = s.eachSession(ctx, subject, func(one Session) error {
+			left = left || one.Family.State == Active && one.Family.Epoch != a.Epoch
+			return nil
+		})
+		if err != nil || !left {
+			return err
+		}
+		done()
+		return s.beginSignOut(ctx, subject, a.Epoch)
+	})
+}
+
+func encodeSignOut(epoch uint32) []byte { return binary.BigEndian.AppendUint32([]byte{1}, epoch) }
+
+func decodeSignOut(b []byte) (epoch uint32, err error) {
+	r := readRecord(tableSignOut, b, 1)
+	epoch = r.uint32()
+	return epoch, r.end()
+}
