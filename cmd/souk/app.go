@@ -31,20 +31,7 @@ type appList struct{ adminFlags }
 
 // Run lists the apps.
 func (c *appList) Run(std *streams) error {
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
-	apps := []catalog.Item{}
-	err = api.list("/api/apps", func(page json.RawMessage) (string, error) {
-		var p struct {
-			Apps []catalog.Item `json:"apps"`
-			Next string         `json:"next"`
-		}
-		err := json.Unmarshal(page, &p)
-		apps = append(apps, p.Apps...)
-		return p.Next, err
-	})
+	apps, err := c.apps()
 	if err != nil {
 		return err
 	}
@@ -60,6 +47,25 @@ func (c *appList) Run(std *streams) error {
 		rows = append(rows, cells(digits(a.ID), a.Name, a.BundleID, newest, strconv.Itoa(len(a.Versions)), appState(a)))
 	}
 	return std.table("ITEM\tNAME\tBUNDLE\tNEWEST\tVERSIONS\tSTATE", rows)
+}
+
+// apps asks the server for its catalogue.
+func (f *adminFlags) apps() ([]catalog.Item, error) {
+	api, err := f.client()
+	if err != nil {
+		return nil, err
+	}
+	apps := []catalog.Item{}
+	err = api.list("/api/apps", func(page json.RawMessage) (string, error) {
+		var p struct {
+			Apps []catalog.Item `json:"apps"`
+			Next string         `json:"next"`
+		}
+		err := json.Unmarshal(page, &p)
+		apps = append(apps, p.Apps...)
+		return p.Next, err
+	})
+	return apps, err
 }
 
 func appState(a catalog.Item) string {

@@ -25,6 +25,7 @@ type commands struct {
 	App     appCommands     `cmd:"" help:"The apps of a running server: list, change, roll out, take down."`
 	Account accountCommands `cmd:"" help:"The people of a running server: who signs in, and what each may have."`
 	Client  clientCommands  `cmd:"" help:"The OAuth clients of a running server: register, change, disable, remove."`
+	Plan    planCommands    `cmd:"" help:"What a changed rollout or plugin does before it goes live, and how many cores devices need. Changes nothing."`
 	Explain explainCommand  `cmd:"" help:"Why a device gets what it gets from a running server. Changes nothing."`
 	Audit   auditCommand    `cmd:"" help:"Who changed what in a running server, newest first; or whether its log is whole."`
 	Key     keyCommands     `cmd:"" help:"The key ring of a running server: list, rotate, retire."`
