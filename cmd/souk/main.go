@@ -15,6 +15,7 @@ import (
 
 	"github.com/souk-market/souk/cmd/souk/bench"
 	"github.com/souk-market/souk/cmd/souk/demo"
+	"github.com/souk-market/souk/cmd/souk/sim"
 )
 
 // commands are all there are.
@@ -25,6 +26,7 @@ type commands struct {
 	App     appCommands     `cmd:"" help:"The apps of a running server: list, change, roll out, take down."`
 	Account accountCommands `cmd:"" help:"The people of a running server: who signs in, and what each may have."`
 	Client  clientCommands  `cmd:"" help:"The OAuth clients of a running server: register, change, disable, remove."`
+	Sim     sim.Commands    `cmd:"" help:"A day of simulated devices that ask for updates, and look at the answers."`
 	Plan    planCommands    `cmd:"" help:"What a changed rollout or plugin does before it goes live, and how many cores devices need. Changes nothing."`
 	Explain explainCommand  `cmd:"" help:"Why a device gets what it gets from a running server. Changes nothing."`
 	Audit   auditCommand    `cmd:"" help:"Who changed what in a running server, newest first; or whether its log is whole."`
