@@ -41,8 +41,7 @@ type setup struct {
 	Admin      string            `json:"admin"`
 	Cert       string            `json:"cert"` // PEM files; empty = no TLS
 	CertKey    string            `json:"cert_key"`
-	AccessLife time.Duration     `json:"access_life"` // of an access token; 0 = as configured
-	Patience   int               `json:"patience"`    // times as long as configured for plugins; 0 = once
+	Patience   int               `json:"patience"` // times as long as configured for plugins; 0 = once
 	Population population.Config `json:"population"`
 }
 
@@ -206,9 +205,6 @@ func (s *served) config() (core.Config, error) {
 		c.TLS.Cert, c.TLS.Key = s.Cert, s.CertKey
 	}
 	c.Key, c.Now = s.Key, s.clock.Now
-	if s.AccessLife != 0 {
-		c.Token.AccessDevice = unit.Duration(s.AccessLife)
-	}
 	for i := range c.Plugin {
 		p := &c.Plugin[i]
 		if n := unit.Duration(s.Patience); n > 1 {

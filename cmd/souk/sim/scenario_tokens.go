@@ -2,13 +2,9 @@ package sim
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/souk-market/souk/cmd/souk/sim/population"
 )
-
-// shortLife is the life of an access token that no second check meets.
-const shortLife = 12 * time.Hour
 
 // mostKept is how many devices can have their refresh tokens remembered.
 const mostKept = 2_000_000
@@ -45,7 +41,6 @@ func refreshing(r *run, lose float64) (*scenario, error) {
 		return nil, fmt.Errorf("--devices: %d refresh tokens would have to be remembered: use %d or fewer", r.c.Devices, mostKept)
 	}
 	r.keeper = new(keeper)
-	r.setup.AccessLife = shortLife
 	s := &scenario{alone: "has tokens run out", claims: r.usual(r.checks.refresh)}
 	s.serve = func(w *worker, j job) {
 		switch j.kind {
