@@ -70,7 +70,7 @@ func run(args []string, std *streams) int {
 		kong.Description(description),
 		kong.Writers(std.out, std.err),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
-		kong.Bind(std),
+		kong.Bind(std, sim.Load(load)),
 	)
 	if len(args) == 0 {
 		args = []string{"--help"}

@@ -57,7 +57,7 @@ func newChecks() *checks {
 		signature: named("signature", "install verification tokens are signed by the market, and their claims are those of the offer"),
 		halt:      named("halt", "a version is not offered any more once its halt was answered"),
 		answered:  named("answered", "every request is answered, and no answer is 5xx; 503 with Retry-After counts as shed"),
-		codes:     named("codes", "an expired token is answered with 403, none with 401, a body that is no JSON with 400, one that is too large with 413, one that never ends with 408"),
+		codes:     named("codes", "an expired token is answered with 403, none with 401, a body that is no JSON with 400, one that is too large with 413, one that never ends with 408, and all else so that a device can read it"),
 		failures:  named("failures", "an app that is not there is a failure in the answer, and no other app is"),
 		restored:  named("restored", "each app of a restore is given or is a failure"),
 		refresh:   named("refresh", "a refresh gives two good tokens, and no device is signed out"),

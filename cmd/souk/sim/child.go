@@ -29,6 +29,10 @@ type Child struct {
 	front func(ctx context.Context, h hello) (hello, error)
 }
 
+// Load reads the operator's configuration, and gives it the modules that the program
+// carries.
+type Load func(file string) (core.Config, error)
+
 // setup is what a server is made of.
 type setup struct {
 	Dir        string            `json:"dir"`    // of its data
@@ -71,7 +75,7 @@ type done struct {
 }
 
 // Run is the child.
-func (c *Child) Run() error {
+func (c *Child) Run(load Load) error {
 	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	var s setup
 	if err := in.Decode(&s); err != nil {
@@ -84,7 +88,7 @@ func (c *Child) Run() error {
 		clock.start(s.Started)
 	}
 	sv := &served{setup: s, clock: clock}
-	config, err := sv.config()
+	config, err := sv.config(load)
 	if err != nil {
 		return err
 	}
@@ -178,11 +182,11 @@ func (s *served) obey(ctx context.Context, in *json.Decoder, out *json.Encoder) 
 
 // config is the operator's or the one that is shipped, in a directory of its own, on
 // free addresses, with the simulated time.
-func (s *served) config() (core.Config, error) {
+func (s *served) config(load Load) (core.Config, error) {
 	c := core.DefaultConfig()
 	if s.Config != "" {
 		var err error
-		if c, err = core.Load(s.Config); err != nil {
+		if c, err = load(s.Config); err != nil {
 			return c, err
 		}
 		// Its keys, its people and its apps are not for trying things out.
@@ -192,9 +196,10 @@ func (s *served) config() (core.Config, error) {
 		rollout := plugin.DefaultSpec()
 		rollout.Name, rollout.Wasm = rolloutPlugin, plugins.Rollout
 		c.Plugin = []plugin.Spec{rollout}
-		if cache, err := os.UserCacheDir(); err == nil {
-			c.Plugins.Cache = filepath.Join(cache, "souk", "plugins")
-		}
+	}
+	// Compiled plugins are kept for the next time, if there is a place for them.
+	if cache, err := os.UserCacheDir(); err == nil && c.Plugins.Cache == "" {
+		c.Plugins.Cache = filepath.Join(cache, "souk", "plugins")
 	}
 	c.Store.Dir, c.Store.Durability, c.Store.MinFree = s.Dir, core.DurabilityProcess, 0
 	c.Server.Listen, c.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0"

@@ -11,6 +11,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -37,7 +40,7 @@ type Command struct {
 	Connections int           `default:"128" placeholder:"N" help:"Requests at a time; keep-alive connections, as of a proxy that ends TLS. Default: 128."`
 	TLS         bool          `name:"tls" help:"A new connection with TLS 1.3 for each check, and none resumed, as devices have it that come directly."`
 	Config      string        `type:"existingfile" placeholder:"FILE" help:"Take plugins and limits from this configuration. Its keys, catalogue and addresses are not used."`
-	Target      string        `placeholder:"URL" help:"Ask this server, and not one of our own: at the speed of a clock, with its catalogue. People named p1@example.com and so on sign in there."`
+	Target      string        `placeholder:"URL" help:"Ask this server, and not one of our own: at the speed of a clock, with its catalogue, which must not change meanwhile. People named p1@example.com and so on sign in there."`
 	Admin       string        `placeholder:"URL" help:"Of --target: its admin listener."`
 	TokenFile   string        `placeholder:"FILE" help:"Of --target: the file with its admin token."`
 	Report      string        `type:"path" placeholder:"FILE" help:"Write a page with plots of all that was measured."`
@@ -119,6 +122,32 @@ func (c *Command) run(ctx context.Context, out io.Writer) error {
 		return fmt.Errorf("%s: %s", verdict, why)
 	}
 	return nil
+}
+
+// line is the command line that does the same again.
+func (c *Command) line(r *report.Result) string {
+	b := fmt.Sprintf("souk sim --scenario %s --devices %d --seed %d --speed %g --duration %v", c.Scenario, c.Devices, c.Seed, r.Speed, r.Simulated)
+	for _, f := range []struct{ flag, value, usual string }{
+		{"rollout", c.Rollout, ""}, {"retry", c.Retry, "exp15m-fulljitter"}, {"config", c.Config, ""}, {"target", c.Target, ""}, {"admin", c.Admin, ""},
+		{"token-file", c.TokenFile, ""}, {"connections", strconv.Itoa(c.Connections), "128"}, {"max-lag", c.MaxLag.String(), "20ms"},
+	} {
+		if f.value != f.usual {
+			b += " --" + f.flag + " " + f.value
+		}
+	}
+	if c.TLS {
+		b += " --tls"
+	}
+	return b
+}
+
+// software is what is under test: this program.
+func software() string {
+	version := "of an unknown version"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		version = info.Main.Version
+	}
+	return "souk " + version + ", " + runtime.Version()
 }
 
 // print writes the result in the forms that were asked for.

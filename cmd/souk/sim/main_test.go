@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/souk-market/souk/core"
 )
 
 // faultVariable says to the server of a test what it lies about.
@@ -24,7 +26,7 @@ func TestMain(m *testing.M) {
 			if name := os.Getenv(faultVariable); name != "" {
 				c.front = faults[name].front
 			}
-			err = c.Run()
+			err = c.Run(core.Load)
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "souk:", err)

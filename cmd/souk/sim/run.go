@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -123,6 +124,11 @@ func newRun(c *Command) (*run, error) {
 	}
 	if c.TLS {
 		r.result.Connections = "tls"
+	}
+	r.result.Command = c.line(&r.result)
+	r.result.Machine = fmt.Sprintf("%s/%s, %d cores", runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+	if c.Target == "" {
+		r.result.Software = software()
 	}
 	return r, nil
 }

@@ -136,6 +136,9 @@ func (o *outageRun) conclude() {
 	}
 	o.figure("away", "%v by the simulated clock", o.clock.simulated(o.back-o.killed).Round(time.Second))
 	o.figure("tried again", "%d times", o.tried.Load())
+	if n := len(o.pacer.later); n > 0 {
+		o.figure("still waiting", "%d devices, to try again after the end", n)
+	}
 	if seconds > 0 && rateBefore > 0 {
 		o.figure("rate after", "at most %.1f times that before", peak/(rateBefore/seconds))
 	}

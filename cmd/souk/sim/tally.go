@@ -111,6 +111,13 @@ func (t *tally) due() {
 	t.offered++
 }
 
+// nothing takes one back that was due, of a device that has nothing to ask.
+func (t *tally) nothing() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.offered--
+}
+
 // total is how many were due.
 func (t *tally) total() uint64 {
 	t.mu.Lock()

@@ -9,11 +9,10 @@ import (
 
 // Of a run there are about so many ticks, none longer or shorter than these.
 const (
-	ticks       = 240
-	shortest    = 100 * time.Millisecond
-	longest     = 5 * time.Second
-	countEvery  = time.Second // the server's own counters are read
-	adoptPoints = 200
+	ticks      = 240
+	shortest   = 100 * time.Millisecond
+	longest    = 5 * time.Second
+	countEvery = time.Second // the server's own counters are read
 )
 
 // tick cuts the run into stretches until it has ended.
@@ -23,19 +22,14 @@ func (r *run) tick(ctx context.Context, ended <-chan struct{}) error {
 	defer every.Stop()
 	began, offered, counted := r.clock.since(), uint64(0), time.Duration(0)
 	var lastCPU time.Duration
+	shared := 0 // ticks that have their part of it
 	cut := func(last bool) {
 		t := report.Tick{At: r.clock.at(began)}
 		now := r.clock.since()
 		t.Length = now - began
 		r.tally.cut(&t)
 		total := r.tally.total()
-		t.Offered, offered = total-offered, total
-		if last || now-counted >= countEvery {
-			r.count(ctx)
-			counted = now
-			cpu := r.cpu()
-			t.CPU, lastCPU = cpu-lastCPU, cpu
-		}
+		t.Offered, offered = max(total, offered)-offered, total
 		began = now
 		r.mu.Lock()
 		r.result.Ticks = append(r.result.Ticks, t)
@@ -43,6 +37,12 @@ func (r *run) tick(ctx context.Context, ended <-chan struct{}) error {
 			r.result.Adoption = append(r.result.Adoption, r.release.adoption(t.At))
 		}
 		r.mu.Unlock()
+		if last || now-counted >= countEvery {
+			r.count(ctx)
+			cpu := r.cpu()
+			r.spread(shared, cpu-lastCPU)
+			counted, lastCPU, shared = now, cpu, len(r.result.Ticks)
+		}
 		r.c.progress.show(r, &t)
 	}
 	for {
@@ -53,6 +53,20 @@ func (r *run) tick(ctx context.Context, ended <-chan struct{}) error {
 			cut(true)
 			return nil
 		}
+	}
+}
+
+// spread gives the ticks from one on their parts of the processor's time.
+func (r *run) spread(from int, cpu time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rest := r.result.Ticks[from:]
+	whole := time.Duration(0)
+	for i := range rest {
+		whole += rest[i].Length
+	}
+	for i := range rest {
+		rest[i].CPU = time.Duration(float64(cpu) * float64(rest[i].Length) / float64(max(whole, 1)))
 	}
 }
 

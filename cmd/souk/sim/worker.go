@@ -9,6 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/souk-market/souk/cmd/souk/sim/population"
+	"github.com/souk-market/souk/core/catalog"
 	"github.com/souk-market/souk/core/oauth"
 	"github.com/souk-market/souk/core/store"
 	"github.com/souk-market/souk/core/token"
@@ -49,6 +50,9 @@ func (w *worker) run() {
 			serve(w, j)
 		} else {
 			w.request(j)
+		}
+		if !w.started {
+			w.r.tally.nothing()
 		}
 		w.line.over()
 		w.free = w.r.clock.since()
@@ -229,14 +233,25 @@ func (w *worker) unexpected(status, want int) func() string {
 	}
 }
 
-// tokenless restores without a token, as a new device does.
+// tokenless restores without a token, as a new device does. It is refused as soon as one
+// of its apps wants people to sign in.
 func (w *worker) tokenless(j *job) bool {
 	w.post(pathRestore, nil)
-	rp, ok := w.exchange(j.due, w.refused)
-	if ok {
-		w.r.checks.codes.hold(rp.status == 401, w.unexpected(rp.status, 401))
+	rp, ok := w.exchange(j.due, w.restores)
+	if !ok {
+		return false
 	}
-	return ok
+	want := 200
+	for i := range w.apps {
+		if h := w.r.truth.items[w.apps[i].Item]; h == nil || (*h.states.Load())[0].item.SignIn != catalog.SignInNone {
+			want = 401
+		}
+	}
+	w.r.checks.codes.hold(rp.status == want, w.unexpected(rp.status, want))
+	if rp.status == 200 && want == 200 {
+		w.judgeRestore(j, rp)
+	}
+	return true
 }
 
 // expired asks with a token whose time is over. What a device does then is the affair
