@@ -32,6 +32,16 @@ func (c *check) hold(ok bool, why func() string) {
 	}
 }
 
+// add takes over what another has looked at, and where failed, that it was wrong.
+func (c *check) add(d *check, failed bool) {
+	c.looked.Add(d.looked.Load())
+	if n := d.failed.Load(); failed && n > 0 {
+		if c.failed.Add(n) == n {
+			c.first = d.first
+		}
+	}
+}
+
 func (c *check) report() report.Check {
 	c.mu.Lock()
 	defer c.mu.Unlock()

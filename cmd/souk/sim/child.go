@@ -27,6 +27,7 @@ type Child struct {
 	// front stands between the clients and the two listeners, and returns where it
 	// does; nil = nothing does. It is for tests of what the checks find.
 	front func(ctx context.Context, h hello) (hello, error)
+	cache string // for compiled plugins; empty = the user's
 }
 
 // Load reads the operator's configuration, and gives it the modules that the program
@@ -87,7 +88,7 @@ func (c *Child) Run(load Load) error {
 	if !s.Started.IsZero() {
 		clock.start(s.Started)
 	}
-	sv := &served{setup: s, clock: clock}
+	sv := &served{setup: s, clock: clock, cache: c.cache}
 	config, err := sv.config(load)
 	if err != nil {
 		return err
@@ -102,6 +103,7 @@ func (c *Child) Run(load Load) error {
 type served struct {
 	setup
 	clock *clock
+	cache string
 	host  *core.Host
 	held  string
 }
@@ -198,6 +200,9 @@ func (s *served) config(load Load) (core.Config, error) {
 		c.Plugin = []plugin.Spec{rollout}
 	}
 	// Compiled plugins are kept for the next time, if there is a place for them.
+	if c.Plugins.Cache == "" {
+		c.Plugins.Cache = s.cache
+	}
 	if cache, err := os.UserCacheDir(); err == nil && c.Plugins.Cache == "" {
 		c.Plugins.Cache = filepath.Join(cache, "souk", "plugins")
 	}

@@ -32,6 +32,7 @@ type Commands struct {
 type Command struct {
 	Scenario    string        `default:"steady" placeholder:"NAME" help:"What happens: see below. Default: steady."`
 	Devices     uint64        `default:"10000" placeholder:"N" help:"Devices of the market. Default: 10000."`
+	Apps        int           `default:"2000" placeholder:"N" help:"Apps of the market. Default: 2000."`
 	Seed        uint64        `default:"1" placeholder:"S" help:"The same seed is the same market, day and devices. Default: 1."`
 	Speed       float64       `placeholder:"X" help:"Simulated seconds a second. Default: the scenario's, as 1440: a day a minute."`
 	Duration    time.Duration `placeholder:"D" help:"How long to go on, by the simulated clock. Default: the scenario's."`
@@ -55,7 +56,7 @@ type Command struct {
 func (c *Command) Help() string {
 	var b strings.Builder
 	b.WriteString(`Without --target it starts a server of its own in a directory that is thrown away,
-with 2000 apps and the plugin rollout. Requests are sent when they are due, whatever
+with the plugin rollout. Requests are sent when they are due, whatever
 became of those before, and latencies count from then. The exit code is 0 only if
 every check holds, and 1 if one doesn't or if the run is void.
 
@@ -74,6 +75,8 @@ func (c *Command) Validate() error {
 	switch {
 	case c.Devices < 1 || c.Devices > 100_000_000:
 		return errors.New("--devices has to be 1 to 100000000")
+	case c.Apps < 50 || c.Apps > 50_000:
+		return errors.New("--apps has to be 50 to 50000")
 	case c.Speed < 0 || c.Speed != 0 && c.Speed < 1 || c.Speed > 1_000_000:
 		return errors.New("--speed has to be 1 to 1000000")
 	case c.Duration < 0 || c.Duration > 60*24*time.Hour:
@@ -96,10 +99,6 @@ func (c *Command) Validate() error {
 	_, err := shares(c.Rollout)
 	return err
 }
-
-// errFailed ends the command when a check has failed or the run is void; it has been
-// printed.
-var errFailed = errors.New("see above")
 
 // Run simulates.
 func (c *Command) Run() error {
@@ -128,7 +127,7 @@ func (c *Command) run(ctx context.Context, out io.Writer) error {
 func (c *Command) line(r *report.Result) string {
 	b := fmt.Sprintf("souk sim --scenario %s --devices %d --seed %d --speed %g --duration %v", c.Scenario, c.Devices, c.Seed, r.Speed, r.Simulated)
 	for _, f := range []struct{ flag, value, usual string }{
-		{"rollout", c.Rollout, ""}, {"retry", c.Retry, "exp15m-fulljitter"}, {"config", c.Config, ""}, {"target", c.Target, ""}, {"admin", c.Admin, ""},
+		{"apps", strconv.Itoa(c.Apps), "2000"}, {"rollout", c.Rollout, ""}, {"retry", c.Retry, "exp15m-fulljitter"}, {"config", c.Config, ""}, {"target", c.Target, ""}, {"admin", c.Admin, ""},
 		{"token-file", c.TokenFile, ""}, {"connections", strconv.Itoa(c.Connections), "128"}, {"max-lag", c.MaxLag.String(), "20ms"},
 	} {
 		if f.value != f.usual {

@@ -20,6 +20,7 @@ func TestValidate(t *testing.T) {
 	for want, change := range map[string]func(*Command){
 		"there is no scenario \"x\"": func(c *Command) { c.Scenario = "x" },
 		"--devices":                  func(c *Command) { c.Devices = 0 },
+		"--apps":                     func(c *Command) { c.Apps = 10 },
 		"--speed":                    func(c *Command) { c.Speed = 0.5 },
 		"--duration":                 func(c *Command) { c.Duration = -time.Hour },
 		"--connections":              func(c *Command) { c.Connections = 0 },

@@ -133,7 +133,6 @@ type nonces struct {
 	most int
 	part uint64 // of the values one in so many is kept: a power of two
 	seen map[uint64]struct{}
-	kept uint64 // that were looked at
 }
 
 const mostNonces = 1 << 22

@@ -155,13 +155,24 @@ func (w *worker) ask2(j *job, before reply) {
 	if w.r.mixes.Load() {
 		return
 	}
-	same := slices.EqualFunc(w.once.offers, w.got.offers, func(a, b offer) bool { return a.item == b.item && a.version == b.version })
-	w.r.checks.sticky.hold(same, func() string {
+	why := func() string {
 		return fmt.Sprintf("device %d of %s was offered %s, and %s when it asked again", w.device.Index, w.device.Account, w.once.text(), w.got.text())
-	})
+	}
+	if len(w.once.offers) != len(w.got.offers) && (w.once.within(&w.got) || w.got.within(&w.once)) {
+		w.r.lacking.hold(false, why) // a server under pressure may leave offers out, and says how many
+	} else {
+		w.r.checks.sticky.hold(w.once.within(&w.got) && w.got.within(&w.once), why)
+	}
 	for i := range w.got.offers {
 		w.judgeToken(j, rp, &w.got.offers[i], w.r.truth.during(w.got.offers[i].item, rp.sent, rp.answered))
 	}
+}
+
+// within says whether each offer is one of another answer, too.
+func (a *answer) within(b *answer) bool {
+	return !slices.ContainsFunc(a.offers, func(o offer) bool {
+		return !slices.ContainsFunc(b.offers, func(x offer) bool { return x.item == o.item && x.version == o.version })
+	})
 }
 
 // text names the offers.

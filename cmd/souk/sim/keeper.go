@@ -87,7 +87,7 @@ func (w *worker) renew(d *kept, due time.Duration, lose bool) bool {
 	}
 	d.times++
 	d.refresh = append(d.refresh[:0], t.Refresh...)
-	w.token = append(w.token[:0], t.Access...)
+	w.token, w.expires = append(w.token[:0], t.Access...), w.r.clock.Now().Add(accessLife)
 	return true
 }
 

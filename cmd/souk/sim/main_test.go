@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk/core"
+	"github.com/souk-market/souk/core/coretest"
 )
 
 // faultVariable says to the server of a test what it lies about.
@@ -22,7 +23,7 @@ func TestMain(m *testing.M) {
 		case "pulse":
 			err = new(Pulse).Run()
 		case "child":
-			c := new(Child)
+			c := &Child{cache: coretest.Cache()} // the program of a test must not run what another engine has compiled
 			if name := os.Getenv(faultVariable); name != "" {
 				c.front = faults[name].front
 			}
@@ -36,9 +37,11 @@ func TestMain(m *testing.M) {
 	}
 	// These tests wait for clocks, and not for processors.
 	flag.Parse()
-	if err := flag.Set("test.parallel", "8"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(2)
+	if !raced {
+		if err := flag.Set("test.parallel", "8"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
 	}
 	os.Exit(m.Run())
 }
@@ -46,7 +49,7 @@ func TestMain(m *testing.M) {
 // command is a short run, on a machine that may be busy with something else.
 func command(scenario string, devices uint64, speed float64) *Command {
 	return &Command{
-		Scenario: scenario, Devices: devices, Seed: 1, Speed: speed, Retry: "exp15m-fulljitter", Connections: 16,
+		Scenario: scenario, Devices: devices, Apps: 300, Seed: 1, Speed: speed, Retry: "exp15m-fulljitter", Connections: 16,
 		MaxLag: time.Hour, Patience: 50,
 	}
 }

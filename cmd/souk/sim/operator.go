@@ -24,7 +24,7 @@ type operator struct {
 }
 
 func newOperator(base, token string) *operator {
-	return &operator{&http.Client{Timeout: time.Minute}, strings.TrimSuffix(base, "/"), strings.TrimSpace(token)}
+	return &operator{&http.Client{Timeout: 5 * time.Minute}, strings.TrimSuffix(base, "/"), strings.TrimSpace(token)}
 }
 
 // send asks the admin API; answer may be nil.
@@ -125,6 +125,7 @@ func (o *operator) link(ctx context.Context, account string) (string, error) {
 // counters are what the server itself has counted.
 type counters struct {
 	guestCalls, signatures float64
+	spared                 float64       // answers and offers that were given up under pressure
 	cpu                    time.Duration // by the kernel's account of the process; 0 = not known
 }
 
@@ -150,6 +151,8 @@ func parseCounters(text []byte) (c counters, err error) {
 			into = &c.guestCalls
 		case "souk_install_tokens_signed_total":
 			into = &c.signatures
+		case "souk_shed_total", "souk_offers_spared_total":
+			into = &c.spared
 		case "process_cpu_seconds_total":
 			into = &seconds
 		default:

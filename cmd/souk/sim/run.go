@@ -45,6 +45,7 @@ type run struct {
 	pacer   *pacer
 	truth   *truth
 	checks  *checks
+	lacking *check // pairs of answers of which one has less than the other
 	tally   *tally
 	nonces  *nonces
 	release *release // that devices are asked about; nil = none
@@ -93,9 +94,9 @@ func newRun(c *Command) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{c: c, checks: newChecks(), tally: newTally(), nonces: newNonces(), exact: c.Config == "" && c.Target == ""}
+	r := &run{c: c, checks: newChecks(), lacking: new(check), tally: newTally(), nonces: newNonces(), exact: c.Config == "" && c.Target == ""}
 	r.config = population.Default()
-	r.config.Seed, r.config.Devices = c.Seed, c.Devices
+	r.config.Seed, r.config.Devices, r.config.Apps = c.Seed, c.Devices, c.Apps
 	if r.scenario, err = of.make(r); err != nil {
 		return nil, err
 	}
@@ -295,11 +296,12 @@ func (r *run) finish() *report.Result {
 		r.checks.shed.failed.Store(t.shed)
 		r.checks.shed.first = fmt.Sprintf("%d of %d requests", t.shed, t.offered)
 	}
+	total := r.used.plus(r.last.minus(r.base))
+	r.checks.sticky.add(r.lacking, float64(r.lacking.failed.Load()) > total.spared)
 	res := &r.result
 	res.Took = r.clock.since()
 	res.Offered, res.Sent, res.Answered, res.Shed, res.Failed = t.offered, t.sent, t.answered, t.shed, t.failed
 	res.Classes = t.order
-	total := r.used.plus(r.last.minus(r.base))
 	res.CPU, res.Signatures, res.GuestCalls = total.cpu, uint64(total.signatures), uint64(total.guestCalls)
 	claimed := append([]*check{r.checks.answered, r.checks.shed}, r.scenario.claims...)
 	for _, c := range r.checks.all() {

@@ -43,7 +43,7 @@ func poison(r *run) (*scenario, error) {
 	}
 	s.judged = func(_ *worker, j *job, rp reply) {
 		r.checks.harm.looked.Add(1)
-		if rp.answered-j.due > inTime {
+		if rp.answered-j.due > inTime*time.Duration(r.c.Patience) {
 			late.Add(1)
 		}
 	}

@@ -32,6 +32,9 @@ func TestScenarios(t *testing.T) {
 		{"policy-swap", command("policy-swap", 1500, 7_200), []string{"swaps"}},
 	} {
 		t.Run(strings.ReplaceAll(test.name, " ", "_"), func(t *testing.T) {
+			if raced && test.figures != nil && test.name != "lost-answer" {
+				t.Skip("its server is ten times slower with the race detector: CI plays it without, too")
+			}
 			t.Parallel()
 			result, err := test.command.simulate(t.Context())
 			if err != nil {

@@ -115,6 +115,6 @@ func (w *worker) signIn(subject string) (status int, ok bool) {
 	}
 	t, err := readTokens(w.response.Body())
 	w.r.checks.codes.hold(err == nil, func() string { return fmt.Sprintf("device %d signed in: %v", w.device.Index, err) })
-	w.token = append(w.token[:0], t.Access...)
+	w.token, w.expires = append(w.token[:0], t.Access...), w.r.clock.Now().Add(accessLife)
 	return rp.status, err == nil
 }

@@ -93,9 +93,9 @@ func (r *run) cpu() time.Duration {
 }
 
 func (c counters) plus(d counters) counters {
-	return counters{c.guestCalls + d.guestCalls, c.signatures + d.signatures, c.cpu + d.cpu}
+	return counters{c.guestCalls + d.guestCalls, c.signatures + d.signatures, c.spared + d.spared, c.cpu + d.cpu}
 }
 
 func (c counters) minus(d counters) counters {
-	return counters{max(0, c.guestCalls-d.guestCalls), max(0, c.signatures-d.signatures), max(0, c.cpu-d.cpu)}
+	return counters{max(0, c.guestCalls-d.guestCalls), max(0, c.signatures-d.signatures), max(0, c.spared-d.spared), max(0, c.cpu-d.cpu)}
 }
