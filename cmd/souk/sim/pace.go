@@ -111,7 +111,11 @@ func (p *pacer) run(ctx context.Context, arrivals iter.Seq[population.Arrival], 
 		if at, ok := p.first(); ok {
 			wait = min(wait, at-now)
 		}
-		timer.Reset(wait)
+		if wait <= coarse {
+			nap(wait)
+			continue
+		}
+		timer.Reset(wait - coarse)
 		select {
 		case <-timer.C:
 		case <-p.woken:
@@ -119,6 +123,9 @@ func (p *pacer) run(ctx context.Context, arrivals iter.Seq[population.Arrival], 
 		}
 	}
 }
+
+// coarse is how exact the runtime's timers are on a machine that has time.
+const coarse = 1500 * time.Microsecond
 
 // queue is a heap by time.
 type queue []job
