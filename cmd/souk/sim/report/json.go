@@ -140,7 +140,7 @@ func (r *Result) document() *Document {
 	for _, c := range r.Checks {
 		d.Checks = append(d.Checks, CheckJSON(c))
 	}
-	for _, c := range r.Classes {
+	for _, c := range r.classes() {
 		d.Classes = append(d.Classes, ClassJSON{c.Name, c.Count, latency(c.Latency)})
 	}
 	for _, t := range r.Ticks {

@@ -1,7 +1,9 @@
 package report
 
 import (
+	"cmp"
 	"math"
+	"slices"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
@@ -60,6 +62,23 @@ func (r *Result) all() *hdrhistogram.Histogram {
 		}
 	}
 	return h
+}
+
+// classes are in an order that hangs on nothing that happened, so that a class has
+// the same colour in the next report: update checks, other answers, statuses.
+func (r *Result) classes() []*Class {
+	rank := func(c *Class) int {
+		if i := slices.Index([]string{ClassNone, ClassOne, ClassMany}, c.Name); i >= 0 {
+			return i
+		}
+		if c.Name != "" && '0' <= c.Name[0] && c.Name[0] <= '9' {
+			return 4
+		}
+		return 3
+	}
+	return slices.SortedStableFunc(slices.Values(r.Classes), func(a, b *Class) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.Name, b.Name))
+	})
 }
 
 // offers returns how many answers had an offer.

@@ -23,6 +23,29 @@ func TestNumbersAsPeopleReadThem(t *testing.T) {
 	}
 }
 
+// TestUnevenTicks has a last instant that would count as a peak, and CPU that is told
+// in steps.
+func TestUnevenTicks(t *testing.T) {
+	tick := func(length time.Duration, answered uint64, cpu time.Duration) Tick {
+		return Tick{Length: length, Answered: answered, CPU: cpu}
+	}
+	got := even([]Tick{tick(250, 10, 0), tick(250, 11, 0), tick(2, 1, 0), tick(240, 9, 0), tick(1, 3, 0), tick(1, 4, 0)})
+	if len(got) != 3 || got[1].Length != 252 || got[1].Answered != 12 || got[2].Answered != 16 || got[2].Length != 242 {
+		t.Errorf("with short ones joined there are %+v", got)
+	}
+	few := []Tick{tick(1, 5, 0), tick(1, 5, 10), tick(1, 0, 10), tick(1, 7, 0), tick(1, 1, 20), tick(1, 2, 0)}
+	got = enough(few, func(t Tick) bool { return t.CPU >= 20 && t.Answered > 0 })
+	if len(got) != 2 || got[0].Answered != 10 || got[1].Answered != 10 || got[0].CPU != 20 || got[1].CPU != 20 || got[1].Length != 3 {
+		t.Errorf("joined until each has enough there are %+v", got)
+	}
+	if got := enough(few[:1], func(Tick) bool { return false }); len(got) != 1 || got[0].Answered != 5 {
+		t.Errorf("of too little there is %+v", got)
+	}
+	if got := enough(nil, func(Tick) bool { return true }); len(got) != 0 {
+		t.Errorf("of nothing there is %+v", got)
+	}
+}
+
 // TestMergeLosesNothing joins stretches: what is counted is added up, and the worst
 // of them is the worst.
 func TestMergeLosesNothing(t *testing.T) {

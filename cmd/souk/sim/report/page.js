@@ -36,7 +36,7 @@
   const times = (u, splits, i, space, step) => splits.map(t => {
     const d = new Date(t * 1e3), midnight = t % 86400 === 0;
     if (step >= 86400) return day(d);
-    return midnight && splits.length > 1 && u.scales.x.max - u.scales.x.min > 86400 ? day(d) : hour(d, step < 60);
+    return midnight && splits.length > 1 && u.scales.x.max - u.scales.x.min > 1.5 * 86400 ? day(d) : hour(d, step < 60);
   });
   // Powers of ten, and on a short axis what lies between them.
   const decades = (min, max, between) => {
@@ -131,7 +131,7 @@
     });
     return new uPlot({
       width, height: high(width),
-      padding: [plot.marks ? 24 : 12, 14, 0, 0],
+      padding: [plot.marks ? 24 : 12, 22, 0, 0],
       class: plot.stacked ? "stacked" : "lines",
       tzDate: t => uPlot.tzDate(new Date(t * 1e3), "UTC"),
       focus: { alpha: 0.35 },

@@ -16,6 +16,9 @@ const (
 
 // plots are the figures of a run, those without data left out.
 func (r *Result) plots() []*plot {
+	run := *r
+	run.Ticks = even(r.Ticks)
+	r = &run
 	var plots []*plot
 	add := func(p *plot) {
 		if p != nil {
@@ -67,13 +70,13 @@ type series struct {
 }
 
 // overTime is a plot along the simulated clock: a line and a column for each series.
-func (r *Result) overTime(id, title string, y axis, all []series) *plot {
+func (r *Result) overTime(id, title string, y axis, ticks []Tick, all []series) *plot {
 	p := &plot{ID: id, Title: title, Y: y, X: r.timeAxis(), Marks: r.marks()}
-	ticks := merge(r.Ticks, drawn)
-	for _, t := range ticks {
+	shown := merge(ticks, drawn)
+	for _, t := range shown {
 		p.Xs = append(p.Xs, seconds(t.At))
 	}
-	rows := merge(r.Ticks, written)
+	rows := merge(ticks, written)
 	p.Table.Columns = []column{{Name: "from"}}
 	at := clock(r.Start, r.Simulated)
 	for _, t := range rows {
@@ -81,7 +84,7 @@ func (r *Result) overTime(id, title string, y axis, all []series) *plot {
 	}
 	for _, s := range all {
 		l := line{Name: s.name, Style: s.style, Color: s.color}
-		for _, t := range ticks {
+		for _, t := range shown {
 			l.Ys = append(l.Ys, s.of(t))
 		}
 		p.Lines = append(p.Lines, l)
@@ -154,7 +157,7 @@ func perSecondOf(of func(Tick) uint64) func(Tick) float64 {
 
 func (r *Result) latencyPlot() *plot {
 	p99 := answered(func(t Tick) float64 { return us(t.P99) })
-	p := r.overTime("latency", "Latency over time", axis{Unit: "us", Label: "latency", Log: true}, []series{
+	p := r.overTime("latency", "Latency over time", axis{Unit: "us", Label: "latency", Log: true}, r.Ticks, []series{
 		{"p50", "line", 1, answered(func(t Tick) float64 { return us(t.P50) })},
 		{"p99", "dash", 2, p99},
 		{"longest", "dot", 4, answered(func(t Tick) float64 { return us(t.Max) })},
@@ -179,7 +182,7 @@ func (r *Result) spectrumPlot() *plot {
 	}
 	p.Table.Columns = append(p.Table.Columns, column{"longest", true})
 	end := 0
-	for i, c := range r.Classes {
+	for i, c := range r.classes() {
 		if c.Latency == nil || c.Latency.TotalCount() == 0 {
 			continue
 		}
@@ -223,12 +226,12 @@ func (r *Result) ratePlot() *plot {
 	if r.Failed > 0 {
 		all = append(all, series{"no answer", "dot", 4, perSecondOf(func(t Tick) uint64 { return t.Failed })})
 	}
-	p := r.overTime("rate", "Offered and achieved rate", axis{Unit: "rate", Label: "requests a second"}, all)
+	p := r.overTime("rate", "Offered and achieved rate", axis{Unit: "rate", Label: "requests a second"}, r.Ticks, all)
 	for i := 2; i < len(p.Lines); i++ {
 		p.Lines[i].Rare = true
 	}
 	p.Wide = true
-	p.Caption = "Requests that were due, and the answers to them; where the line leaves the area, the server fell behind."
+	p.Caption = "Requests that were due, and the answers to them: below the area the server falls behind, above it it catches up."
 	if t, most, ok := r.highest(due); ok {
 		p.Caption += fmt.Sprintf(" The peak is %s, at %s%s.", rate(most), clock(r.Start, r.Simulated)(t.At), r.after(t.At))
 	}
@@ -238,7 +241,7 @@ func (r *Result) ratePlot() *plot {
 
 // classNames are the names of the classes that have answers, in their order.
 func (r *Result) classNames() (names []string) {
-	for _, c := range r.Classes {
+	for _, c := range r.classes() {
 		if c.Count > 0 {
 			names = append(names, c.Name)
 		}
@@ -267,10 +270,10 @@ func (r *Result) classPlot(id, title string, names []string) *plot {
 	}
 	var all []series
 	for _, name := range names {
-		i := slices.IndexFunc(r.Classes, func(c *Class) bool { return c.Name == name })
+		i := slices.IndexFunc(r.classes(), func(c *Class) bool { return c.Name == name })
 		all = append(all, series{name, "area", i%8 + 1, perSecondOf(func(t Tick) uint64 { return t.Classes[name] })})
 	}
-	p := r.overTime(id, title, axis{Unit: "rate", Label: "answers a second"}, all)
+	p := r.overTime(id, title, axis{Unit: "rate", Label: "answers a second"}, r.Ticks, all)
 	p.Stacked = true
 	p.Table.Caption = "Means of each stretch, by our clock."
 	if id == "rare" {
@@ -326,7 +329,9 @@ func (r *Result) cpuPlot() *plot {
 		return nil
 	}
 	per := answered(func(t Tick) float64 { return us(t.CPU) / float64(t.Answered) })
-	p := r.overTime("cpu", "CPU per request", axis{Unit: "us", Label: "CPU of the server"}, []series{{"CPU per request", "line", 3, per}})
+	// Systems account in steps of up to 10 ms.
+	ticks := enough(r.Ticks, func(t Tick) bool { return t.CPU >= 100*time.Millisecond && t.Answered > 0 })
+	p := r.overTime("cpu", "CPU per request", axis{Unit: "us", Label: "CPU of the server"}, ticks, []series{{"CPU per request", "line", 3, per}})
 	p.Caption = fmt.Sprintf("%s a request in the mean, by what the system accounts to the server's process. Where few ask, what the server does on its own weighs more.", micros(r.perCheck()))
 	p.Table.Caption = "Means of each stretch."
 	return p

@@ -31,7 +31,7 @@ func Text(w io.Writer, r *Result) error {
 
 	t = tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(t, "\nanswer\tcount\tshare\tp50\tp99\tp99.9\tmax\n")
-	for _, c := range r.Classes {
+	for _, c := range r.classes() {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(c.Name), count(c.Count), part(c.Count, r.Answered),
 			micros(at(c.Latency, 0.5)), micros(at(c.Latency, 0.99)), micros(at(c.Latency, 0.999)), micros(slowest(c.Latency)))
 	}
