@@ -247,6 +247,9 @@ func (c *planCommand) scene(f *plan.Forecast) (notes []string, err error) {
 			notes = append(notes, fmt.Sprintf("that 70%% of the devices have app %d is taken for granted: --base says otherwise", r.Item))
 		}
 	}
+	if c.Config == "" {
+		notes = append(notes, "market.entitle_default of the server is taken to be \"auto\": --config says otherwise")
+	}
 	items, err := c.server().apps()
 	if err != nil {
 		return nil, err

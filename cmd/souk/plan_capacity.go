@@ -81,15 +81,15 @@ func (c *planCapacity) Run(std *streams) error {
 func (s *streams) printCapacity(c *plan.Capacity, flags *planCapacity) error {
 	f := &c.Figures
 	fmt.Fprintf(s.out, "%d devices, machines of %d cores, of which %.0f%% may be busy\n\n", c.Devices, flags.Cores, 100*c.Use)
-	way := func(name string, connection float64, sum plan.Cores, total float64) {
-		fmt.Fprintf(s.out, "a check, %s: %.1f µs + %g offers × %.1f µs + %.2f refreshes × %.1f µs = %.1f µs\n",
-			name, connection, flags.Offers, f.Offer, c.Refreshes, f.Refresh, total)
+	way := func(name string, connection, total float64) {
+		fmt.Fprintf(s.out, "a check, %s: %.1f µs + %g offers × %.1f µs + %.2f × (%.1f µs refused and %.1f µs for a refresh) = %.1f µs\n",
+			name, connection, flags.Offers, f.Offer, c.Refreshes, f.Check, f.Refresh, total)
 	}
 	if !flags.TLS {
-		way("kept-alive", f.Check, c.Usual, c.Usual.KeepAlive)
+		way("kept-alive", f.Check, c.Usual.KeepAlive)
 	}
 	if f.TLS > 0 {
-		way("new TLS connection", f.TLS, c.Usual, c.Usual.TLS)
+		way("new TLS connection", f.TLS, c.Usual.TLS)
 	}
 	fmt.Fprintf(s.out, "on the day of a release, with %g offers a check:", flags.Release)
 	if !flags.TLS {
@@ -124,10 +124,10 @@ func (s *streams) printCapacity(c *plan.Capacity, flags *planCapacity) error {
 	}
 	fmt.Fprintln(s.out)
 	if !flags.TLS {
-		fmt.Fprintf(s.out, "a core carries %s devices through the busiest hour of a release\n", million(c.PerCore.KeepAlive))
+		fmt.Fprintf(s.out, "a core carries %s devices through the busiest hour of a release, and %s with nothing shed in its spike\n", million(c.PerCore.KeepAlive), million(c.PerSpike.KeepAlive))
 	}
 	if f.TLS > 0 {
-		fmt.Fprintf(s.out, "a core carries %s devices that come directly, each check on a new TLS connection\n", million(c.PerCore.TLS))
+		fmt.Fprintf(s.out, "a core carries %s devices that come directly, each check on a new TLS connection, and %s with nothing shed\n", million(c.PerCore.TLS), million(c.PerSpike.TLS))
 	}
 	_, err := fmt.Fprintln(s.out, "what a spike or a wave has beyond the cores is shed, and those devices ask again a day later")
 	return err

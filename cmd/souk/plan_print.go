@@ -23,9 +23,10 @@ func (s *streams) printPlan(r *plan.Report, limit int) error {
 		fmt.Fprintf(s.out, "\nrollout of %d/%d, salt %s: %s -> %s\n", o.Item, o.Version, printable(o.Salt), percent(o.Before), percent(o.After))
 		fmt.Fprintf(s.out, "  %d devices with the app ask by the end of the day and could have it; offered: %s before the change, %s by the end\n",
 			o.Asked, outOf(o.OfferedUntilChange, o.Asked), outOf(o.Offered, o.Asked))
+		fmt.Fprintf(s.out, "  on the day it is offered to %d devices, and would be to %d\n", o.OnTheDay, o.WouldBe)
 	}
 	fmt.Fprintln(s.out)
-	if err := s.table("OF THE DAY\tDEVICES OFFERED\tSIGNATURES\tA SECOND\tAT THE PEAK\tFROM", []string{
+	if err := s.table("ON THE DAY\tDEVICES OFFERED\tSIGNATURES\tA SECOND\tAT THE PEAK\tFROM", []string{
 		total("as it is", &r.Before), total("as it would be", &r.After),
 	}); err != nil {
 		return err

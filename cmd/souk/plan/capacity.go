@@ -76,7 +76,8 @@ type Capacity struct {
 	Usual     Cores   `json:"usual_us"`  // a check with all that belongs to it, in microseconds
 	Release   Cores   `json:"release_us"`
 	Loads     []Load  `json:"loads"`
-	PerCore   Cores   `json:"devices_per_core"` // that a core carries through the busiest hour
+	PerCore   Cores   `json:"devices_per_core"`       // that a core carries through the busiest hour of a release
+	PerSpike  Cores   `json:"devices_per_core_spike"` // and through the spike in it, with nothing shed
 }
 
 // An outage, and how soon everybody is back after it who has no patience.
@@ -121,12 +122,18 @@ func (d *Demand) Capacity(f Figures) (*Capacity, error) {
 		l.Cores, l.Worst = c.Usual.cores(l.Checks, d.Use), c.Release.cores(l.Checks, d.Use)
 		c.Loads = append(c.Loads, l)
 	}
-	per := c.Release.cores(busiest, d.Use)
-	c.PerCore = Cores{KeepAlive: float64(c.Devices) / per.KeepAlive}
-	if per.TLS > 0 {
-		c.PerCore.TLS = float64(c.Devices) / per.TLS
-	}
+	c.PerCore, c.PerSpike = c.carried(busiest), c.carried(spike)
 	return c, nil
+}
+
+// carried is how many devices one core carries at a rate of all.
+func (c *Capacity) carried(rate float64) (n Cores) {
+	per := c.Release.cores(rate, c.Use)
+	n.KeepAlive = float64(c.Devices) / per.KeepAlive
+	if per.TLS > 0 {
+		n.TLS = float64(c.Devices) / per.TLS
+	}
+	return n
 }
 
 func (d *Demand) validate(f Figures) error {
@@ -156,7 +163,7 @@ func (d *Demand) validate(f Figures) error {
 
 // cost is that of a check with all that belongs to it.
 func (f *Figures) cost(offers, refreshes float64) Cores {
-	more := offers*f.Offer + refreshes*f.Refresh
+	more := offers*f.Offer + refreshes*(f.Check+f.Refresh) // what was refused comes again
 	c := Cores{KeepAlive: f.Check + more}
 	if f.TLS > 0 {
 		// A refresh is a request more on the connection of its check.

@@ -18,6 +18,9 @@ import (
 	"github.com/souk-market/souk/sdk/abi"
 )
 
+// Version names one of an app.
+type Version struct{ Item, ID uint64 }
+
 // Rollout is one that is, or would be, open to another share.
 type Rollout struct {
 	Item, Version uint64
@@ -29,7 +32,7 @@ type Rollout struct {
 type Forecast struct {
 	Config   population.Config
 	Apps     []population.App // whose versions devices install as they come out: all but those that Held names
-	Held     map[uint64]bool  // versions that devices have only if they were offered them
+	Held     map[Version]bool // those that devices have only if they were offered them
 	Item     func(app int, at time.Time) catalog.Item
 	Rollouts []Rollout
 	Before   *market.Market // its Config and Plugins
@@ -45,8 +48,10 @@ type Forecast struct {
 	device     population.Device
 	supposed   market.Supposed
 	report     *Report
+	asked      []asked // one a rollout
 	changed    map[slot]bool
 	changes    map[Change]int
+	shown      map[Change]int // examples
 	perApp     map[uint64]*App
 	differing  map[uint64]bool // devices
 }
@@ -59,9 +64,18 @@ type side struct {
 	snapshot *catalog.Snapshot
 	took     map[slot]uint64 // versions of Held
 	offered  map[slot]uint64 // on the day: how often
-	first    map[slot]bool   // ever, of a rollout
+	first    map[offer]bool  // ever, a version of Held
+	onTheDay map[offer]bool  // a version of Held, on the day
 	asked    []market.App    // by the device that asked last
 	outcomes []plugin.Outcome
+}
+
+// asked are the devices that could have the version of a rollout, and have asked since it
+// came out.
+type asked struct {
+	devices  map[uint64]bool
+	minOS    uint32
+	released time.Time
 }
 
 // slot is an app on a device. Neither number comes near half of its bits.
@@ -70,6 +84,12 @@ type slot uint64
 func newSlot(device uint64, app int) slot { return slot(device<<17 | uint64(app)) }
 
 func (s slot) device() uint64 { return uint64(s >> 17) }
+
+// offer is a version that a device was offered.
+type offer struct {
+	device  uint64
+	version Version
+}
 
 // The sides.
 const (
@@ -125,11 +145,11 @@ func (f *Forecast) begin() (err error) {
 		f.names[f.Apps[i].Item] = i
 		items[i] = f.Item(i, f.From)
 	}
-	f.sides[before] = &side{market: f.Before, rollouts: f.Rollouts, took: map[slot]uint64{}, offered: map[slot]uint64{}, first: map[slot]bool{}}
+	f.sides[before] = &side{market: f.Before, rollouts: f.Rollouts, took: map[slot]uint64{}, offered: map[slot]uint64{}, first: map[offer]bool{}, onTheDay: map[offer]bool{}}
 	if f.sides[before].snapshot, err = new(catalog.Snapshot).Suppose(f.sides[before].open(items)...); err != nil {
 		return err
 	}
-	f.changed, f.changes = map[slot]bool{}, map[Change]int{}
+	f.changed, f.changes, f.shown = map[slot]bool{}, map[Change]int{}, map[Change]int{}
 	f.perApp, f.differing = map[uint64]*App{}, map[uint64]bool{}
 	f.report = &Report{
 		Devices: f.Config.Devices, Seed: f.Config.Seed, From: f.From, Change: f.Change, To: f.Change.Add(horizon),
@@ -139,7 +159,7 @@ func (f *Forecast) begin() (err error) {
 		f.report.Hours[i].At = f.Change.Add(time.Duration(i) * time.Hour)
 	}
 	for i := range f.Rollouts {
-		f.report.Rollouts = append(f.report.Rollouts, f.newForetold(&f.Rollouts[i]))
+		f.foretell(&f.Rollouts[i])
 	}
 	return nil
 }
@@ -215,7 +235,7 @@ func (f *Forecast) part() error {
 	b := f.sides[before]
 	a := &side{
 		market: f.After, rollouts: b.rollouts, after: true, snapshot: b.snapshot,
-		took: maps.Clone(b.took), offered: map[slot]uint64{}, first: maps.Clone(b.first),
+		took: maps.Clone(b.took), offered: map[slot]uint64{}, first: maps.Clone(b.first), onTheDay: map[offer]bool{},
 	}
 	var items []catalog.Item
 	for _, r := range f.Rollouts {
@@ -229,7 +249,8 @@ func (f *Forecast) part() error {
 	a.snapshot, err = b.snapshot.Suppose(a.open(items)...)
 	f.sides[after] = a
 	for i := range f.report.Rollouts {
-		f.report.Rollouts[i].OfferedUntilChange = uint64(b.countFirst(f, i))
+		o := &f.report.Rollouts[i]
+		o.OfferedUntilChange = b.everOffered(Version{o.Item, o.Version})
 	}
 	return err
 }
@@ -242,9 +263,8 @@ func (f *Forecast) arrive(ctx context.Context, a population.Arrival) error {
 			return err
 		}
 	}
-	switch a.Kind {
-	case population.NoToken, population.Malformed, population.Oversized:
-		return nil // nothing is offered to it
+	if !a.Kind.Answered() {
+		return nil
 	}
 	d := &f.device
 	f.population.Device(d, a.Device, a.At)
@@ -298,8 +318,12 @@ func (f *Forecast) ask(ctx context.Context, s *side, a population.Arrival, hour 
 		offers++
 		app := f.names[o.Item]
 		at := newSlot(d.Index, app)
-		if f.Held[o.Version] {
-			s.first[at] = true
+		if v := (Version{o.Item, o.Version}); f.Held[v] {
+			given := offer{d.Index, v}
+			s.first[given] = true
+			if hour >= 0 {
+				s.onTheDay[given] = true
+			}
 			if f.population.Takes(d.Index, o.Version) {
 				s.took[at] = o.Version
 			}
@@ -318,17 +342,19 @@ func (f *Forecast) ask(ctx context.Context, s *side, a population.Arrival, hour 
 // version.
 func (f *Forecast) could(s *side, i population.Installed, a population.Arrival) {
 	for k := range f.report.Rollouts {
-		r := &f.report.Rollouts[k]
-		if r.Item == i.Item && f.device.OS >= r.minOS && !a.At.Before(r.released) && i.Version < r.Version {
-			r.asked[f.device.Index] = true
+		r, n := &f.report.Rollouts[k], &f.asked[k]
+		if r.Item == i.Item && f.device.OS >= n.minOS && !a.At.Before(n.released) && i.Version < r.Version {
+			n.devices[f.device.Index] = true
 		}
 	}
 }
 
-func (s *side) countFirst(f *Forecast, rollout int) (n int) {
-	app := f.names[f.Rollouts[rollout].Item]
-	for at := range s.first {
-		if newSlot(at.device(), app) == at {
+// everOffered counts the devices that were offered a version of Held.
+func (s *side) everOffered(version Version) uint64 { return count(s.first, version) }
+
+func count(offers map[offer]bool, version Version) (n uint64) {
+	for o := range offers {
+		if o.version == version {
 			n++
 		}
 	}
@@ -353,7 +379,8 @@ func (f *Forecast) compare(a population.Arrival) {
 			change = Change{WhyTo: plugin.OtherChanges}
 		}
 		f.changes[change]++
-		if n := f.changes[change]; n <= perChange && len(f.report.Examples) < maxExamples {
+		change.Item = 0 // the same of another app is the same
+		if f.shown[change]++; f.shown[change] <= perChange && len(f.report.Examples) < maxExamples {
 			f.report.Examples = append(f.report.Examples, f.example(a, i, from, to))
 		}
 	}
@@ -419,8 +446,10 @@ func (f *Forecast) end() *Report {
 	}
 	for i := range r.Rollouts {
 		o := &r.Rollouts[i]
-		o.Asked = uint64(len(o.asked))
-		o.Offered = uint64(f.sides[after].countFirst(f, i))
+		o.Asked = uint64(len(f.asked[i].devices))
+		v := Version{o.Item, o.Version}
+		o.Offered = f.sides[after].everOffered(v)
+		o.OnTheDay, o.WouldBe = count(f.sides[before].onTheDay, v), count(f.sides[after].onTheDay, v)
 	}
 	r.finish(f)
 	return r
@@ -435,19 +464,21 @@ func (f *Forecast) app(item uint64) *App {
 	return a
 }
 
-func (f *Forecast) newForetold(r *Rollout) Foretold {
-	o := Foretold{Item: r.Item, Version: r.Version, Before: r.Before, After: r.After, asked: map[uint64]bool{}, released: f.From}
+// foretell begins to look at a rollout.
+func (f *Forecast) foretell(r *Rollout) {
+	o := Foretold{Item: r.Item, Version: r.Version, Before: r.Before, After: r.After}
+	n := asked{devices: map[uint64]bool{}, released: f.From}
 	for _, v := range f.Item(f.names[r.Item], f.Change.Add(horizon)).Versions {
 		if v.ID != r.Version {
 			continue
 		}
-		o.minOS, _ = catalog.ParseOS(v.MinOS["ios"])
+		n.minOS, _ = catalog.ParseOS(v.MinOS["ios"])
 		if o.Salt = v.Rollout.Salt; o.Salt == "" {
 			o.Salt = fmt.Sprintf("%d/%d", r.Item, r.Version)
 		}
 		if v.Released.After(f.From) {
-			o.released = v.Released
+			n.released = v.Released
 		}
 	}
-	return o
+	f.report.Rollouts, f.asked = append(f.report.Rollouts, o), append(f.asked, n)
 }

@@ -68,10 +68,8 @@ type Foretold struct {
 	Asked              uint64 `json:"asked"`                // devices with the app that ask until the end of the day, and could have it
 	OfferedUntilChange uint64 `json:"offered_until_change"` // of them, those that were offered it by the change
 	Offered            uint64 `json:"offered"`              // and by the end of the day
-
-	asked    map[uint64]bool
-	minOS    uint32
-	released time.Time
+	OnTheDay           uint64 `json:"on_the_day"`           // devices that are offered it on the day as it is
+	WouldBe            uint64 `json:"would_be"`             // and as it would be
 }
 
 // App is an app on the day.
@@ -114,7 +112,7 @@ type Example struct {
 const (
 	maxChanges  = 1000 // beyond, all others count as one
 	maxExamples = 100
-	perChange   = 5 // examples of one kind
+	perChange   = 10 // examples of one kind
 )
 
 // because says whose word an outcome is, and why: the plugin with its reason and code, or

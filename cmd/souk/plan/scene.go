@@ -14,7 +14,7 @@ import (
 // when that comes out, one of any other version at Start. after is how long the market has
 // been as it is when it changes.
 func (f *Forecast) Own(c population.Config, after time.Duration) error {
-	f.Config, f.Apps, f.Held, f.From = c, population.Catalogue(c), map[uint64]bool{}, c.Start
+	f.Config, f.Apps, f.Held, f.From = c, population.Catalogue(c), map[Version]bool{}, c.Start
 	release := population.ReleaseDay(c, f.Apps)
 	// The whole catalogue, with what is not out yet.
 	catalogue := slices.Clone(f.Apps)
@@ -23,7 +23,7 @@ func (f *Forecast) Own(c population.Config, after time.Duration) error {
 		if r.Item == release.Item && r.Version == release.Version.ID {
 			a := &catalogue[release.App]
 			a.Versions = append(slices.Clone(a.Versions), release.Version)
-			f.Held[r.Version], began = true, release.Version.Released
+			f.Held[Version{r.Item, r.Version}], began = true, release.Version.Released
 			continue
 		}
 		app := slices.IndexFunc(f.Apps, func(a population.App) bool { return a.Item == r.Item })
@@ -55,7 +55,7 @@ func (f *Forecast) hold(app int, version uint64) error {
 		}
 		return fmt.Errorf("--rollout: app %d has no version %d: it has %d", a.Item, version, ids)
 	}
-	a.Versions, f.Held[version] = kept, true
+	a.Versions, f.Held[Version{a.Item, version}] = kept, true
 	return nil
 }
 
@@ -82,12 +82,12 @@ func (f *Forecast) Live(c population.Config, items []catalog.Item, bases map[uin
 			}
 		}
 	}
-	f.Change, f.From, f.Held = now, now.Add(-after), map[uint64]bool{}
+	f.Change, f.From, f.Held = now, now.Add(-after), map[Version]bool{}
 	c.Start, c.Apps = f.From.UTC().Truncate(24*time.Hour), len(items)
 	f.Config = c
 	f.Apps = nil
 	for i := range items {
-		f.Apps = append(f.Apps, liveApp(&items[i], bases[items[i].ID]))
+		f.Apps = append(f.Apps, liveApp(&items[i], bases[items[i].ID], now))
 		for _, v := range items[i].Versions {
 			// Who has it was offered it: it is open to some, or stopped.
 			if v.Rollout.Share < catalog.FullShare || v.Rollout.Halted || v.Withdrawn {
@@ -110,7 +110,7 @@ func (f *Forecast) Live(c population.Config, items []catalog.Item, bases map[uin
 		if v.Rollout.Halted {
 			return fmt.Errorf("--rollout: version %d is halted: nobody is offered it, whatever the share", r.Version)
 		}
-		if r.Before = v.Rollout.Share; !f.Held[r.Version] {
+		if r.Before = v.Rollout.Share; !f.Held[Version{r.Item, r.Version}] {
 			if err := f.hold(app, r.Version); err != nil {
 				return err
 			}
@@ -151,7 +151,7 @@ func findVersion(items []catalog.Item, item, version uint64) *catalog.Version {
 }
 
 // liveApp is an app as devices have it.
-func liveApp(it *catalog.Item, base float64) population.App {
+func liveApp(it *catalog.Item, base float64, now time.Time) population.App {
 	a := population.App{Item: it.ID, BundleID: it.BundleID, Name: it.Name, Base: base}
 	for i := len(it.Versions) - 1; i >= 0; i-- {
 		v := &it.Versions[i]
@@ -159,7 +159,11 @@ func liveApp(it *catalog.Item, base float64) population.App {
 		if !ok {
 			continue // it runs on no device that asks
 		}
-		a.Versions = append(a.Versions, population.Version{ID: v.ID, Short: v.Short, MinOS: os, Released: v.Released})
+		released := v.Released
+		if released.After(now) {
+			released = time.Time{} // it is out all the same
+		}
+		a.Versions = append(a.Versions, population.Version{ID: v.ID, Short: v.Short, MinOS: os, Released: released})
 	}
 	return a
 }

@@ -107,17 +107,13 @@ type Release struct {
 	Version Version
 }
 
-// releaseHour is when it comes out, after Start: in the quiet hours, so that what the day
-// was like without it can be seen before.
-const releaseHour = 6 * time.Hour
-
 // ReleaseDay is the release that the scenario of that name plays, and that a forecast of
 // it is of: the next version of the top app. It is not in the versions of Catalogue:
 // whoever plays it adds it, with the salt that a rollout has when nobody names one, and
-// keeps who has it. A phase is a day, from the hour of the release on.
+// keeps who has it. It comes out at Start, so that a run of whole days has whole phases.
 func ReleaseDay(c Config, apps []App) Release {
 	a := &apps[TopApp]
-	v := newVersion(TopApp, len(a.Versions), c.Start.Add(releaseHour))
+	v := newVersion(TopApp, len(a.Versions), c.Start)
 	if n := len(a.Versions); n > 0 {
 		v.MinOS = a.Versions[n-1].MinOS
 	}

@@ -196,7 +196,7 @@ func (p *Population) lastCheck(index uint64, at int64) int64 {
 	home := z.home.place(z.number(index))
 	d := p.dayOf(at)
 	for range longAway {
-		if p.asks(index, d) && p.kind(index, d).answered() {
+		if p.asks(index, d) && p.kind(index, d).Answered() {
 			if asked := p.dayStart(d) + int64(p.asked(z, home, d)); asked <= at {
 				return asked
 			}
@@ -205,9 +205,6 @@ func (p *Population) lastCheck(index uint64, at int64) int64 {
 	}
 	return p.dayStart(d)
 }
-
-// answered says whether an update check with what is offered comes of it.
-func (k Kind) answered() bool { return k != NoToken && k != Malformed && k != Oversized }
 
 // asked is when in a day the device with a home asks, to within the length of a block.
 func (p *Population) asked(z *zone, home uint64, d int64) time.Duration {

@@ -166,6 +166,10 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
+// Answered says whether it is answered with what there is to offer. A token that is out
+// of date is refused; that the device renews it and asks again is a scenario of its own.
+func (k Kind) Answered() bool { return k == Background || k == Tap || k == UnknownApp }
+
 // Arrival is a request on its way.
 type Arrival struct {
 	At     time.Time

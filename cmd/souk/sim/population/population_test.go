@@ -1,6 +1,7 @@
 package population_test
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -56,31 +57,36 @@ func newest(a *population.App, os uint32, at time.Time) uint64 {
 }
 
 func TestAboutEveryEighthCheckCarriesAnOffer(t *testing.T) {
-	for _, d := range []int{0, 9} { // the market doesn't change while it is played
-		checks, carrying, offers := 0, 0, 0
-		var device population.Device
-		for seed := range uint64(40) {
-			p, apps := market(t, func(c *population.Config) { c.Seed, c.Devices = seed+1, 1500 })
-			from := p.Config().Start.Add(time.Duration(d) * day)
+	// Whether one of the most liked apps has news says much of a single day, so that many
+	// days of many markets are looked at; in two parts, for nothing changes while it is
+	// played.
+	var device population.Device
+	var checks, carrying, offers [2]int
+	for seed := range uint64(20) {
+		p, apps := market(t, func(c *population.Config) { c.Seed, c.Devices = seed+1, 400 })
+		for d := 0; d < 20; d += 2 {
+			from, part := p.Config().Start.Add(time.Duration(d)*day), d/10
 			for a := range p.Arrivals(from, from.Add(day)) {
 				if a.Kind != population.Background {
 					continue
 				}
 				p.Device(&device, a.Device, a.At)
-				checks++
-				before := offers
+				checks[part]++
+				before := offers[part]
 				for _, i := range device.Apps {
 					if newest(&apps[i.App], device.OS, a.At) > i.Version {
-						offers++
+						offers[part]++
 					}
 				}
-				if offers > before {
-					carrying++
+				if offers[part] > before {
+					carrying[part]++
 				}
 			}
 		}
-		near(t, "share of checks with an offer", float64(carrying)/float64(checks), 0.12, 0.015)
-		near(t, "offers a check", float64(offers)/float64(checks), 0.13, 0.015)
+	}
+	for part, n := range checks {
+		near(t, fmt.Sprintf("part %d: share of checks with an offer", part), float64(carrying[part])/float64(n), 0.12, 0.01)
+		near(t, fmt.Sprintf("part %d: offers a check", part), float64(offers[part])/float64(n), 0.13, 0.012)
 	}
 }
 
@@ -91,8 +97,7 @@ func TestADeviceInstallsWhatItWasOffered(t *testing.T) {
 	looked, again := 0, 0
 	var d population.Device
 	for a := range p.Arrivals(start, start.Add(4*day)) {
-		switch a.Kind {
-		case population.Tap, population.NoToken, population.Malformed, population.Oversized:
+		if a.Kind == population.Tap || !a.Kind.Answered() {
 			continue
 		}
 		p.Device(&d, a.Device, a.At)
@@ -117,7 +122,7 @@ func TestADeviceInstallsWhatItWasOffered(t *testing.T) {
 }
 
 func TestDevicesHaveFewAppsAndTheSameFavourites(t *testing.T) {
-	const n = 40_000
+	const n = 20_000
 	p, apps := market(t, func(c *population.Config) { c.Devices = n })
 	var d population.Device
 	var counts []int
@@ -142,7 +147,7 @@ func TestDevicesHaveFewAppsAndTheSameFavourites(t *testing.T) {
 		}
 	}
 	slices.Sort(counts)
-	near(t, "mean of the apps of a device", float64(sum)/n, 4, 0.06)
+	near(t, "mean of the apps of a device", float64(sum)/n, 4, 0.1)
 	for _, q := range []struct {
 		share float64
 		want  int
@@ -208,7 +213,7 @@ func TestMostAppsOfADeviceAreOfOneKind(t *testing.T) {
 }
 
 func TestSystemsPlatformsAndPeople(t *testing.T) {
-	const n = 60_000
+	const n = 30_000
 	p, _ := market(t, func(c *population.Config) { c.Devices = n })
 	var d, other population.Device
 	newest, old, pads, zones, systems := 0, 0, 0, map[string]int{}, map[uint32]bool{}
@@ -296,7 +301,7 @@ func TestTheTopAppHasNewsOnReleaseDayOnly(t *testing.T) {
 	r := population.ReleaseDay(c, apps)
 	a := &apps[population.TopApp]
 	if last := a.Versions[len(a.Versions)-1]; r.App != population.TopApp || r.Item != a.Item || r.Version.ID <= last.ID ||
-		last.Released.After(c.Start) || !r.Version.Released.After(c.Start) {
+		!last.Released.Before(c.Start) || !r.Version.Released.Equal(c.Start) {
 		t.Errorf("ReleaseDay = %+v after %+v", r, last)
 	}
 	a.Versions = append(a.Versions, r.Version)
@@ -307,7 +312,7 @@ func TestTheTopAppHasNewsOnReleaseDayOnly(t *testing.T) {
 
 func TestInstallationsThatLagFollowThePublishedCurves(t *testing.T) {
 	// Two versions, the newer of which came out some days before Start.
-	const n = 40_000
+	const n = 15_000
 	for _, days := range []float64{0.5, 1, 2, 7, 30} {
 		c := population.Default()
 		c.Devices, c.Lag, c.Apps = n, 0.9, 1
@@ -334,7 +339,7 @@ func TestInstallationsThatLagFollowThePublishedCurves(t *testing.T) {
 			near(t, "share of the newer", float64(have)/n, share, 0.1)
 			continue
 		}
-		near(t, "share of the newer", float64(have)/n, share, 0.015)
+		near(t, "share of the newer", float64(have)/n, share, 0.02)
 	}
 }
 
