@@ -12,13 +12,13 @@ import (
 )
 
 // release is the version that a scenario is about. It is the one thing that devices
-// remember, in three bits each: that they have asked, that they were offered it, and
-// that they have it.
+// remember, in four bits each: that they have asked, that they have since it came out,
+// that they were offered it, and that they have it.
 type release struct {
 	population.Release
-	asked, offered, took bits
-	people               atomic.Uint64 // that have asked and could have it
-	offers, has          atomic.Uint64
+	asked, met, offered, took bits
+	people, since             atomic.Uint64 // of devices that could have it: those that have asked, and since it came out
+	offers, has               atomic.Uint64
 
 	phases []*phase
 	now    atomic.Pointer[phase]
@@ -32,7 +32,7 @@ type phase struct {
 }
 
 func newRelease(rel population.Release, devices uint64) *release {
-	return &release{Release: rel, asked: newBits(devices), offered: newBits(devices), took: newBits(devices)}
+	return &release{Release: rel, asked: newBits(devices), met: newBits(devices), offered: newBits(devices), took: newBits(devices)}
 }
 
 // version is the release as the catalogue takes it, open to a share.
@@ -75,13 +75,18 @@ func takes(seed, device uint64) bool {
 // saw looks at an answer from which the release may be told.
 func (rel *release) saw(w *worker, rp reply) {
 	at := slices.IndexFunc(w.apps, func(a population.Installed) bool { return a.Item == rel.Item })
-	p := rel.now.Load()
-	if at < 0 || p == nil || w.device.OS < rel.Version.MinOS {
+	if at < 0 || w.device.OS < rel.Version.MinOS {
 		return
 	}
-	i := w.device.Index
+	i, p := w.device.Index, rel.now.Load()
 	if rel.asked.set(i) {
 		rel.people.Add(1)
+	}
+	if p == nil {
+		return
+	}
+	if rel.met.set(i) {
+		rel.since.Add(1)
 	}
 	given := slices.ContainsFunc(w.got.offers, func(o offer) bool { return o.item == rel.Item && o.version == rel.Version.ID })
 	had := rel.took.has(i) // already before, or it could not be told from who was refused

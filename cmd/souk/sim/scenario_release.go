@@ -45,8 +45,9 @@ func releaseDay(r *run) (*scenario, error) {
 	}
 	s.conclude = func() {
 		r.release.judge(r.checks.share)
-		a := r.release.adoption(r.to)
-		r.figure("release", "of %d devices that could have it and asked, %.1f %% were offered it and %.1f %% have it", r.release.people.Load(), 100*a.Offered, 100*a.Installed)
+		rel := r.release
+		r.figure("release", "of %d devices that could have it and asked, %d did since it came out, %d were offered it and %d have it",
+			rel.people.Load(), rel.since.Load(), rel.offers.Load(), rel.has.Load())
 	}
 	return s, nil
 }
