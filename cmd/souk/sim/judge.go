@@ -140,8 +140,8 @@ func (w *worker) judgeFailure(a *population.Installed, states []*state) {
 	})
 }
 
-// ask2 asks once more, and wants the same answer: the same versions of the same apps.
-func (w *worker) ask2(j *job, before reply) {
+// askAgain asks once more, and wants the same answer: the same versions of the same apps.
+func (w *worker) askAgain(j *job, before reply) {
 	w.once, w.got = w.got, w.once
 	rp, ok := w.exchange(before.answered, w.updates)
 	if !ok || rp.status != 200 {

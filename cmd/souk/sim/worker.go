@@ -195,7 +195,7 @@ func (w *worker) check(j *job) {
 	}
 	w.judge(j, rp)
 	if w.sampled(j, stickyEvery) {
-		w.ask2(j, rp)
+		w.askAgain(j, rp)
 	}
 }
 
