@@ -29,6 +29,14 @@ type planCommands struct {
 	Capacity planCapacity `cmd:"" help:"How many cores a number of devices needs, by what \"souk bench\" has measured."`
 }
 
+// Help says more than one line does.
+func (c *planCommands) Help() string {
+	return `"souk plan run --help" has the flags of a plan; the word run may be left out.
+
+Examples: souk plan --rollout 10..50
+          souk plan capacity --devices 1000000 --bench bench.json`
+}
+
 // planCommand foretells a change of policy.
 type planCommand struct {
 	Rollout   []string      `placeholder:"ITEM/VERSION=10..50" help:"Open a version to another share, in per cent: from what it is to what it would be. With --admin only the latter: ITEM/VERSION=50. Several are possible. Without ITEM/VERSION it is the release that \"souk sim --scenario release-day\" plays."`
