@@ -15,6 +15,7 @@ import (
 
 	"github.com/souk-market/souk/cmd/souk/bench"
 	"github.com/souk-market/souk/cmd/souk/demo"
+	"github.com/souk-market/souk/cmd/souk/sim"
 )
 
 // commands are all there are.
@@ -25,6 +26,7 @@ type commands struct {
 	App     appCommands     `cmd:"" help:"The apps of a running server: list, change, roll out, take down."`
 	Account accountCommands `cmd:"" help:"The people of a running server: who signs in, and what each may have."`
 	Client  clientCommands  `cmd:"" help:"The OAuth clients of a running server: register, change, disable, remove."`
+	Sim     sim.Commands    `cmd:"" help:"A day of simulated devices that ask for updates, and look at the answers."`
 	Plan    planCommands    `cmd:"" help:"What a changed rollout or plugin does before it goes live, and how many cores devices need. Changes nothing."`
 	Polling pollingCommand  `cmd:"" help:"How often devices look for updates: show it, or turn it while the server runs."`
 	Explain explainCommand  `cmd:"" help:"Why a device gets what it gets from a running server. Changes nothing."`
@@ -69,7 +71,7 @@ func run(args []string, std *streams) int {
 		kong.Description(description),
 		kong.Writers(std.out, std.err),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
-		kong.Bind(std),
+		kong.Bind(std, sim.Load(load)),
 	)
 	if len(args) == 0 {
 		args = []string{"--help"}

@@ -1,0 +1,269 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// fault is something that a server must not do, and the check that has to find it.
+type fault struct {
+	check   string
+	command *Command
+	// ask changes a request before the real server sees it, answer what it says. admin
+	// answers the operator in its place.
+	ask    func(path string, body []byte) []byte
+	answer func(path string, request []byte, status int, body []byte) (int, []byte)
+	admin  func(method, path string, body []byte) (answer []byte, taken bool)
+}
+
+// night is when most devices ask.
+func night(scenario string) *Command {
+	c := command(scenario, 1500, 14_400)
+	c.Duration = 8 * time.Hour
+	return c
+}
+
+func of(c *Command, change func(*Command)) *Command {
+	change(c)
+	return c
+}
+
+var (
+	offered   = regexp.MustCompile(`"appleItemId":"(\d+)","appleVersionId":"(\d+)"[^}]*"installVerificationToken":"([^"]+)"`)
+	installed = regexp.MustCompile(`"appleVersionId":"\d+"`)
+	system    = regexp.MustCompile(`"osVersion":"[^"]*"`)
+)
+
+// faults are all that the checks are tried with.
+var faults = map[string]*fault{
+	"offers what is installed": {check: "newer", command: night("steady"), ask: func(path string, body []byte) []byte {
+		return installed.ReplaceAll(body, []byte(`"appleVersionId":"1"`))
+	}},
+	"offers what doesn't run": {check: "fits", command: night("steady"), ask: func(path string, body []byte) []byte {
+		return system.ReplaceAll(body, []byte(`"osVersion":"99.0"`))
+	}},
+	"offers it to the wrong ones": {check: "newest", command: of(command(nameReleaseDay, 1500, 21_600), func(c *Command) {
+		c.Rollout, c.Duration = "50", 12*time.Hour
+	}), admin: func(_, path string, body []byte) ([]byte, bool) {
+		return bytes.Replace(body, []byte(`"share":5000`), []byte(`"share":5000,"salt":"another"`), 1), false
+	}},
+	"reuses a nonce": {check: "nonce", command: night("steady"), answer: reusesNonces()},
+	"signs with another key": {check: "signature", command: night("steady"), answer: func(_ string, _ []byte, status int, body []byte) (int, []byte) {
+		return status, offered.ReplaceAllFunc(body, func(b []byte) []byte {
+			if b[len(b)-10] == 'A' {
+				b[len(b)-10] = 'B'
+			} else {
+				b[len(b)-10] = 'A'
+			}
+			return b
+		})
+	}},
+	"rolls dice per request": {check: "sticky", command: night("steady"), answer: func(path string, _ []byte, status int, body []byte) (int, []byte) {
+		if path == pathUpdates && status == 200 && rand.IntN(2) == 0 {
+			return 200, []byte(`{"updates":[]}`)
+		}
+		return status, body
+	}},
+	"opens a rollout too far": {check: "share", command: of(command(nameReleaseDay, 1500, 43_200), func(c *Command) {
+		c.Rollout = "10,20"
+	}), admin: func(_, path string, body []byte) ([]byte, bool) {
+		return bytes.Replace(body, []byte(`"share":2000`), []byte(`"share":9000`), 1), false
+	}},
+	"ignores a halt": {check: "halt", command: command("halt", 1500, 10_800), admin: func(method, path string, body []byte) ([]byte, bool) {
+		return swallowed(body, strings.HasSuffix(path, "/rollout") && bytes.Contains(body, []byte("halted")))
+	}},
+	"ignores a takedown": {check: "failures", command: command("takedown", 1500, 10_800), admin: func(method, path string, body []byte) ([]byte, bool) {
+		return swallowed(body, strings.HasSuffix(path, "/takedown"))
+	}},
+	"loses a successor": {check: "refresh", command: of(command("lost-answer", 1000, 86_400), func(c *Command) {
+		c.Duration = 3 * aDay
+	}), answer: losesSuccessors()},
+	"mixes two policies": {check: "whole", command: command("policy-swap", 1500, 10_800), answer: func(path string, _ []byte, status int, body []byte) (int, []byte) {
+		i := bytes.Index(body, []byte(`},{"appleItemId"`))
+		if path != pathUpdates || i < 0 {
+			return status, body
+		}
+		return status, append([]byte(`{"updates":[`), body[i+2:]...)
+	}},
+	"fails now and then": {check: "answered", command: night("steady"), answer: func(_ string, _ []byte, status int, body []byte) (int, []byte) {
+		if rand.IntN(50) == 0 {
+			return 500, []byte("{}")
+		}
+		return status, body
+	}},
+	"lets anybody in": {check: "codes", command: night("steady"), answer: func(_ string, _ []byte, status int, body []byte) (int, []byte) {
+		if status == 403 || status == 401 {
+			return 200, []byte(`{"updates":[]}`)
+		}
+		return status, body
+	}},
+	"sheds much": {check: "shed", command: night("steady"), answer: func(path string, _ []byte, status int, body []byte) (int, []byte) {
+		if path == pathUpdates && rand.IntN(10) == 0 {
+			return 503, []byte("{}")
+		}
+		return status, body
+	}},
+}
+
+// swallowed tells the operator that something was done which was not.
+func swallowed(body []byte, it bool) ([]byte, bool) {
+	if it {
+		return []byte("{}"), true
+	}
+	return body, false
+}
+
+// reusesNonces gives the first token for a version to everyone.
+func reusesNonces() func(string, []byte, int, []byte) (int, []byte) {
+	var mu sync.Mutex
+	first := map[string][]byte{}
+	return func(_ string, _ []byte, status int, body []byte) (int, []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, m := range offered.FindAllSubmatch(bytes.Clone(body), -1) {
+			key := string(m[1]) + "/" + string(m[2])
+			if first[key] == nil {
+				first[key] = m[3]
+			}
+			body = bytes.Replace(body, m[3], first[key], 1)
+		}
+		return status, body
+	}
+}
+
+// losesSuccessors refuses who asks again with the token before.
+func losesSuccessors() func(string, []byte, int, []byte) (int, []byte) {
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	return func(path string, request []byte, status int, body []byte) (int, []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		if path != pathToken {
+			return status, body
+		}
+		if seen[string(request)] {
+			return 400, []byte(`{"error":"invalid_grant"}`)
+		}
+		seen[string(request)] = true
+		return status, body
+	}
+}
+
+// front puts the liar before the real listeners.
+func (f *fault) front(ctx context.Context, h hello) (hello, error) {
+	public, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return h, err
+	}
+	real := &fasthttp.HostClient{Addr: h.Public, MaxConns: 1024, NoDefaultUserAgentHeader: true}
+	s := &fasthttp.Server{MaxRequestBodySize: 128 << 10, Handler: func(r *fasthttp.RequestCtx) {
+		path, request := string(r.Path()), bytes.Clone(r.Request.Body())
+		if f.ask != nil {
+			r.Request.SetBody(f.ask(path, request))
+		}
+		if err := real.Do(&r.Request, &r.Response); err != nil {
+			r.Error(err.Error(), 502)
+			return
+		}
+		if f.answer != nil {
+			status, body := f.answer(path, request, r.Response.StatusCode(), bytes.Clone(r.Response.Body()))
+			r.Response.SetStatusCode(status)
+			r.Response.SetBody(body)
+			if status == 503 {
+				r.Response.Header.Set("Retry-After", "5")
+			}
+		}
+	}}
+	go func() { _ = s.Serve(public) }() // until the process ends
+	h.Public = public.Addr().String()
+
+	u, err := url.Parse(h.Admin)
+	if err != nil {
+		return h, err
+	}
+	admin, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return h, err
+	}
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}
+	go func() {
+		_ = http.Serve(admin, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // until the process ends
+			body, _ := io.ReadAll(r.Body) // what is missing, the real server misses
+			if f.admin != nil {
+				answer, taken := f.admin(r.Method, r.URL.Path, body)
+				if taken {
+					_, _ = w.Write(answer)
+					return
+				}
+				body = answer
+			}
+			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+			forward.ServeHTTP(w, r)
+		}))
+	}()
+	h.Admin = "http://" + admin.Addr().String()
+	return h, nil
+}
+
+// Each fault is found, and named. The simulator is a process of its own here as well:
+// its environment is its server's.
+func TestFaultsAreFound(t *testing.T) {
+	if raced {
+		t.Skip("its servers are ten times slower with the race detector: CI runs it without, too")
+	}
+	for name, f := range faults {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			text, err := json.Marshal(f.command)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestRunsForAnother$", "-test.v")
+			cmd.Env = append(os.Environ(), faultVariable+"="+name, commandVariable+"="+string(text))
+			out, err := cmd.CombinedOutput()
+			if _, exited := err.(*exec.ExitError); err != nil && !exited {
+				t.Fatal(err)
+			}
+			line := regexp.MustCompile(`(?m)^verdict (.*)$`).FindSubmatch(out)
+			if line == nil {
+				t.Fatalf("the run said nothing:\n%s", out)
+			}
+			if verdict := string(line[1]); !strings.Contains(verdict, "does not hold: ") || !regexp.MustCompile(`\b`+f.check+` \(`).MatchString(verdict) {
+				t.Errorf("the verdict is %q, and %s should not hold\n%s", verdict, f.check, out)
+			}
+		})
+	}
+}
+
+const commandVariable = "SOUK_SIM_COMMAND"
+
+// TestRunsForAnother is no test of its own: see TestFaultsAreFound.
+func TestRunsForAnother(t *testing.T) {
+	text := os.Getenv(commandVariable)
+	if text == "" {
+		t.Skip("it is run by TestFaultsAreFound")
+	}
+	c := new(Command)
+	if err := json.Unmarshal([]byte(text), c); err != nil {
+		t.Fatal(err)
+	}
+	err := c.run(t.Context(), os.Stdout)
+	fmt.Printf("verdict %v\n", err)
+}

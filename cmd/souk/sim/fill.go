@@ -1,0 +1,100 @@
+package sim
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/souk-market/souk/cmd/souk/sim/population"
+	"github.com/souk-market/souk/core"
+	"github.com/souk-market/souk/core/oauth"
+)
+
+// fill signs the devices in that ask in a stretch of time, and no others: a server of
+// a hundred million devices has their accounts, and the simulator those it needs.
+type fill struct {
+	From    time.Time `json:"from"`
+	To      time.Time `json:"to"`
+	Refresh bool      `json:"refresh"` // return the refresh tokens
+}
+
+const fillers = 256 // at once, for the store commits them together
+
+func (f *fill) run(ctx context.Context, h *core.Host, c population.Config) (done, error) {
+	people, err := population.New(c, population.Catalogue(c))
+	if err != nil {
+		return done{}, err
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var d done
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	todo := make(chan uint64, fillers)
+	for range fillers {
+		wg.Go(func() {
+			var device population.Device
+			for index := range todo {
+				people.Device(&device, index, f.From)
+				refresh, err := signIn(ctx, h, strings.Clone(device.Account), strings.Clone(device.ClientID))
+				if err != nil {
+					stop(fmt.Errorf("sign device %d in: %w", index, err))
+					return
+				}
+				mu.Lock()
+				if d.Signed++; f.Refresh {
+					d.Devices, d.Refresh = append(d.Devices, index), append(d.Refresh, refresh)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	seen := newBits(c.Devices)
+	for a := range people.Arrivals(f.From, f.To) {
+		if !seen.set(a.Device) {
+			continue
+		}
+		select {
+		case todo <- a.Device:
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	close(todo)
+	wg.Wait()
+	return d, context.Cause(ctx)
+}
+
+// signIn signs one device in, with the token of an install link.
+func signIn(ctx context.Context, h *core.Host, account, client string) (refresh string, err error) {
+	subject, err := h.OAuth.SubjectToken(ctx, account)
+	if err != nil {
+		return "", err
+	}
+	params, err := oauth.NewParams([]oauth.Pair{
+		{Name: "grant_type", Value: oauth.GrantTokenExchange},
+		{Name: "subject_token", Value: subject}, {Name: "subject_token_type", Value: oauth.TypeAccessToken},
+		{Name: "client_id", Value: client},
+	}, 1<<10)
+	if err != nil {
+		return "", err
+	}
+	t, err := h.OAuth.Token(ctx, oauth.TokenRequest{Params: params})
+	if err != nil {
+		return "", err
+	}
+	return t.RefreshToken, nil
+}
+
+func decodeKey(text string, key *[32]byte) error {
+	b, err := hex.DecodeString(text)
+	if err != nil || copy(key[:], b) != len(key) || len(b) != len(key) {
+		return errors.New("the key has to be 64 hexadecimal digits")
+	}
+	return nil
+}

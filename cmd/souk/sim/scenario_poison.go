@@ -1,0 +1,100 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/souk-market/souk/cmd/souk/sim/population"
+)
+
+const (
+	endless = 64 // connections whose requests never end
+	drip    = 200 * time.Millisecond
+	inTime  = time.Second
+)
+
+// poison mixes requests that are broken or too large into those of a day, and holds
+// connections open with requests that come a byte at a time.
+func poison(r *run) (*scenario, error) {
+	r.config.Traffic = population.Traffic{Expired: 0.02, NoToken: 0.05, UnknownApp: 0.02, Malformed: 0.2, Oversized: 0.05}
+	s := &scenario{length: aDay / 2, speed: 720, claims: r.usual(r.checks.harm)}
+	var late, cut atomic.Uint64
+	s.operate = func(ctx context.Context) error {
+		r.mark("%d connections send a byte every %v", endless, drip)
+		var wg sync.WaitGroup
+		for range endless {
+			wg.Go(func() {
+				for ctx.Err() == nil && r.clock.Now().Before(r.to) {
+					if r.dripInto(ctx) {
+						cut.Add(1)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		return nil
+	}
+	s.judged = func(_ *worker, j *job, rp reply) {
+		r.checks.harm.looked.Add(1)
+		if rp.answered-j.due > inTime*time.Duration(r.c.Patience) {
+			late.Add(1)
+		}
+	}
+	s.conclude = func() {
+		r.figure("endless", "%d requests that never ended were cut off", cut.Load())
+		if n := late.Load(); n*100 > r.checks.harm.looked.Load() {
+			r.checks.harm.failed.Store(n)
+			r.checks.harm.first = "more than one of a hundred had to wait for more than " + inTime.String()
+		}
+	}
+	return s, nil
+}
+
+// dripInto sends a request a byte at a time, until the server has had enough of it or
+// the run is over.
+func (r *run) dripInto(ctx context.Context) (cutOff bool) {
+	l := line{address: r.host, tls: r.tls}
+	defer l.close()
+	text := appendHead(nil, r.host, pathUpdates, jsonType, nil, 1<<16)
+	for i := 0; ; i++ {
+		b := []byte{' '} // of the body
+		if i == 0 {
+			b = text
+		}
+		if err := l.send(b); err != nil {
+			return i > 0
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		default:
+		}
+		if !r.clock.Now().Before(r.to) {
+			return false
+		}
+		if err := l.conn.SetReadDeadline(time.Now().Add(drip)); err != nil {
+			return true
+		}
+		_, err := l.in.Peek(1)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			continue
+		}
+		var answer fasthttp.Response
+		if err == nil {
+			err = answer.Read(l.in)
+		}
+		if err == nil {
+			r.checks.codes.hold(answer.StatusCode() == 408, func() string {
+				return fmt.Sprintf("a request that never ends was answered %d and not 408", answer.StatusCode())
+			})
+		}
+		return true
+	}
+}
