@@ -45,6 +45,9 @@ func overloadLimits(c *core.Config) {
 	c.Limits.ReadTimeout, c.Limits.WriteTimeout = unit.Duration(overloadTimeout), unit.Duration(overloadTimeout)
 	c.Limits.String = overloadString
 	c.Limits.IdleTimeout = unit.Duration(overloadIdle)
+	// It is measured, and never reached. What is turned away under pressure is told in
+	// shed_test.go.
+	c.Limits.ShedUpdates, c.Limits.ShedAll = unit.Duration(10*time.Second), 0
 }
 
 // overloadStart runs a server with apps and without passwords, whose hashes take

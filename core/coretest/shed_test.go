@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -320,5 +321,30 @@ func TestNewTLSConnectionsAreClosedLast(t *testing.T) {
 	s.presses(t, calm, 0, 0)
 	if status, err := asks(); err != nil || status != 200 {
 		t.Errorf("afterwards a new connection is answered %d, %v, want 200", status, err)
+	}
+}
+
+// Whoever says too much or too slowly is refused as ever, whatever is turned away.
+func TestLimitsHoldWhileEverythingIsTurnedAway(t *testing.T) {
+	t.Parallel()
+	s := startPressed(t, func(c *core.Config) {
+		c.Limits.Header, c.Limits.Body = overloadHead, overloadBody
+		c.Limits.ReadTimeout = unit.Duration(overloadTimeout)
+	})
+	s.presses(t, muchLater, 3, 3)
+	for _, c := range []struct {
+		rule, says string
+		want       []int
+	}{
+		{"a head that is too large", "POST /updates HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat("a", overloadHead) + "\r\n\r\n", []int{431}},
+		{"a body that is too large", overloadAppsHead + overloadLength(overloadBody+1), []int{413}},
+		{"a body that does not come", overloadAppsHead + overloadLength(100), []int{408}},
+		{"a check and another request on one connection", overloadSized(overloadAppsHead, "{}") + overloadStill, []int{200, 503}},
+	} {
+		f := newFoe(t, s.Server, "127.0.0.1")
+		f.say(c.says)
+		if got := f.heard(t); !slices.Equal(got, c.want) && !(c.want[0] == 408 && len(got) == 0) { // hung up before it was read
+			t.Errorf("%s was answered %v, want %v", c.rule, got, c.want)
+		}
 	}
 }
