@@ -147,10 +147,14 @@ func emptyTable(t []uint64, n int) []uint64 {
 	return t
 }
 
+// spread is another one in each process, so that nobody can choose ids that all want the
+// same place.
+var spread = rand.Uint64() | 1
+
 // seenBefore puts an id into a table and says whether it was there.
 func seenBefore(t []uint64, id uint64) bool {
 	mask := uint64(len(t) - 1)
-	for i := id * 0x9e3779b97f4a7c15 >> 32; ; i++ {
+	for i := id * spread >> 32; ; i++ {
 		switch t[i&mask] {
 		case id:
 			return true

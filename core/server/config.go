@@ -47,7 +47,7 @@ type Limits struct {
 	// characters at most.
 	String unit.Size `toml:"string"`
 	// ReadTimeout is how long a request may take to arrive. It and the next two may be
-	// late by a sixteenth.
+	// late, by a sixteenth of the shortest of them.
 	ReadTimeout unit.Duration `toml:"read_timeout"`
 	// WriteTimeout is how long an answer may take to leave.
 	WriteTimeout unit.Duration `toml:"write_timeout"`

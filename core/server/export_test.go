@@ -19,8 +19,11 @@ var (
 )
 
 // LazyConn and LazyListener set deadlines late.
-func LazyConn(c net.Conn) net.Conn             { return &lazyConn{Conn: c} }
-func LazyListener(l net.Listener) net.Listener { return lazy{l} }
+func LazyConn(c net.Conn, slack time.Duration) net.Conn {
+	return &lazyConn{Conn: c, read: lazyDeadline{slack: slack}, write: lazyDeadline{slack: slack}}
+}
+
+func LazyListener(l net.Listener, slack time.Duration) net.Listener { return lazy{l, slack} }
 
 // ReadForm reads parameters as the handlers do.
 func ReadForm(body []byte) (oauth.Params, error) {

@@ -8,12 +8,15 @@ import (
 // lazy is a listener whose connections set a deadline when they are about to wait, and
 // only if the one that is set will not do. fasthttp moves three for each request, each
 // under a lock of the runtime's timers, and nearly all are moved again before anybody
-// has waited. A deadline may come a sixteenth of its time later than was asked, never
-// earlier.
+// has waited. A deadline may come later than was asked, by a sixteenth of the shortest
+// one that there is, never earlier.
 //
 // A connection of it is for one goroutine: a deadline doesn't wake another one that
 // waits. Close does.
-type lazy struct{ net.Listener }
+type lazy struct {
+	net.Listener
+	slack time.Duration // by which a deadline may be late at most
+}
 
 // Accept implements net.Listener.
 func (l lazy) Accept() (net.Conn, error) {
@@ -21,7 +24,7 @@ func (l lazy) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &lazyConn{Conn: c}, nil
+	return &lazyConn{Conn: c, read: lazyDeadline{slack: l.slack}, write: lazyDeadline{slack: l.slack}}, nil
 }
 
 type lazyConn struct {
@@ -35,7 +38,7 @@ type lazyDeadline struct {
 	slack      time.Duration
 }
 
-// lazySlack is the part of its time by which a deadline may be late.
+// lazySlack is the part of the shortest deadline by which one may be late.
 const lazySlack = 16
 
 // apply sets the deadline that was asked for, unless the one that is set will do.
@@ -49,8 +52,7 @@ func (d *lazyDeadline) apply(set func(time.Time) error) error {
 	}
 	t := d.asked
 	if !t.IsZero() {
-		d.slack = max(0, time.Until(t)/lazySlack)
-		t = t.Add(d.slack)
+		t = t.Add(min(d.slack, max(0, time.Until(t)/lazySlack))) // one that is over is not put off
 	}
 	d.set = t
 	return set(t)

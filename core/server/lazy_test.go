@@ -29,9 +29,9 @@ func (r *recorder) SetWriteDeadline(t time.Time) error {
 }
 
 func TestDeadlinesAreSetWhenSomebodyWaits(t *testing.T) {
-	const idle, read, write = 75 * time.Minute, 10 * time.Minute, 20 * time.Minute
+	const idle, read, write, slack = 75 * time.Minute, 10 * time.Minute, 20 * time.Minute, 10 * time.Minute / 16
 	under := &recorder{}
-	c := server.LazyConn(under)
+	c := server.LazyConn(under, slack)
 	do := func(what string, set func(time.Time) error, d time.Duration, then func([]byte) (int, error)) {
 		t.Helper()
 		at := time.Time{}
@@ -51,8 +51,8 @@ func TestDeadlinesAreSetWhenSomebodyWaits(t *testing.T) {
 	within := func(what string, got time.Time, d time.Duration) {
 		t.Helper()
 		left := time.Until(got)
-		if left < d-time.Minute || left > d+d/16+time.Second {
-			t.Errorf("%s: the deadline is in %v, want %v and a sixteenth more at most", what, left, d)
+		if left < d-time.Minute || left > d+slack+time.Second {
+			t.Errorf("%s: the deadline is in %v, want %v and little more", what, left, d)
 		}
 		if left < d-time.Second { // this much the test itself took
 			t.Errorf("%s: the deadline is in %v, want not before %v", what, left, d)
@@ -74,19 +74,22 @@ func TestDeadlinesAreSetWhenSomebodyWaits(t *testing.T) {
 	within("read", under.read[1], read)
 	do("wait for a request", c.SetReadDeadline, idle, c.Read)
 	within("idle again", under.read[2], idle)
+	// A long deadline that is nearly over won't do for less.
+	do("a little less", c.SetReadDeadline, idle-20*time.Second, c.Read)
+	within("a little less", under.read[3], idle-20*time.Second)
 	// No deadline, and one again.
 	for range 2 {
 		do("no deadline", c.SetDeadline, 0, c.Read)
 		do("no deadline", c.SetDeadline, 0, c.Write)
 	}
-	if len(under.read) != 4 || len(under.write) != 2 || !under.read[3].IsZero() || !under.write[1].IsZero() {
+	if len(under.read) != 5 || len(under.write) != 2 || !under.read[4].IsZero() || !under.write[1].IsZero() {
 		t.Errorf("no deadline: %v %v, want it set once", under.read, under.write)
 	}
 	do("a deadline", c.SetDeadline, read, c.Read)
-	within("read after none", under.read[4], read)
+	within("read after none", under.read[5], read)
 	// One that is over is not put off.
 	do("over", c.SetReadDeadline, -time.Second, c.Read)
-	if d := time.Until(under.read[5]); d > 0 {
+	if d := time.Until(under.read[6]); d > 0 {
 		t.Errorf("a deadline that is over was set %v ahead", d)
 	}
 	under.fails = errors.New("closed")
@@ -113,7 +116,7 @@ func TestALazyDeadlineEndsTheWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	c, err := server.LazyListener(l).Accept()
+	c, err := server.LazyListener(l, time.Second).Accept()
 	if err != nil {
 		t.Fatal(err)
 	}

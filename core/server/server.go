@@ -109,7 +109,7 @@ func (quiet) Printf(string, ...any) {}
 
 // Serve answers on a listener until Close. With a certificate it speaks TLS.
 func (s *Server) Serve(l net.Listener, cert *tls.Certificate) error {
-	l = lazy{l}
+	l = lazy{l, min(s.limits.ReadTimeout, s.limits.WriteTimeout, s.limits.IdleTimeout).Std() / lazySlack}
 	if n := s.limits.ConnectionsPerAddress; n > 0 {
 		l = newPerAddress(l, n, s.trusted)
 	}

@@ -85,8 +85,7 @@ func (p *InstallPool) step(now time.Time) time.Duration {
 	need := s.need()
 	made, err := p.sign(s, min(need, spell))
 	switch {
-	case err != nil: // whoever asks for such a token is told
-		return forecastEvery
+	case err != nil: // whoever asks for such a token is told; others have their turn
 	case made > 0 && made < need:
 		f.queue = append(f.queue, s)
 	}
@@ -129,7 +128,7 @@ func (p *InstallPool) forecast(dst []*supply) []*supply {
 	defer p.mu.Unlock()
 	now := p.Signer.now()
 	elapsed := now.Sub(p.forecasted)
-	if p.forecasted.IsZero() {
+	if len(*p.supplies.Load()) == 0 { // it slept, and the first offer has woken it
 		elapsed = forecastEvery
 	}
 	p.forecasted = now

@@ -151,7 +151,11 @@ func (b *batch) given() uint64 { return uint64(len(b.ends) - b.left()) }
 
 // good says whether its tokens may be given out: not in the second half of their life,
 // and not before it, when a clock was put back.
-func (b *batch) good(now int64) bool { return now < b.until && now >= b.issued-1000 }
+func (b *batch) good(now int64) bool { return now < b.until && now >= b.issued-backwards }
+
+// backwards is by how many milliseconds a clock may seem to go back: whoever takes a
+// token may have read it before somebody else has signed that.
+const backwards = 1000
 
 func (b *batch) token(i int) []byte {
 	from := 0
@@ -165,7 +169,7 @@ func (b *batch) token(i int) []byte {
 func (p *InstallPool) take(s *supply, dst []byte, now int64) ([]byte, bool) {
 	for {
 		b := s.current.Load()
-		if b == nil {
+		if b == nil || now < b.issued-backwards { // the forecast sees to a clock that was put back
 			return dst, false
 		}
 		if b.good(now) {
@@ -209,6 +213,11 @@ func (p *InstallPool) close(s *supply, b *batch) {
 func (p *InstallPool) empty(s *supply, now int64, all bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	p.drop(s, now, all)
+}
+
+// drop is empty for who holds the lock of the supply.
+func (p *InstallPool) drop(s *supply, now int64, all bool) {
 	kept := s.next[:0]
 	for _, b := range s.next {
 		if all || !b.good(now) {
@@ -278,12 +287,14 @@ func (p *InstallPool) Sweep() {
 
 func (p *InstallPool) offered(c InstallClaims) bool { return p.Offer == nil || p.Offer(c) }
 
-// leave empties a supply for good. The pool's lock is held, and its map is to be replaced.
+// leave empties a supply for good: what is being signed for it comes before and is
+// dropped with the rest, or comes after and is not taken. The pool's lock is held, and
+// its map is to be replaced.
 func (p *InstallPool) leave(s *supply) {
-	p.empty(s, 0, true)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.gone = true
-	s.mu.Unlock()
+	p.drop(s, 0, true)
 }
 
 // replace changes a copy of the map. The pool's lock is held.
@@ -299,8 +310,11 @@ func (p *InstallPool) of(c InstallClaims) *supply {
 	if s := (*p.supplies.Load())[c]; s != nil {
 		return s
 	}
-	if len(*p.supplies.Load()) >= maxSupplies {
+	switch n := len(*p.supplies.Load()); {
+	case n >= maxSupplies:
 		return nil
+	case n == 0: // the forecast slept, and what is expected fades from now on
+		p.forecasted = p.Signer.now()
 	}
 	s := &supply{claims: c}
 	p.replace(func(m map[InstallClaims]*supply) { m[c] = s })

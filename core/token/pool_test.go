@@ -413,6 +413,29 @@ func TestPoolExpects(t *testing.T) {
 	}
 }
 
+// What is expected fades from when it was said, however long nothing was asked for before;
+// and so the offers that wake a pool are those of a second and not of all that time.
+func TestPoolWakes(t *testing.T) {
+	p, clock := newPool(t, 1000)
+	p.Forecast()
+	clock.advance(time.Hour)
+	p.Expect(item(1), 200)
+	if want := p.Forecast()[item(1)]; want < 190 {
+		t.Errorf("an hour after the last look %d tokens of 200 that are expected are wanted", want)
+	}
+	p, clock = newPool(t, 1000)
+	p.Forecast()
+	clock.advance(3 * time.Hour)
+	for range 500 {
+		if _, err := p.Append(nil, item(1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := p.Forecast()[item(1)]; want < 500 {
+		t.Errorf("after 500 offers in the second that woke the pool %d tokens are wanted", want)
+	}
+}
+
 // A filler that finds no core idle signs nothing, and looks more and more seldom.
 func TestPoolYields(t *testing.T) {
 	p, _ := newPool(t, 1000)

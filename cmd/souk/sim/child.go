@@ -215,11 +215,12 @@ func (s *served) config(load Load) (core.Config, error) {
 		c.TLS.Cert, c.TLS.Key = s.Cert, s.CertKey
 	}
 	c.Key, c.Now = s.Key, s.clock.Now
-	for i := range c.Plugin {
-		p := &c.Plugin[i]
-		if n := unit.Duration(s.Patience); n > 1 {
+	if n := unit.Duration(s.Patience); n > 1 {
+		for i := range c.Plugin {
+			p := &c.Plugin[i]
 			p.Deadline, p.StartDeadline, p.HostDeadline = p.Deadline*n, p.StartDeadline*n, p.HostDeadline*n
 		}
+		c.Limits.ShedUpdates, c.Limits.ShedAll = c.Limits.ShedUpdates*n, min(c.Limits.ShedAll*n, unit.Duration(time.Minute))
 	}
 	c.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	c.Again = func() (core.Config, error) {

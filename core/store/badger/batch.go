@@ -40,7 +40,7 @@ type record struct {
 	enc     []byte // key
 	place   uint16
 	known   bool       // item is what there is
-	item    store.Item // Version 0 = absent or expired; its value is never handed out itself
+	item    store.Item // Version 0 = absent or expired; its value is handed out after the commit only
 	dirty   bool
 	stored  []byte // with dirty: the stored form, nil = delete
 	expires time.Time
