@@ -42,12 +42,13 @@ the kernel's. A case beside which the handler itself varies by more than a fifth
 nothing. It goes on for a while (--patience), and if that doesn't help, it is void and
 the exit code 1.
 
-The server has the configuration that is shipped, with all its limits, but for
-addresses, the directory and plugins, of which there are none where no question is
-asked of one. The devices are signed in, each with an account of its own that is in
-memory, and have five apps from all over the catalogue. Each answer is checked, a wrong one ends the
-run; some of the signatures are verified when the case is over. guest calls and
-signatures are what the server has counted itself, of a request.
+The server has the configuration that is shipped, with all its limits, but turns
+nothing away when it is busy, has addresses and a directory of its own, and no
+plugins where no question is asked of one. The devices are signed in, each with an
+account of its own that is in memory, and have five apps from all over the
+catalogue. Each answer is checked, a wrong one ends the run; some of the signatures
+are verified when the case is over. guest calls and signatures are what the server
+has counted itself, of a request. p99 is of clients that each wait for their answer.
 
   a   an update check, nothing newer: most are
   b   one check in ten is offered an update. The server signs nothing ahead: token.pool
