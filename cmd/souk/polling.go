@@ -9,7 +9,7 @@ import (
 // pollingCommand is the valve for load.
 type pollingCommand struct {
 	adminFlags
-	Hours int           `arg:"" optional:"" help:"How many hours a device is to wait between two update checks, 24 to 720. Without it: what holds."`
+	Hours *int          `arg:"" optional:"" help:"How many hours a device is to wait between two update checks, 24 to 720. Without it: what holds."`
 	For   time.Duration `xor:"end" placeholder:"TIME" help:"How long that holds, like 36h."`
 	Until time.Time     `xor:"end" placeholder:"TIME" help:"When it ends, like 2030-01-31T10:00:00Z."`
 	Clear bool          `help:"Take it back: polling_interval of config.toml holds again."`
@@ -69,18 +69,18 @@ func (c *pollingCommand) call() (call, error) {
 		until = time.Now().Add(c.For)
 	}
 	switch {
-	case c.Clear && (c.Hours != 0 || !until.IsZero()):
+	case c.Clear && (c.Hours != nil || !until.IsZero()):
 		return call{}, errors.New("--clear takes back what was said: leave out the hours and their end")
 	case c.Clear:
 		return call{method: "DELETE", path: at}, nil
-	case c.Hours == 0 && !until.IsZero():
+	case c.Hours == nil && !until.IsZero():
 		return call{}, errors.New("how many hours are to hold until then? Write them first, like \"souk polling 48 --for 36h\"")
-	case c.Hours == 0:
+	case c.Hours == nil:
 		return call{method: "GET", path: at}, nil
 	case c.For < 0:
 		return call{}, fmt.Errorf("--for: %v is negative", c.For)
 	}
-	body := map[string]any{"hours": c.Hours}
+	body := map[string]any{"hours": *c.Hours}
 	if !until.IsZero() {
 		body["until"] = until.UTC().Format(time.RFC3339)
 	}

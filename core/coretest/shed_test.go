@@ -159,8 +159,6 @@ func TestEverythingElseIsTurnedAwayLast(t *testing.T) {
 	p := open(t, s.Server, r.query())
 	s.presses(t, muchLater, 3, 3)
 	for what, a := range map[string]answer{
-		"the configuration":       get(t, s.PublicURL()+kitPath),
-		"the metadata":            get(t, s.PublicURL()+metadataPath),
 		"a restore":               ask(t, s.Server, "/restore", d.access, appsBody("iOS", deviceOS, notesOld)),
 		"an install token":        ask(t, s.Server, "/install-token", d.access, appsBody("iOS", deviceOS, notesOld)),
 		"the page of an app":      get(t, s.PublicURL()+"/install/"+coretest.SkyItem),
@@ -171,6 +169,12 @@ func TestEverythingElseIsTurnedAwayLast(t *testing.T) {
 		"a media type of no good": post(t, s.PublicURL()+"/restore", "text/plain", "{}"),
 	} {
 		retries(t, what, a)
+	}
+	// These are ready, and the first says how often to look for updates.
+	for _, path := range []string{kitPath, metadataPath} {
+		if a := get(t, s.PublicURL()+path); a.status != 200 {
+			t.Errorf("%s was answered %d while everything else is turned away, want 200", path, a.status)
+		}
 	}
 	refresh(t, s.Server, d.refresh).refused(t, "a refresh", 503, "temporarily_unavailable")
 	for what, a := range map[string]answer{
@@ -339,7 +343,7 @@ func TestLimitsHoldWhileEverythingIsTurnedAway(t *testing.T) {
 		{"a head that is too large", "POST /updates HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat("a", overloadHead) + "\r\n\r\n", []int{431}},
 		{"a body that is too large", overloadAppsHead + overloadLength(overloadBody+1), []int{413}},
 		{"a body that does not come", overloadAppsHead + overloadLength(100), []int{408}},
-		{"a check and another request on one connection", overloadSized(overloadAppsHead, "{}") + overloadStill, []int{200, 503}},
+		{"a check and another request on one connection", overloadSized(overloadAppsHead, "{}") + overloadSized(strings.Replace(overloadAppsHead, "/updates", "/restore", 1)+"Connection: close\r\n", "{}"), []int{200, 503}},
 	} {
 		f := newFoe(t, s.Server, "127.0.0.1")
 		f.say(c.says)

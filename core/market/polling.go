@@ -38,7 +38,12 @@ func OpenPolling(ctx context.Context, s *store.Store, configured int, now func()
 		return nil, fmt.Errorf("watch the polling interval: %w", err)
 	}
 	p := &Polling{configured: configured, store: s, now: now, log: log, stop: stop, done: make(chan struct{})}
-	if err := p.reload(ctx); err != nil {
+	switch err := p.reload(ctx); {
+	case errors.Is(err, store.ErrDamaged): // no reason to serve nobody
+		if log != nil {
+			log.Error("the polling interval that was set can't be read, so that of the configuration holds: set it anew after \"souk polling --clear\"", "error", err)
+		}
+	case err != nil:
 		stop()
 		return nil, err
 	}
@@ -87,6 +92,9 @@ func (p *Polling) reload(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("read the polling interval: %w", err)
 	default:
+		if err := CheckPolling(said.Hours); err != nil {
+			return fmt.Errorf("read the polling interval: %w: %w", store.ErrDamaged, err)
+		}
 		p.said.Store(&said)
 	}
 	return nil

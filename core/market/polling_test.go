@@ -91,3 +91,37 @@ func TestPollingKeepsToTheBounds(t *testing.T) {
 		wantHours(t, "within the bounds", one, hours)
 	}
 }
+
+// A record that says nothing keeps nobody from serving, and can be taken back.
+func TestPollingThatCannotBeReadLetsTheConfigurationHold(t *testing.T) {
+	for what, value := range map[string][]byte{
+		"cut off":      {1, 0},
+		"out of range": append([]byte{1, 0, 0, 0, 1, 0}, make([]byte, 16)...),
+	} {
+		engine, err := badger.Open(badger.Options{InMemory: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := store.Open(t.Context(), engine, store.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		if err := engine.Apply(t.Context(), store.Op{Key: store.Key{Table: 'O', Part: "polling"}, Value: value}); err != nil {
+			t.Fatal(err)
+		}
+		p, err := market.OpenPolling(t.Context(), s, 24, time.Now, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		t.Cleanup(p.Close)
+		wantHours(t, what, p, 24)
+		if err := p.Clear(t.Context()); err != nil {
+			t.Fatalf("%s: take it back: %v", what, err)
+		}
+		if err := p.Set(t.Context(), 48, time.Time{}); err != nil {
+			t.Fatalf("%s: set anew: %v", what, err)
+		}
+		wantHours(t, "set anew", p, 48)
+	}
+}

@@ -68,7 +68,7 @@ type Limits struct {
 	// wait longer, update checks make room: first nothing is signed for them, then they
 	// are turned away, as many as it takes. 0 = never, and nothing else either.
 	ShedUpdates unit.Duration `toml:"shed_updates"`
-	// ShedAll is the wait from which on everything else is turned away too, with 503 and
+	// ShedAll is the wait from which on everything else but the documents of /.well-known is turned away too, with 503 and
 	// Retry-After, and new TLS connections are closed. 0 = never.
 	ShedAll unit.Duration `toml:"shed_all"`
 	// ShedAnswer is what an update check gets that is turned away: ShedEmpty or

@@ -20,7 +20,7 @@ var (
 
 // LazyConn and LazyListener set deadlines late.
 func LazyConn(c net.Conn, slack time.Duration) net.Conn {
-	return &lazyConn{Conn: c, read: lazyDeadline{slack: slack}, write: lazyDeadline{slack: slack}}
+	return newLazyConn(c, slack)
 }
 
 func LazyListener(l net.Listener, slack time.Duration) net.Listener { return lazy{l, slack} }
@@ -55,3 +55,10 @@ const Look = beats * beat
 
 // Watch sets a Pressure to work without a Server.
 func (p *Pressure) Watch(work func() uint64) error { return p.watch(work) }
+
+// LookWithoutArrival is what a probe says when nothing has arrived since the look before,
+// and what arrived last had waited for so long.
+func LookWithoutArrival(last time.Duration) time.Duration {
+	p := &probe{work: func() uint64 { return 1 << 20 }, out: true, sent: time.Now(), last: last, shortest: never}
+	return p.look()
+}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,8 +12,8 @@ import (
 // has waited. A deadline may come later than was asked, by a sixteenth of the shortest
 // one that there is, never earlier.
 //
-// A connection of it is for one goroutine: a deadline doesn't wake another one that
-// waits. Close does.
+// One goroutine reads and one at a time writes; another may ask for a deadline, as
+// closing a TLS connection does, but that doesn't wake who waits. Close does.
 type lazy struct {
 	net.Listener
 	slack time.Duration // by which a deadline may be late at most
@@ -24,7 +25,7 @@ func (l lazy) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &lazyConn{Conn: c, read: lazyDeadline{slack: l.slack}, write: lazyDeadline{slack: l.slack}}, nil
+	return newLazyConn(c, l.slack), nil
 }
 
 type lazyConn struct {
@@ -32,10 +33,29 @@ type lazyConn struct {
 	read, write lazyDeadline
 }
 
-// lazyDeadline is one that was asked for, and one that the connection has.
+func newLazyConn(c net.Conn, slack time.Duration) *lazyConn {
+	l := &lazyConn{Conn: c}
+	l.read.slack, l.write.slack = int64(slack), int64(slack)
+	return l
+}
+
+// lazyDeadline is one that was asked for, and one that the connection has: times since
+// lazyBegan, 0 for none.
 type lazyDeadline struct {
-	asked, set time.Time // zero = none
-	slack      time.Duration
+	asked atomic.Int64
+	set   int64
+	slack int64
+}
+
+// lazyBegan is what deadlines are counted from, on the steady clock.
+var lazyBegan = time.Now()
+
+func (d *lazyDeadline) ask(t time.Time) {
+	asked := int64(0)
+	if !t.IsZero() {
+		asked = max(1, int64(t.Sub(lazyBegan)))
+	}
+	d.asked.Store(asked)
 }
 
 // lazySlack is the part of the shortest deadline by which one may be late.
@@ -45,17 +65,18 @@ const lazySlack = 16
 //
 // hot: called for each read and write.
 func (d *lazyDeadline) apply(set func(time.Time) error) error {
-	if d.asked.IsZero() == d.set.IsZero() {
-		if late := d.set.Sub(d.asked); late >= 0 && late <= d.slack {
+	asked := d.asked.Load()
+	if (asked == 0) == (d.set == 0) {
+		if late := d.set - asked; late >= 0 && late <= d.slack {
 			return nil
 		}
 	}
-	t := d.asked
-	if !t.IsZero() {
-		t = t.Add(min(d.slack, max(0, time.Until(t)/lazySlack))) // one that is over is not put off
+	if d.set = asked; asked == 0 {
+		return set(time.Time{})
 	}
-	d.set = t
-	return set(t)
+	// One that is over is not put off.
+	d.set += min(d.slack, max(0, asked-int64(time.Since(lazyBegan)))/lazySlack)
+	return set(lazyBegan.Add(time.Duration(d.set)))
 }
 
 // Read implements net.Conn.
@@ -76,18 +97,19 @@ func (c *lazyConn) Write(b []byte) (int, error) {
 
 // SetReadDeadline implements net.Conn.
 func (c *lazyConn) SetReadDeadline(t time.Time) error {
-	c.read.asked = t
+	c.read.ask(t)
 	return nil
 }
 
 // SetWriteDeadline implements net.Conn.
 func (c *lazyConn) SetWriteDeadline(t time.Time) error {
-	c.write.asked = t
+	c.write.ask(t)
 	return nil
 }
 
 // SetDeadline implements net.Conn.
 func (c *lazyConn) SetDeadline(t time.Time) error {
-	c.read.asked, c.write.asked = t, t
+	c.read.ask(t)
+	c.write.ask(t)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -138,4 +139,23 @@ func TestALazyDeadlineEndsTheWait(t *testing.T) {
 	if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil {
 		t.Errorf("Read after another deadline: %d, %v", n, err)
 	}
+}
+
+// Closing a TLS connection asks for a deadline while its goroutine sets one.
+func TestALazyDeadlineIsAskedForByOthers(t *testing.T) {
+	c := server.LazyConn(&recorder{}, time.Second)
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			for range 1000 {
+				if err := c.SetWriteDeadline(time.Now().Add(time.Minute)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	if _, err := c.Write([]byte{1}); err != nil {
+		t.Error(err)
+	}
+	both.Wait()
 }

@@ -188,7 +188,7 @@ func (q *queue) look() time.Duration {
 	more, longer := n-q.n, together-q.together
 	swapped := n < q.n // other plugins count from nothing
 	q.n, q.together = n, together
-	if swapped || longer < 0 || !queued(more) {
+	if swapped || longer < 0 || more < enough {
 		return 0
 	}
 	return longer / time.Duration(more)

@@ -237,3 +237,11 @@ func TestPressureOfPluginsThatAreSlow(t *testing.T) {
 	each.Store(int64(time.Millisecond))
 	until(t, p, "0 when they no longer do", func(level float64) bool { return level == 0 })
 }
+
+// That nothing arrives is no sign that things get better.
+func TestALookWithoutAnArrivalIsNoShorter(t *testing.T) {
+	const last = 600 * time.Millisecond
+	if got := server.LookWithoutArrival(last); got < last {
+		t.Errorf("after a request that waited %v and none since, a look says %v", last, got)
+	}
+}

@@ -21,6 +21,7 @@ type probe struct {
 	sent     time.Time
 	ahead    uint64        // work that was done when it was sent
 	shortest time.Duration // of those that arrived since the last look
+	last     time.Duration // of the one that arrived last
 }
 
 type arrival struct {
@@ -57,7 +58,8 @@ func (p *probe) beat() {
 	select {
 	case a := <-p.arrived:
 		p.out = false
-		p.shortest = min(p.shortest, p.waited(a.at, a.work))
+		p.last = p.waited(a.at, a.work)
+		p.shortest = min(p.shortest, p.last)
 	default:
 	}
 	if p.out {
@@ -69,12 +71,13 @@ func (p *probe) beat() {
 }
 
 // look returns the shortest delay since the look before. Where none has arrived in
-// all that time it is how long the one under way has taken so far.
+// all that time it is how long the one under way has taken so far, and no less than the
+// one before it took: that nothing arrives is no sign that things get better.
 func (p *probe) look() time.Duration {
 	shortest := p.shortest
 	p.shortest = never
 	if shortest == never && p.out {
-		shortest = p.waited(time.Now(), p.work())
+		shortest = max(p.waited(time.Now(), p.work()), p.last)
 	}
 	if shortest == never {
 		return 0

@@ -26,6 +26,7 @@ type route struct {
 	index   int                                                      // in the table
 
 	background bool // nobody waits for it: it is turned away before everything else
+	light      bool // to answer it is less work than to turn it away
 }
 
 const (
@@ -35,8 +36,8 @@ const (
 
 // routes is the table of the public listener.
 var routes = []route{
-	{method: "GET", path: "/.well-known/marketplace-kit", handler: (*Server).marketplaceKit},
-	{method: "GET", path: "/.well-known/oauth-authorization-server", handler: (*Server).authorizationServer},
+	{method: "GET", path: "/.well-known/marketplace-kit", handler: (*Server).marketplaceKit, light: true},
+	{method: "GET", path: "/.well-known/oauth-authorization-server", handler: (*Server).authorizationServer, light: true},
 	{method: "GET", path: "/oauth/authorize", handler: (*Server).authorize, refuse: refuseOnPage},
 	{method: "POST", path: "/oauth/authorize", handler: (*Server).submit, refuse: refuseOnPage, accepts: formType, body: 64 << 10},
 	{method: "GET", path: oauth.CallbackPath + "{plugin}", handler: (*Server).callback, refuse: refuseOnPage},
@@ -85,7 +86,7 @@ func (s *Server) route(r *fasthttp.RequestCtx) (rt *route) {
 		missing.write(r)
 		return nil
 	}
-	if s.pressure.sheds(rt.background) {
+	if !rt.light && s.pressure.sheds(rt.background) {
 		s.shed(r, rt)
 		return rt
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -17,13 +18,18 @@ type Polling struct {
 	Set   time.Time // when it was said
 }
 
-// Polling returns what the operator says, or ErrNotFound; past its end it is gone.
+// Polling returns what the operator says, or ErrNotFound; past its end it is gone. A
+// record that says nothing is ErrDamaged.
 func (s *Store) Polling(ctx context.Context) (Polling, error) {
 	it, err := s.engine.Get(ctx, pollingKey())
 	if err != nil {
 		return Polling{}, err
 	}
-	return decodePolling(it.Value)
+	p, err := decodePolling(it.Value)
+	if err != nil {
+		return Polling{}, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return p, nil
 }
 
 // SetPolling stores what the operator says, in place of what was said before. It is
@@ -32,7 +38,7 @@ func (s *Store) SetPolling(ctx context.Context, hours int, until time.Time) erro
 	return s.changePolling(ctx, Polling{Hours: hours, Until: Millis(until), Set: Millis(s.now())})
 }
 
-// ClearPolling takes it back; where there is nothing that is no error.
+// ClearPolling takes it back, whatever it is; where there is nothing that is no error.
 func (s *Store) ClearPolling(ctx context.Context) error { return s.changePolling(ctx, Polling{}) }
 
 // changePolling writes the record, or deletes it where next has no hours.
@@ -42,11 +48,11 @@ func (s *Store) changePolling(ctx context.Context, next Polling) error {
 			var before Polling
 			if cur != nil {
 				var err error
-				if before, err = decodePolling(cur.Value); err != nil {
+				if before, err = decodePolling(cur.Value); err != nil && next.Hours != 0 {
 					return nil, err
 				}
 			}
-			if before.Hours == next.Hours && before.Until.Equal(next.Until) {
+			if next.Hours == 0 && cur == nil || next.Hours != 0 && before.Hours == next.Hours && before.Until.Equal(next.Until) {
 				return nil, nil
 			}
 			if s.audit != nil {

@@ -77,5 +77,10 @@ func TestPollingThatIsDamagedIsAnError(t *testing.T) {
 		if err := s.SetPolling(ctx, 48, time.Time{}); err == nil {
 			t.Errorf("SetPolling over %v = nil, want an error: a newer program may have written it", b)
 		}
+		if err := s.ClearPolling(ctx); err != nil {
+			t.Errorf("ClearPolling over %v = %v: the way out", b, err)
+		}
+		_, err := s.Polling(ctx)
+		wantIs(t, "Polling that was cleared", err, store.ErrNotFound)
 	}
 }
