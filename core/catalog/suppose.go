@@ -10,6 +10,9 @@ const supposedURL = "https://market.invalid"
 // told. The zero Snapshot is an empty catalogue to begin with. The error is Invalid, or
 // names the item.
 func (s *Snapshot) Suppose(items ...Item) (*Snapshot, error) {
+	if s.replaced == nil {
+		s = newSnapshot()
+	}
 	changes := make(map[uint64]*Entry, len(items))
 	for _, it := range items {
 		if err := (Rules{LoopbackHTTP: true}).Validate(it); err != nil {
