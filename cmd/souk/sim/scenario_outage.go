@@ -46,6 +46,10 @@ func (o *outageRun) operate(ctx context.Context) error {
 	if err := o.sleep(ctx, o.after(beforeAway)); err != nil {
 		return nil // the run is over
 	}
+	o.blind.Store(true)
+	if err := o.count(ctx, true); err != nil && ctx.Err() == nil {
+		return err
+	}
 	o.killed = o.clock.since()
 	o.down.begin(o.killed)
 	o.mark("the server is killed")
@@ -65,6 +69,7 @@ func (o *outageRun) operate(ctx context.Context) error {
 	o.server = next
 	o.back = o.clock.since()
 	o.down.end(o.back)
+	o.blind.Store(false)
 	for _, j := range o.waiting {
 		o.reconnect(j, o.back)
 	}
