@@ -338,8 +338,9 @@ func (r *run) finish() *report.Result {
 	if t.answered == 0 {
 		res.Void = append(res.Void, "nothing was answered")
 	}
-	r.figure("the machine's own lateness", "p99.9 %v, of an idle process", r.late)
-	if lag, most := time.Duration(t.lag.ValueAtQuantile(99))*time.Microsecond, max(r.c.MaxLag, machineTimes*r.late+time.Millisecond); lag > most {
+	most := r.mostLag()
+	r.figure("the machine's own lateness", "p99.9 %v, of an idle process: a lag of up to %v is taken", r.late, most)
+	if lag := time.Duration(t.lag.ValueAtQuantile(99)) * time.Microsecond; lag > most {
 		res.Void = append(res.Void, fmt.Sprintf("the generator fell behind: of 100 requests one was sent %v late or more, and %v is taken: use a lower --speed, or let the machine be quieter", lag, most))
 	}
 	return res
@@ -370,6 +371,14 @@ func (e excused) failed() uint64 { return e.codes.failed.Load() + e.failures.fai
 // idle process is once in a thousand: a request takes it several wake-ups where that has
 // one. A generator that has too much to do is late by more and more.
 const machineTimes = 2
+
+// lagTimes is how many times --max-lag is taken at most, however late the machine is.
+const lagTimes = 5
+
+// mostLag is how late one request of a hundred may be sent.
+func (r *run) mostLag() time.Duration {
+	return max(r.c.MaxLag, min(machineTimes*r.late+time.Millisecond, lagTimes*r.c.MaxLag))
+}
 
 // outages are the times in which no answer was to be expected.
 type outages struct {

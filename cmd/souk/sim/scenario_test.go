@@ -136,4 +136,11 @@ func TestVoid(t *testing.T) {
 	if void := r.finish().Void; len(void) != 0 {
 		t.Errorf("void = %q on a machine that is late itself", void)
 	}
+	for range 100 {
+		r.tally.request(200 * time.Millisecond)
+	}
+	r.result.Void, r.late = nil, time.Second
+	if void := r.finish().Void; len(void) != 1 || !strings.Contains(void[0], "100ms is taken") {
+		t.Errorf("void = %q with a lag of 200 ms, on a machine that is 1 s late", void)
+	}
 }
