@@ -88,7 +88,7 @@ var faults = map[string]*fault{
 	}), admin: func(_, path string, body []byte) ([]byte, bool) {
 		return bytes.Replace(body, []byte(`"share":2000`), []byte(`"share":9000`), 1), false
 	}},
-	"ignores a halt": {check: "halt", command: command("halt", 1500, 10_800), admin: func(method, path string, body []byte) ([]byte, bool) {
+	"ignores a halt": {check: "halt", command: command("halt", 1500, 5_400), admin: func(method, path string, body []byte) ([]byte, bool) {
 		return swallowed(body, strings.HasSuffix(path, "/rollout") && bytes.Contains(body, []byte("halted")))
 	}},
 	"ignores a takedown": {check: "failures", command: command("takedown", 1500, 10_800), admin: func(method, path string, body []byte) ([]byte, bool) {

@@ -175,7 +175,7 @@ func (r *run) open(ctx context.Context, dir string) error {
 	if r.ring, err = r.setup.openRing(&r.server.hello); err != nil {
 		return err
 	}
-	if r.key, err = parseInstallKey([]byte(r.server.InstallKey), r.server.Issuer); err != nil {
+	if r.key, err = parseInstallKey([]byte(r.server.InstallKey), r.server.Issuer, r.server.KeyID); err != nil {
 		return err
 	}
 	r.host, r.op = r.server.Public, newOperator(r.server.Admin, r.server.Token)
