@@ -88,7 +88,9 @@ func (w *worker) renew(d *kept, due time.Duration, lose bool) bool {
 	}
 	d.times++
 	d.refresh = append(d.refresh[:0], t.Refresh...)
-	w.token, w.expires = append(w.token[:0], t.Access...), w.r.clock.Now().Add(accessLife)
+	// At a high speed, a token that is given once more to who asks late may be nearly over.
+	life := min(max(0, time.Duration(*t.Expires)*time.Second), accessLife)
+	w.token, w.expires = append(w.token[:0], t.Access...), w.r.clock.Now().Add(life)
 	return true
 }
 
