@@ -50,7 +50,7 @@ func (c *check) report() report.Check {
 
 // checks are all there are.
 type checks struct {
-	newer, fits, status, newest, share, sticky, nonce, signature, halt,
+	newer, fits, status, newest, due, share, sticky, nonce, signature, halt,
 	answered, codes, failures, restored, refresh, whole, shed, harm *check
 }
 
@@ -61,6 +61,7 @@ func newChecks() *checks {
 		fits:      named("fits", "a device runs the system that an offered version needs"),
 		status:    named("status", "an offered version is published, neither withdrawn nor halted, of an app that is there"),
 		newest:    named("newest", "what is offered is the newest version that fits and is open to the device"),
+		due:       named("due", "an offer that is due is made, or the server says itself that it had no time for it"),
 		share:     named("share", "the share of devices that a rollout is open to is within the 99.9 % bounds of the binomial distribution"),
 		sticky:    named("sticky", "a device that asks again gets the same answer"),
 		nonce:     named("nonce", "no install verification token has the nonce of another"),
@@ -73,13 +74,13 @@ func newChecks() *checks {
 		refresh:   named("refresh", "a refresh gives two good tokens, and no device is signed out"),
 		whole:     named("whole", "no answer mixes two policies"),
 		shed:      named("shed", "at most 1 % of the requests are shed, or answered without an offer that is due"),
-		harm:      named("harm", "requests that are as they should be are answered within a second beside those that are not"),
+		harm:      named("harm", "99 of 100 requests that are as they should be are answered within a second beside those that are not"),
 	}
 }
 
 func (c *checks) all() []*check {
 	return []*check{
-		c.newer, c.fits, c.status, c.newest, c.share, c.sticky, c.nonce, c.signature, c.halt,
+		c.newer, c.fits, c.status, c.newest, c.due, c.share, c.sticky, c.nonce, c.signature, c.halt,
 		c.answered, c.codes, c.failures, c.restored, c.refresh, c.whole, c.shed, c.harm,
 	}
 }

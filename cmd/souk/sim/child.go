@@ -57,6 +57,7 @@ type hello struct {
 	Token      string `json:"token"`  // of the admin API
 	InstallKey string `json:"install_key"`
 	Issuer     string `json:"issuer"` // of install verification tokens
+	KeyID      string `json:"key_id"` // in their header
 	Ring       []byte `json:"ring"`   // the key ring as the store has it: under the setup's key
 }
 
@@ -150,7 +151,7 @@ func (s *served) hello(ctx context.Context) (hello, error) {
 	ring, err := s.host.Store.KeyRing(ctx)
 	return hello{
 		Public: u.Host, Admin: s.host.AdminURL(), Token: string(secret), InstallKey: string(s.host.InstallKey),
-		Issuer: s.host.Market.Config.ItemID, Ring: ring,
+		Issuer: s.host.Market.Config.ItemID, KeyID: s.host.Market.Signer.KeyID, Ring: ring,
 	}, err
 }
 

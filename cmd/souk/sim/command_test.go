@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/souk-market/souk/cmd/souk/sim/report"
 	"github.com/souk-market/souk/core"
 	"github.com/souk-market/souk/core/coretest"
 )
@@ -39,6 +40,16 @@ func TestValidate(t *testing.T) {
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Validate = %v, want a sentence about %q", err, want)
 		}
+	}
+}
+
+// The command line of a report can be pasted, and says nothing of where a token lies.
+func TestLine(t *testing.T) {
+	c := command("steady", 100, 0)
+	c.Config, c.Target, c.TokenFile, c.MaxLag, c.Apps = "it's/my market.toml", "http://127.0.0.1:1", "/run/secrets/t", 20*time.Millisecond, 2000
+	const want = `souk sim --scenario steady --devices 100 --seed 1 --speed 1 --duration 1h0m0s --config 'it'\''s/my market.toml' --target http://127.0.0.1:1 --connections 16`
+	if got := c.line(&report.Result{Speed: 1, Simulated: time.Hour}); got != want {
+		t.Errorf("line =\n%s, want\n%s", got, want)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,7 +76,8 @@ var faults = map[string]*fault{
 			return b
 		})
 	}},
-	"rolls dice per request": {check: "sticky", command: night("steady"), answer: func(path string, _ []byte, status int, body []byte) (int, []byte) {
+	"keeps an offer back now and then": {check: "due", command: command("steady", 3000, 14_400), answer: keepsBack()},
+	"rolls dice per request": {check: "sticky", command: command("steady", 3000, 14_400), answer: func(path string, _ []byte, status int, body []byte) (int, []byte) {
 		if path == pathUpdates && status == 200 && rand.IntN(2) == 0 {
 			return 200, []byte(`{"updates":[]}`)
 		}
@@ -86,7 +88,7 @@ var faults = map[string]*fault{
 	}), admin: func(_, path string, body []byte) ([]byte, bool) {
 		return bytes.Replace(body, []byte(`"share":2000`), []byte(`"share":9000`), 1), false
 	}},
-	"ignores a halt": {check: "halt", command: command("halt", 1500, 10_800), admin: func(method, path string, body []byte) ([]byte, bool) {
+	"ignores a halt": {check: "halt", command: command("halt", 1500, 5_400), admin: func(method, path string, body []byte) ([]byte, bool) {
 		return swallowed(body, strings.HasSuffix(path, "/rollout") && bytes.Contains(body, []byte("halted")))
 	}},
 	"ignores a takedown": {check: "failures", command: command("takedown", 1500, 10_800), admin: func(method, path string, body []byte) ([]byte, bool) {
@@ -120,6 +122,17 @@ var faults = map[string]*fault{
 		}
 		return status, body
 	}},
+}
+
+// keepsBack gives one of fifty devices nothing that are to be offered one app.
+func keepsBack() func(string, []byte, int, []byte) (int, []byte) {
+	var single atomic.Uint64
+	return func(path string, _ []byte, status int, body []byte) (int, []byte) {
+		if path == pathUpdates && status == 200 && len(offered.FindAllIndex(body, -1)) == 1 && single.Add(1)%50 == 0 {
+			return 200, []byte(`{"updates":[]}`)
+		}
+		return status, body
+	}
 }
 
 // swallowed tells the operator that something was done which was not.

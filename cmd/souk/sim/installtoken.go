@@ -20,11 +20,11 @@ import (
 
 // installKey is what verifies install verification tokens, as Apple would.
 type installKey struct {
-	public *ecdsa.PublicKey
-	issuer string
+	public     *ecdsa.PublicKey
+	issuer, id string
 }
 
-func parseInstallKey(text []byte, issuer string) (*installKey, error) {
+func parseInstallKey(text []byte, issuer, id string) (*installKey, error) {
 	block, _ := pem.Decode(text)
 	if block == nil {
 		return nil, errors.New("the install key is no PEM")
@@ -37,7 +37,13 @@ func parseInstallKey(text []byte, issuer string) (*installKey, error) {
 	if !ok || public.Curve != elliptic.P256() {
 		return nil, errors.New("the install key is not of P-256")
 	}
-	return &installKey{public, issuer}, nil
+	return &installKey{public, issuer, id}, nil
+}
+
+// header is a token's.
+type header struct {
+	Algorithm string `json:"alg"`
+	Key       string `json:"kid"`
 }
 
 // claims are those of protocol.md §7.4.
@@ -56,11 +62,22 @@ type claims struct {
 var encoding = base64.RawURLEncoding.Strict()
 
 // verify checks the signature and that the claims are those of an offer that was asked
-// for and answered at these times.
+// for and answered at these times. Who asks for an update or a restore has had the app.
 func (k *installKey) verify(o *offer, bundle string, sent, answered time.Time) error {
 	parts := bytes.Split(o.token, []byte{'.'})
 	if len(parts) != 3 {
 		return errors.New("the token is no JWS of three parts")
+	}
+	text, err := encoding.DecodeString(string(parts[0]))
+	if err != nil {
+		return fmt.Errorf("the header: %w", err)
+	}
+	var h header
+	if err := json.Unmarshal(text, &h); err != nil {
+		return fmt.Errorf("the header: %w", err)
+	}
+	if h.Algorithm != "ES256" || h.Key != k.id {
+		return fmt.Errorf("the header is of alg %q, kid %q, and the key is ES256's, %q", h.Algorithm, h.Key, k.id)
 	}
 	sig, err := encoding.DecodeString(string(parts[2]))
 	if err != nil || len(sig) != 64 {
@@ -70,8 +87,7 @@ func (k *installKey) verify(o *offer, bundle string, sent, answered time.Time) e
 	if !ecdsa.Verify(k.public, digest[:], new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:])) {
 		return errors.New("the signature is not the market's")
 	}
-	text, err := encoding.DecodeString(string(parts[1]))
-	if err != nil {
+	if text, err = encoding.DecodeString(string(parts[1])); err != nil {
 		return fmt.Errorf("the claims: %w", err)
 	}
 	var c claims
@@ -79,7 +95,7 @@ func (k *installKey) verify(o *offer, bundle string, sent, answered time.Time) e
 		return fmt.Errorf("the claims: %w", err)
 	}
 	switch {
-	case c.Issuer != k.issuer || c.Audience != "AppleDownloadVerification-v1" || c.Kind != "download" && c.Kind != "redownload":
+	case c.Issuer != k.issuer || c.Audience != "AppleDownloadVerification-v1" || c.Kind != "redownload":
 		return fmt.Errorf("the claims are of iss %q, aud %q, dtype %q", c.Issuer, c.Audience, c.Kind)
 	case c.Item != digits(o.item) || c.Version != digits(o.version) || c.Bundle != bundle:
 		return fmt.Errorf("the claims are of iid %s, vid %s, bid %s", c.Item, c.Version, c.Bundle)

@@ -14,15 +14,16 @@ func (w *worker) judge(j *job, rp reply) {
 	for i := range w.got.offers {
 		w.judgeOffer(j, rp, &w.got.offers[i])
 	}
-	missing := false
+	tells := r.exact && !r.mixes.Load()
+	missing := uint64(0) // an app whose offer is
 	for i := range w.apps {
 		a := &w.apps[i]
 		states := r.truth.during(a.Item, rp.sent, rp.answered)
 		w.judgeFailure(a, states)
 		given := w.given(a.Item)
-		if r.exact && !r.mixes.Load() && !given && len(states) > 0 &&
+		if tells && !given && len(states) > 0 &&
 			!slices.ContainsFunc(states, func(s *state) bool { return s.expected(&w.device, a.Version) == 0 }) {
-			missing = true
+			missing = a.Item
 		}
 	}
 	for _, item := range w.got.failures {
@@ -30,7 +31,12 @@ func (w *worker) judge(j *job, rp reply) {
 			return fmt.Sprintf("device %d was told that app %d is not there, and it has not asked for it", w.device.Index, item)
 		})
 	}
-	if missing {
+	if tells && !r.blind.Load() {
+		r.withheld.hold(missing == 0, func() string {
+			return fmt.Sprintf("device %d of %s is offered nothing for app %d, and something is due", w.device.Index, w.device.Account, missing)
+		})
+	}
+	if missing != 0 {
 		r.tally.givenUp()
 	}
 	if h := r.halted.Load(); h != nil {
@@ -54,9 +60,11 @@ func (w *worker) judgeHalt(h *halt, rp reply) {
 		if given {
 			h.offered(rp)
 		}
-		w.r.checks.halt.hold(!given || rp.sent < h.done+settle, func() string {
-			return fmt.Sprintf("device %d, app %d: %d is offered %v after its halt was answered", w.device.Index, h.item, h.version, rp.sent-h.done)
-		})
+		if rp.sent >= h.done+settle {
+			w.r.checks.halt.hold(!given, func() string {
+				return fmt.Sprintf("device %d, app %d: %d is offered %v after its halt was answered", w.device.Index, h.item, h.version, rp.sent-h.done)
+			})
+		}
 	}
 }
 
@@ -135,9 +143,14 @@ func (w *worker) judgeFailure(a *population.Installed, states []*state) {
 			there = true
 		}
 	}
-	w.r.checks.failures.hold(told && gone || !told && there, func() string {
+	why := func() string {
 		return fmt.Sprintf("device %d, app %d: is it a failure? %v; is it gone? %v", w.device.Index, a.Item, told, gone)
-	})
+	}
+	if !told && !there && w.empty() {
+		w.excuse(w.r.excused.failures, why)
+		return
+	}
+	w.r.checks.failures.hold(told && gone || !told && there, why)
 }
 
 // askAgain asks once more, and wants the same answer: the same versions of the same apps.
@@ -152,7 +165,7 @@ func (w *worker) askAgain(j *job, before reply) {
 			return // the operator has changed something meanwhile
 		}
 	}
-	if w.r.mixes.Load() {
+	if w.r.mixes.Load() || w.r.blind.Load() {
 		return
 	}
 	why := func() string {

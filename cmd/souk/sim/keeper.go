@@ -50,9 +50,10 @@ func (w *worker) renew(d *kept, due time.Duration, lose bool) bool {
 	w.body = append(append(w.body[:0], "grant_type=refresh_token&refresh_token="...), d.refresh...)
 	w.out = appendPost(w.out[:0], r.host, pathToken, formType, nil, w.body)
 	if lose {
-		w.drop()
-		d.lost = true
-		r.keeper.lost.Add(1)
+		if w.drop() {
+			d.lost = true
+			r.keeper.lost.Add(1)
+		}
 		return false
 	}
 	rp, ok := w.exchange(due, func(status int) string {
@@ -87,18 +88,27 @@ func (w *worker) renew(d *kept, due time.Duration, lose bool) bool {
 	}
 	d.times++
 	d.refresh = append(d.refresh[:0], t.Refresh...)
-	w.token, w.expires = append(w.token[:0], t.Access...), w.r.clock.Now().Add(accessLife)
+	// At a high speed, a token that is given once more to who asks late may be nearly over.
+	life := min(max(0, time.Duration(*t.Expires)*time.Second), accessLife)
+	w.token, w.expires = append(w.token[:0], t.Access...), w.r.clock.Now().Add(life)
 	return true
 }
 
 // drop sends what is in w.out and closes the connection when the answer begins: the
-// server has done what it was asked, and nobody gets to know.
-func (w *worker) drop() {
+// server has done what it was asked, and nobody gets to know. Without an answer, nothing
+// gets lost.
+func (w *worker) drop() (lost bool) {
 	w.r.tally.again()
-	if err := w.line.send(w.out); err == nil {
-		_, _ = w.line.in.Peek(1) // without an answer, nothing gets lost
+	err := w.line.send(w.out)
+	if err == nil {
+		_, err = w.line.in.Peek(1)
 	}
 	w.line.close()
+	w.free = w.r.clock.since()
+	w.r.checks.answered.hold(err == nil, func() string {
+		return fmt.Sprintf("device %d: its refresh got no answer that could get lost: %v", w.device.Index, err)
+	})
+	return err == nil
 }
 
 // readTokens reads the answer of the token endpoint as a device does.

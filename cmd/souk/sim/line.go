@@ -22,16 +22,22 @@ type line struct {
 	fresh   bool        // each check has a connection of its own
 	conn    net.Conn
 	in      *bufio.Reader
-	used    bool // had an answer before
+	used    bool      // had an answer before
+	last    time.Time // its latest answer
 }
 
 // answerWithin is how long the slowest answer may take; then there is none.
 const answerWithin = 30 * time.Second
 
+// idle is how long a connection has to lie still until a server may close it without a
+// word.
+const idle = time.Second
+
 // ask sends a request and reads its answer. A kept connection that the server has
-// closed meanwhile is no failure: the request goes once more, over a new one.
+// closed while nobody asked is no failure: the request goes once more, over a new one. One
+// that it closes under a request's hands is.
 func (l *line) ask(request []byte, answer *fasthttp.Response) error {
-	reused := l.conn != nil && l.used
+	reused := l.conn != nil && l.used && time.Since(l.last) > idle
 	err := l.once(request, answer)
 	if err != nil && reused && gone(err) {
 		err = l.once(request, answer)
@@ -47,7 +53,7 @@ func (l *line) once(request []byte, answer *fasthttp.Response) error {
 		l.close()
 		return fmt.Errorf("read an answer: %w", err)
 	}
-	l.used = true
+	l.used, l.last = true, time.Now()
 	if answer.ConnectionClose() {
 		l.close()
 	}

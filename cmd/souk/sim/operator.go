@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -125,7 +126,9 @@ func (o *operator) link(ctx context.Context, account string) (string, error) {
 // counters are what the server itself has counted.
 type counters struct {
 	guestCalls, signatures float64
-	spared                 float64       // answers and offers that were given up under pressure
+	spared                 float64       // offers that were left out of an answer under pressure
+	rushed                 float64       // questions that a plugin had no time for
+	empty, unavailable     float64       // requests that were turned away, by what they were told
 	cpu                    time.Duration // by the kernel's account of the process; 0 = not known
 }
 
@@ -140,7 +143,7 @@ func (o *operator) counters(ctx context.Context) (counters, error) {
 // parseCounters adds up the series in Prometheus' text format, of which no line has a
 // time.
 func parseCounters(text []byte) (c counters, err error) {
-	in := bufio.NewScanner(bytes.NewReader(text))
+	in, signs := bufio.NewScanner(bytes.NewReader(text)), false
 	for in.Scan() {
 		line := in.Text()
 		name := line[:max(0, strings.IndexAny(line, "{ "))]
@@ -150,9 +153,18 @@ func parseCounters(text []byte) (c counters, err error) {
 		case "souk_plugin_calls_total":
 			into = &c.guestCalls
 		case "souk_install_tokens_signed_total":
-			into = &c.signatures
-		case "souk_shed_total", "souk_offers_spared_total":
+			into, signs = &c.signatures, true
+		case "souk_offers_spared_total":
 			into = &c.spared
+		case "souk_shed_total":
+			if into = &c.unavailable; strings.Contains(line, `kind="empty"`) {
+				into = &c.empty
+			}
+		case "souk_plugin_failures_total":
+			if !strings.Contains(line, `kind="deadline"`) && !strings.Contains(line, `kind="busy"`) && !strings.Contains(line, `kind="breaker open"`) {
+				continue
+			}
+			into = &c.rushed
 		case "process_cpu_seconds_total":
 			into = &seconds
 		default:
@@ -165,5 +177,19 @@ func parseCounters(text []byte) (c counters, err error) {
 		*into += n
 		c.cpu += time.Duration(seconds * float64(time.Second))
 	}
-	return c, in.Err()
+	if err := in.Err(); err != nil {
+		return c, fmt.Errorf("GET /metrics: %w", err)
+	}
+	if !signs {
+		return c, errors.New("GET /metrics: there is no souk_install_tokens_signed_total: is it the admin listener of a market?")
+	}
+	return c, nil
 }
+
+// withheld is how many offers were left out, by what the server says, at most: of a
+// request that is turned away nobody knows whether one was due.
+func (c counters) withheld() float64 { return c.spared + c.rushed + c.empty }
+
+// shed is how many requests were turned away or answered with less than was due; one
+// without two offers counts twice.
+func (c counters) shed() uint64 { return uint64(c.spared + c.empty + c.unavailable) }

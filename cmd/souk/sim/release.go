@@ -66,12 +66,6 @@ func (rel *release) installed(d *population.Device) {
 	}
 }
 
-// takes says whether a device installs what it is offered: nearly all do.
-func takes(seed, device uint64) bool {
-	h := (device ^ seed<<40) * 0x9e3779b97f4a7c15
-	return h>>33%20 != 0
-}
-
 // saw looks at an answer from which the release may be told.
 func (rel *release) saw(w *worker, rp reply) {
 	at := slices.IndexFunc(w.apps, func(a population.Installed) bool { return a.Item == rel.Item })
@@ -93,7 +87,7 @@ func (rel *release) saw(w *worker, rp reply) {
 	if given && rel.offered.set(i) {
 		rel.offers.Add(1)
 	}
-	if given && takes(w.r.c.Seed, i) && rel.took.set(i) {
+	if given && w.r.people.Takes(i, rel.Version.ID) && rel.took.set(i) {
 		rel.has.Add(1)
 	}
 	states := w.r.truth.during(rel.Item, rp.sent, rp.answered)
@@ -109,8 +103,10 @@ func (rel *release) saw(w *worker, rp reply) {
 }
 
 // perPerson widens the bounds of a share for people with two devices, which a rollout
-// is open to together: an eighth of the devices is a second one.
-const perPerson = 1.25
+// is open to together. A sixth of the devices is a second one; of an app that a share b
+// of them has, the variance is 1 + b/3 times that of devices on their own, and no app is
+// meant for more than 0.8.
+const perPerson = 1 + 0.8/3
 
 // judge compares the shares of the phases with what they should be.
 func (rel *release) judge(c *check) {

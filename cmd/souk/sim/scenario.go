@@ -65,7 +65,7 @@ func (r *run) usual(more ...*check) []*check {
 	c := r.checks
 	all := []*check{c.newer, c.fits, c.status, c.sticky, c.nonce, c.codes, c.failures}
 	if r.exact {
-		all = append(all, c.newest)
+		all = append(all, c.newest, c.due)
 	}
 	if r.c.Target == "" {
 		all = append(all, c.signature)

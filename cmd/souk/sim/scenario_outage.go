@@ -46,6 +46,10 @@ func (o *outageRun) operate(ctx context.Context) error {
 	if err := o.sleep(ctx, o.after(beforeAway)); err != nil {
 		return nil // the run is over
 	}
+	o.blind.Store(true)
+	if err := o.count(ctx, true); err != nil && ctx.Err() == nil {
+		return err
+	}
 	o.killed = o.clock.since()
 	o.down.begin(o.killed)
 	o.mark("the server is killed")
@@ -65,6 +69,7 @@ func (o *outageRun) operate(ctx context.Context) error {
 	o.server = next
 	o.back = o.clock.since()
 	o.down.end(o.back)
+	o.blind.Store(false)
 	for _, j := range o.waiting {
 		o.reconnect(j, o.back)
 	}
@@ -110,7 +115,7 @@ func (o *outageRun) conclude() {
 	var before []time.Duration
 	rateBefore, seconds, peak := 0.0, 0.0, 0.0
 	recovered := time.Duration(-1)
-	calm := 0
+	calm, since := 0, time.Duration(0)
 	normal := time.Duration(0)
 	for _, t := range o.result.Ticks {
 		at := o.clock.due(t.At)
@@ -128,10 +133,18 @@ func (o *outageRun) conclude() {
 			normal = max(4*before[len(before)/2], 20*time.Millisecond)
 		}
 		peak = max(peak, float64(t.Offered)/t.Length.Seconds())
-		if t.P99 > normal {
+		if t.Offered == 0 && t.Answered == 0 && t.Failed == 0 {
+			continue // nobody has asked
+		}
+		if t.P99 > normal || t.Answered == 0 || t.Failed > 0 || t.Shed*100 > t.Offered {
 			calm = 0
-		} else if calm++; calm == 3 && recovered < 0 {
-			recovered = at + t.Length - 3*t.Length - o.back
+			continue
+		}
+		if calm++; calm == 1 {
+			since = at
+		}
+		if calm == 3 && recovered < 0 {
+			recovered = since - o.back
 		}
 	}
 	o.figure("away", "%v by the simulated clock", o.clock.simulated(o.back-o.killed).Round(time.Second))
@@ -143,7 +156,7 @@ func (o *outageRun) conclude() {
 		o.figure("rate after", "at most %.1f times that before", peak/(rateBefore/seconds))
 	}
 	if recovered >= 0 {
-		o.figure("recovered after", "%v (%v by the simulated clock): from then on p99 is at most %v", max(0, recovered).Round(time.Millisecond),
+		o.figure("recovered after", "%v (%v by the simulated clock): from then on p99 is at most %v, no more than 1 %% are shed, and none fails", max(0, recovered).Round(time.Millisecond),
 			o.clock.simulated(max(0, recovered)).Round(time.Second), normal)
 	} else {
 		o.result.Void = append(o.result.Void, "the server did not recover, or came back too late to tell: let the run be longer, with --duration")

@@ -91,9 +91,16 @@ func (r *run) dripInto(ctx context.Context) (cutOff bool) {
 			err = answer.Read(l.in)
 		}
 		if err == nil {
-			r.checks.codes.hold(answer.StatusCode() == 408, func() string {
+			why := func() string {
 				return fmt.Sprintf("a request that never ends was answered %d and not 408", answer.StatusCode())
-			})
+			}
+			switch {
+			case answer.StatusCode() == 503 && len(answer.Header.Peek("Retry-After")) > 0: // it was turned away
+			case answer.StatusCode() == 200 && string(answer.Body()) == emptyList:
+				r.excused.codes.hold(false, why)
+			default:
+				r.checks.codes.hold(answer.StatusCode() == 408, why)
+			}
 		}
 		return true
 	}

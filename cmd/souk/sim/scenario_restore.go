@@ -42,7 +42,7 @@ func (w *worker) restore(j *job) {
 	if len(w.apps) == 0 || !w.tokenless(j) {
 		return
 	}
-	if !w.enter() {
+	if !w.enter(w.r.clock.since()) {
 		return
 	}
 	w.post(pathRestore, w.token)

@@ -27,7 +27,7 @@ func TestScenarios(t *testing.T) {
 		{"token-expiry", of(command("token-expiry", 1000, 28_800), func(c *Command) { c.Duration = aDay }), []string{"signed out"}},
 		{"lost-answer", of(command("lost-answer", 1500, 86_400), func(c *Command) { c.Duration = 4 * aDay }), []string{"signed out", "lost"}},
 		{"takedown", command("takedown", 1500, 10_800), []string{"takedown"}},
-		{"halt", command("halt", 1500, 10_800), []string{"last offer"}},
+		{"halt", command("halt", 1500, 5_400), []string{"last offer"}},
 		{"poison", of(command("poison", 2000, 3_600), func(c *Command) { c.Duration = 4 * time.Hour }), []string{"endless"}},
 		{"policy-swap", command("policy-swap", 1500, 7_200), []string{"swaps"}},
 	} {
@@ -135,5 +135,12 @@ func TestVoid(t *testing.T) {
 	r.result.Void, r.late = nil, 15*time.Millisecond
 	if void := r.finish().Void; len(void) != 0 {
 		t.Errorf("void = %q on a machine that is late itself", void)
+	}
+	for range 100 {
+		r.tally.request(200 * time.Millisecond)
+	}
+	r.result.Void, r.late = nil, time.Second
+	if void := r.finish().Void; len(void) != 1 || !strings.Contains(void[0], "100ms is taken") {
+		t.Errorf("void = %q with a lag of 200 ms, on a machine that is 1 s late", void)
 	}
 }

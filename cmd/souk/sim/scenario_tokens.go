@@ -69,8 +69,10 @@ func (w *worker) refreshed(j *job, lose bool) {
 	if len(w.apps) == 0 || d == nil {
 		return
 	}
+	since := w.r.clock.since()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	w.waited(j.due, since)
 	if d.refresh == nil || !w.expired(j) { // it was signed out: its person hasn't noticed yet
 		return
 	}

@@ -75,17 +75,18 @@ func populationApps(items []catalog.Item) (apps []population.App) {
 
 // enter signs a device in with the token of an install link, as the operator's website
 // gives it to somebody who is signed in there.
-func (w *worker) enter() bool {
+func (w *worker) enter(due time.Duration) bool {
 	for {
 		asked := w.r.clock.since()
 		ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
 		subject, err := w.r.op.link(ctx, w.device.Account)
 		cancel()
+		w.waited(due, asked)
 		if err != nil {
 			w.r.checks.answered.hold(false, func() string { return fmt.Sprintf("device %d: no token for its install link: %v", w.device.Index, err) })
 			return false
 		}
-		status, ok := w.signIn(subject)
+		status, ok := w.signIn(w.free, subject)
 		// At a high speed the minutes of a link are over in no time: then its person opens
 		// another.
 		if late := w.r.clock.simulated(w.r.clock.since()-asked) >= oauth.SubjectTokenLife-time.Minute; ok && status == 400 && late {
@@ -99,12 +100,12 @@ func (w *worker) enter() bool {
 }
 
 // signIn exchanges the token of an install link for the device's own (RFC 8693).
-func (w *worker) signIn(subject string) (status int, ok bool) {
+func (w *worker) signIn(due time.Duration, subject string) (status int, ok bool) {
 	w.body = append(w.body[:0], "grant_type="+url.QueryEscape(oauth.GrantTokenExchange)+"&subject_token="+url.QueryEscape(subject)+
 		"&subject_token_type="+url.QueryEscape(oauth.TypeAccessToken)+"&client_id="...)
 	w.body = append(w.body, w.device.ClientID...)
 	w.out = appendPost(w.out[:0], w.r.host, pathToken, formType, nil, w.body)
-	rp, ok := w.exchange(w.r.clock.since(), func(status int) string {
+	rp, ok := w.exchange(due, func(status int) string {
 		if status == 200 {
 			return classSignIn
 		}

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"math"
 	"slices"
 	"sync"
@@ -9,7 +11,6 @@ import (
 
 	"github.com/souk-market/souk/cmd/souk/sim/population"
 	"github.com/souk-market/souk/core/catalog"
-	"github.com/souk-market/souk/sdk/abi"
 )
 
 // truth is what the operator has told the server, so that an answer can be held
@@ -143,7 +144,15 @@ func (s *state) published(id uint64) bool {
 
 // open says whether a version's rollout is open to an account.
 func (v *version) open(account string) bool {
-	return v.share >= abi.Buckets || account != "" && abi.Bucket(account, v.salt) < v.share
+	return v.share >= catalog.FullShare || account != "" && bucket(account, v.salt) < v.share
+}
+
+// bucket is where an account stands in a rollout, in basis points. It is that of
+// plugins, written once more: what is offered must not be told by the code that offers.
+func bucket(account, salt string) uint32 {
+	var space [128]byte
+	sum := sha256.Sum256(append(append(append(space[:0], salt...), 0), account...))
+	return uint32(binary.BigEndian.Uint64(sum[:8]) % catalog.FullShare)
 }
 
 // expected is the version that a device is to be offered for an app, 0 = none: the

@@ -74,6 +74,28 @@ func TestDuring(t *testing.T) {
 	}
 }
 
+// A rollout that is open to a tenth is open to one, and two of them are to a hundredth:
+// who is early once isn't always. The first number was had from another program.
+func TestBucket(t *testing.T) {
+	if got := bucket("p1@example.com", "7/2"); got != 6568 {
+		t.Errorf("bucket = %d, want 6568", got)
+	}
+	const people, tenth = 100_000, 1000
+	one, both := 0, 0
+	for i := range people {
+		account := "p" + digits(uint64(i)) + "@example.com"
+		if bucket(account, "7/2") < tenth {
+			one++
+			if bucket(account, "7/3") < tenth {
+				both++
+			}
+		}
+	}
+	if one < 9700 || one > 10_300 || both < 900 || both > 1100 {
+		t.Errorf("of %d people %d are in a tenth, and %d in another too", people, one, both)
+	}
+}
+
 func TestWithin(t *testing.T) {
 	for _, test := range []struct {
 		count, n uint64

@@ -19,7 +19,7 @@ import (
 type worker struct {
 	r        *run
 	line     line
-	free     time.Duration // since when it has nothing to do
+	free     time.Duration // since when it waits for nobody else
 	started  bool          // the job has sent its first request
 	device   population.Device
 	apps     []population.Installed // that it asks for
@@ -28,6 +28,7 @@ type worker struct {
 	body     []byte
 	out      []byte
 	response fasthttp.Response
+	excused  bool // the answer was, already
 	got      answer
 	once     answer // the first of two that have to be the same
 }
@@ -56,8 +57,13 @@ func (w *worker) run() {
 			w.r.tally.nothing()
 		}
 		w.line.over()
-		w.free = w.r.clock.since()
 	}
+}
+
+// waited notes that the worker has waited for somebody else since a time, with a
+// request that is due.
+func (w *worker) waited(due, since time.Duration) {
+	w.free = max(due, w.free) + w.r.clock.since() - since
 }
 
 // exchange sends what is in w.out, which was due at a time, and counts what comes of
@@ -73,8 +79,10 @@ func (w *worker) exchange(due time.Duration, class func(status int) string) (rep
 		r.tally.request(rp.sent - max(due, w.free))
 		w.started = true
 	}
+	w.excused = false
 	err := w.line.ask(w.out, &w.response)
 	rp.answered = r.clock.since()
+	w.free = rp.answered // what it does with the answer is the generator's own time
 	if err != nil {
 		r.tally.answer(classNothing, 0)
 		if !r.down.during(due, rp.answered) {
@@ -131,9 +139,9 @@ func (w *worker) family() [16]byte {
 const accessLife = 72 * time.Hour
 
 // authorize gets the token that the device has.
-func (w *worker) authorize() bool {
+func (w *worker) authorize(j *job) bool {
 	if w.r.ring == nil {
-		return w.enter()
+		return w.enter(j.due)
 	}
 	w.mint(time.Duration(w.device.Index%24)*time.Hour, accessLife)
 	return true
@@ -151,7 +159,7 @@ func (w *worker) request(j job) {
 	case population.Expired:
 		w.expired(&j)
 	case population.Malformed, population.Oversized:
-		if w.authorize() {
+		if w.authorize(&j) {
 			w.wrong(&j)
 		}
 	default:
@@ -163,7 +171,7 @@ func (w *worker) request(j job) {
 		if j.kind == population.UnknownApp {
 			w.apps = append(w.apps, population.Installed{App: -1, Item: unknownItem + j.device%1000, Version: 1})
 		}
-		if w.authorize() {
+		if w.authorize(&j) {
 			w.check(&j)
 		}
 	}
@@ -232,6 +240,43 @@ func (w *worker) refused(status int) string {
 	return classWrong
 }
 
+// emptyList is what an update check gets that is turned away unread.
+const emptyList = `{"updates":[]}`
+
+// empty says whether an answer is the one to a check that is turned away.
+func (w *worker) empty() bool {
+	return w.response.StatusCode() == 200 && string(w.response.Body()) == emptyList
+}
+
+// excuse notes, once an answer, that an empty list came where something else was due:
+// the server has to have counted it.
+func (w *worker) excuse(c *check, why func() string) {
+	if !w.excused && !w.r.blind.Load() {
+		c.hold(false, why)
+	}
+	w.excused = true
+}
+
+// refusal is the class of an answer to an update check that is to be refused.
+func (w *worker) refusal(status int) string {
+	if w.empty() {
+		return classShed
+	}
+	return w.refused(status)
+}
+
+// refusedWith looks whether an update check was refused with a status. One that was
+// turned away before was not.
+func (w *worker) refusedWith(status int) bool {
+	why := w.unexpected(w.response.StatusCode(), status)
+	if w.empty() {
+		w.excuse(w.r.excused.codes, why)
+		return false
+	}
+	w.r.checks.codes.hold(w.response.StatusCode() == status, why)
+	return true
+}
+
 func (w *worker) unexpected(status, want int) func() string {
 	return func() string {
 		return fmt.Sprintf("device %d was answered %d and not %d: %.200s", w.device.Index, status, want, w.response.Body())
@@ -268,11 +313,8 @@ func (w *worker) expired(j *job) bool {
 		w.mint(accessLife+time.Hour, accessLife)
 	}
 	w.post(pathUpdates, w.token)
-	rp, ok := w.exchange(j.due, w.refused)
-	if ok {
-		w.r.checks.codes.hold(rp.status == 403, w.unexpected(rp.status, 403))
-	}
-	return ok
+	_, ok := w.exchange(j.due, w.refusal)
+	return ok && w.refusedWith(403)
 }
 
 // foreignToken has the form of an access token and is nobody's.
@@ -297,12 +339,12 @@ func (w *worker) wrong(j *job) {
 	} else {
 		w.out = appendPost(w.out[:0], w.r.host, pathUpdates, jsonType, w.token, w.body)
 	}
-	rp, ok := w.exchange(j.due, w.refused)
+	_, ok := w.exchange(j.due, w.refusal)
 	if j.kind == population.Oversized {
 		w.line.close()
 	}
 	if ok {
-		w.r.checks.codes.hold(rp.status == want, w.unexpected(rp.status, want))
+		w.refusedWith(want)
 	}
 }
 
