@@ -150,7 +150,7 @@ func (c *HTTP) play(ctx context.Context, dir string, f *filled, stages []*stage,
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, baseline.stop()) }()
+	defer func() { err = errors.Join(err, baseline.Stop()) }()
 	for _, s := range stages {
 		w.later += time.Duration(len(s.cases)) * c.caseTakes()
 	}
@@ -195,12 +195,12 @@ func (c *HTTP) stage(ctx context.Context, dir string, f *filled, s *stage, basel
 		if m.baseline, err = startServer(ctx, roleBare, "--dir", dir); err != nil {
 			return nil, err
 		}
-		defer func() { err = errors.Join(err, m.baseline.stop()) }()
+		defer func() { err = errors.Join(err, m.baseline.Stop()) }()
 	}
 	if m.server, err = startServer(ctx, roleSouk, "--stage", s.name, "--dir", dir); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, m.server.stop()) }()
+	defer func() { err = errors.Join(err, m.server.Stop()) }()
 	if m.token, err = adminToken(dir); err != nil {
 		return nil, err
 	}

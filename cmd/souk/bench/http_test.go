@@ -173,17 +173,3 @@ func TestCounters(t *testing.T) {
 		}
 	}
 }
-
-func TestTail(t *testing.T) {
-	var log tail
-	if got := log.text(); got != "" {
-		t.Errorf("a child that said nothing said %q", got)
-	}
-	for i := range 10_000 {
-		fmt.Fprintf(&log, "line %d\n", i)
-	}
-	got := log.text()
-	if len(got) > tailSize+1 || !strings.HasSuffix(got, "line 9998\nline 9999") {
-		t.Errorf("of much output %d bytes are kept, at the end %q", len(got), got[len(got)-20:])
-	}
-}

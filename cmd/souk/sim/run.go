@@ -430,7 +430,7 @@ func (c *Command) simulate(ctx context.Context) (_ *report.Result, err error) {
 		}
 		defer func() {
 			if r.server != nil {
-				err = errors.Join(err, r.server.stop())
+				err = errors.Join(err, r.server.Stop())
 			}
 		}()
 		if err := r.open(ctx, dir); err != nil {

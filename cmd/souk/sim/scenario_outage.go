@@ -53,7 +53,7 @@ func (o *outageRun) operate(ctx context.Context) error {
 	o.killed = o.clock.since()
 	o.down.begin(o.killed)
 	o.mark("the server is killed")
-	if err := o.server.kill(); err != nil {
+	if err := o.server.Kill(); err != nil {
 		return err
 	}
 	// It needs a while until it answers; meanwhile it takes connections already.
