@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/souk-market/souk/cmd/souk/child"
 )
 
 // bare is the baseline: a fasthttp server as the library sets it up, whose handler
@@ -27,7 +29,7 @@ func newBare(dir string) (*bare, error) {
 		return nil, err
 	}
 	if dir != "" {
-		cert, err := tls.LoadX509KeyPair(filepath.Join(dir, certFile), filepath.Join(dir, keyFile))
+		cert, err := tls.LoadX509KeyPair(filepath.Join(dir, child.CertFile), filepath.Join(dir, child.KeyFile))
 		if err != nil {
 			return nil, errors.Join(err, l.Close())
 		}
