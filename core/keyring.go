@@ -71,11 +71,7 @@ func (k *keyring) follow(ctx context.Context) (done <-chan struct{}, err error) 
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for range hints {
-			if err := k.load(ctx); err != nil && ctx.Err() == nil {
-				k.log.Error("the key ring is not taken over", "error", err)
-			}
-		}
+		store.Reload(ctx, hints, nil, k.load, func(err error) { k.log.Error("the key ring is not taken over", "error", err) })
 	}()
 	return ended, nil
 }

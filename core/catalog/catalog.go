@@ -19,7 +19,6 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/souk-market/souk/core/store"
 )
@@ -61,9 +60,6 @@ type Catalog struct {
 	mu     sync.Mutex
 	failed error // of the last reload
 }
-
-// retryReload is how long a failed reload waits if no further hint arrives.
-const retryReload = time.Second
 
 // Open reads all items and goes on to follow the store until Close. An item that can't
 // be read stops it here; later, it keeps its last good state.
@@ -117,28 +113,11 @@ func (c *Catalog) Err() error {
 // follow reloads on each hint, and again after a while when that failed.
 func (c *Catalog) follow(ctx context.Context, hints <-chan struct{}) {
 	defer close(c.done)
-	for {
-		var retry <-chan time.Time
-		if err := c.Err(); err != nil {
-			retry = time.After(retryReload)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case _, open := <-hints:
-			if !open {
-				return
-			}
-		case <-retry:
-		}
-		before := c.Err()
+	store.Reload(ctx, hints, c.Err(), func(ctx context.Context) error {
 		c.importing.Lock()
-		err := c.reload(ctx)
-		c.importing.Unlock()
-		if err != nil && ctx.Err() == nil && (before == nil || before.Error() != err.Error()) {
-			c.opts.Log.Error("catalogue not fully reloaded", "error", err)
-		}
-	}
+		defer c.importing.Unlock()
+		return c.reload(ctx)
+	}, func(err error) { c.opts.Log.Error("catalogue not fully reloaded", "error", err) })
 }
 
 // reload reads all items and publishes what changed. Items whose bytes are the same keep

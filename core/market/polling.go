@@ -38,7 +38,8 @@ func OpenPolling(ctx context.Context, s *store.Store, configured int, now func()
 		return nil, fmt.Errorf("watch the polling interval: %w", err)
 	}
 	p := &Polling{configured: configured, store: s, now: now, log: log, stop: stop, done: make(chan struct{})}
-	switch err := p.reload(ctx); {
+	err = p.reload(ctx)
+	switch {
 	case errors.Is(err, store.ErrDamaged): // no reason to serve nobody
 		if log != nil {
 			log.Error("the polling interval that was set can't be read, so that of the configuration holds: set it anew after \"souk polling --clear\"", "error", err)
@@ -47,7 +48,7 @@ func OpenPolling(ctx context.Context, s *store.Store, configured int, now func()
 		stop()
 		return nil, err
 	}
-	go p.follow(watching, hints)
+	go p.follow(watching, hints, err)
 	return p, nil
 }
 
@@ -57,30 +58,13 @@ func (p *Polling) Close() {
 	<-p.done
 }
 
-// retryPolling is how long a failed reload waits if no further hint arrives.
-const retryPolling = time.Second
-
-func (p *Polling) follow(ctx context.Context, hints <-chan struct{}) {
+func (p *Polling) follow(ctx context.Context, hints <-chan struct{}, failed error) {
 	defer close(p.done)
-	var retry <-chan time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case _, open := <-hints:
-			if !open {
-				return
-			}
-		case <-retry:
-		}
-		err := p.reload(ctx)
-		if err != nil && ctx.Err() == nil && retry == nil && p.log != nil { // said once
+	store.Reload(ctx, hints, failed, p.reload, func(err error) {
+		if p.log != nil {
 			p.log.Error("the polling interval is not taken over", "error", err)
 		}
-		if retry = nil; err != nil {
-			retry = time.After(retryPolling)
-		}
-	}
+	})
 }
 
 func (p *Polling) reload(ctx context.Context) error {

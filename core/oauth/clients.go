@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/souk-market/souk/core/store"
 )
@@ -97,30 +96,9 @@ func (c *Clients) Close() {
 	<-c.done
 }
 
-// retryClients is how long a failed reload waits if no further hint arrives.
-const retryClients = time.Second
-
 func (c *Clients) follow(ctx context.Context, hints <-chan struct{}) {
 	defer close(c.done)
-	var retry <-chan time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case _, open := <-hints:
-			if !open {
-				return
-			}
-		case <-retry:
-		}
-		err := c.reload(ctx)
-		if err != nil && ctx.Err() == nil && retry == nil { // said once
-			c.log.Error("the clients are not taken over", "error", err)
-		}
-		if retry = nil; err != nil {
-			retry = time.After(retryClients)
-		}
-	}
+	store.Reload(ctx, hints, nil, c.reload, func(err error) { c.log.Error("the clients are not taken over", "error", err) })
 }
 
 // reload takes over the clients that are in the store. Whoever has written finds
