@@ -43,7 +43,7 @@ var floors = map[string][]string{
 	"core/store/enginetest/faulty": {"core/store"},
 	"core/store/powercut":          {},
 	"core/store/backup":            {"core/store"},
-	"core/catalog":                 {"core/store", "core/store/audit"},
+	"core/catalog":                 {"core/store", "core/store/audit", "sdk/abi"},
 	"core/oauth":                   {"core/plugin", "core/store", "core/store/audit", "core/token", "core/unit", "sdk/abi"},
 	"core/oauth/modeltest":         {},
 	"core/market":                  {"core/catalog", "core/plugin", "core/store", "core/token", "core/unit", "sdk/abi"},

@@ -1,22 +1,17 @@
 package catalog
 
+import "github.com/souk-market/souk/sdk/abi"
+
 // Candidate is a version that a device could be given.
 type Candidate struct {
 	Release *Release
-	MinOS   uint32 // for the device's platform
-	Flags   Flags
+	Packed  abi.PackedCandidate // as policy is asked about it, but for the next two
+	MinOS   uint32              // for the device's platform
+	// Flags say what a policy should know about it. FlagNewest is the newest of these
+	// candidates, and FlagHalted only on a version that was asked for; whether there is a
+	// delta is known to whoever reads packages.
+	Flags abi.CandidateFlags
 }
-
-// Flags say what a policy should know about a candidate. The numbers are those of the
-// plugin contract, which has one more: 4, has a delta, is known to whoever reads packages.
-type Flags uint32
-
-const (
-	FlagNewest    Flags = 1  // the newest of these candidates
-	FlagCritical  Flags = 2  // the operator says so
-	FlagHalted    Flags = 8  // its rollout is halted; only on a version that was asked for
-	FlagRequested Flags = 16 // the version that a restore asks for
-)
 
 // AppendUpdates appends the versions that a device which has the version installed could
 // be offered instead, newest first: newer, made for its platform and system, not
@@ -33,14 +28,14 @@ func (e *Entry) AppendUpdates(dst []Candidate, installed uint64, p Platform, os 
 	if installed == 0 || installed >= e.latest {
 		return dst
 	}
-	newest := FlagNewest
+	newest := abi.FlagNewest
 	for i := range e.fitting {
 		f := &e.fitting[i]
 		if f.id <= installed {
 			break
 		}
-		if f.flags&FlagHalted == 0 && f.fits(p, os) {
-			dst = append(dst, Candidate{&e.Versions[i], f.minIOS, f.flags | newest})
+		if f.flags&abi.FlagHalted == 0 && f.fits(p, os) {
+			dst = append(dst, Candidate{&e.Versions[i], f.packed, f.minIOS, f.flags | newest})
 			newest = 0
 		}
 	}
@@ -57,17 +52,17 @@ func (e *Entry) AppendRestores(dst []Candidate, requested uint64, p Platform, os
 	if e.Removed {
 		return dst
 	}
-	newest := FlagNewest
+	newest := abi.FlagNewest
 	for i := range e.fitting {
 		f := &e.fitting[i]
-		var asked Flags
+		var asked abi.CandidateFlags
 		if f.id == requested {
-			asked = FlagRequested
+			asked = abi.FlagRequested
 		}
-		if !f.fits(p, os) || f.flags&FlagHalted != 0 && asked == 0 {
+		if !f.fits(p, os) || f.flags&abi.FlagHalted != 0 && asked == 0 {
 			continue
 		}
-		dst = append(dst, Candidate{&e.Versions[i], f.minIOS, f.flags | asked | newest})
+		dst = append(dst, Candidate{&e.Versions[i], f.packed, f.minIOS, f.flags | asked | newest})
 		newest = 0
 	}
 	return dst

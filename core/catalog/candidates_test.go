@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"github.com/souk-market/souk/core/catalog"
+	"github.com/souk-market/souk/sdk/abi"
 )
 
 const (
-	newest    = catalog.FlagNewest
-	critical  = catalog.FlagCritical
-	halted    = catalog.FlagHalted
-	requested = catalog.FlagRequested
+	newest    = abi.FlagNewest
+	critical  = abi.FlagCritical
+	halted    = abi.FlagHalted
+	requested = abi.FlagRequested
 )
 
 // version is one that runs on iOS from minOS on and is open to everyone.
@@ -42,7 +43,7 @@ func show(list []catalog.Candidate) string {
 	for _, c := range list {
 		var flags []string
 		for _, f := range []struct {
-			bit  catalog.Flags
+			bit  abi.CandidateFlags
 			name string
 		}{{newest, "newest"}, {critical, "critical"}, {halted, "halted"}, {requested, "requested"}} {
 			if c.Flags&f.bit != 0 {

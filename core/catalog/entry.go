@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/souk-market/souk/sdk/abi"
 )
 
 // Entry is an item made ready for answering. It is shared by all readers: nothing in it
@@ -17,13 +19,13 @@ type Entry struct {
 	ID       uint64
 	latest   uint64 // the highest version that an update may offer, 0 if none
 	fitting  []fitting
-	SignIn   bool // a request that names the app needs an access token
-	Removed  bool
 	BundleID string
+	Versions []Release // newest first, withdrawn and halted ones too
+	SignIn   bool      // a request that names the app needs an access token
+	Removed  bool
 	Name     string
 	ShareURL string
 	Reason   string
-	Versions []Release // newest first, withdrawn and halted ones too
 
 	item     Item
 	digest   digest
@@ -35,8 +37,9 @@ type Entry struct {
 // catalogue the time of a check goes into fetching memory, and most find nothing newer.
 type fitting struct {
 	id     uint64
-	minIOS uint32 // 0: does not run there, or is withdrawn
-	flags  Flags  // critical and halted
+	minIOS uint32             // 0: does not run there, or is withdrawn
+	flags  abi.CandidateFlags // critical and halted
+	packed abi.PackedCandidate
 }
 
 // Release is a version made ready for answering.
@@ -120,6 +123,8 @@ func newEntry(it Item, publicURL string) (*Entry, error) {
 	if it.ShareURL != "" {
 		tail = `","appShareURL":` + jsonString(it.ShareURL) + `}`
 	}
+	var question strings.Builder // what a question about it is made of, in one place
+	question.WriteString(it.BundleID)
 	for i, v := range it.Versions {
 		version := strconv.FormatUint(v.ID, 10)
 		r := Release{
@@ -144,23 +149,41 @@ func newEntry(it Item, publicURL string) (*Entry, error) {
 		e.Versions[i] = r
 		f := r.fitting()
 		e.fitting[i] = f
+		question.WriteString(string(f.packed))
 		if e.latest == 0 && f.minIOS != 0 && !r.Halted && !it.Removed {
 			e.latest = r.ID
 		}
 	}
+	e.gather(question.String())
 	return e, nil
 }
 
+// gather puts what a question about the item is made of into one place.
+func (e *Entry) gather(question string) {
+	cut := func(n int) (part string) {
+		part, question = question[:n], question[n:]
+		return part
+	}
+	e.BundleID = cut(len(e.BundleID))
+	for i := range e.fitting {
+		packed := &e.fitting[i].packed
+		*packed = abi.PackedCandidate(cut(len(*packed)))
+	}
+}
+
 func (r *Release) fitting() fitting {
-	f := fitting{id: r.ID, minIOS: r.minIOS}
+	told := abi.Candidate{
+		Version: r.ID, ReleasedMS: r.ReleasedMS, Rollout: r.Share, Salt: r.Salt, Short: r.Short, Build: r.Build, Channel: r.Channel,
+	}
+	f := fitting{id: r.ID, minIOS: r.minIOS, packed: told.Pack()}
 	if r.Withdrawn {
 		f.minIOS = 0
 	}
 	if r.Critical {
-		f.flags |= FlagCritical
+		f.flags |= abi.FlagCritical
 	}
 	if r.Halted {
-		f.flags |= FlagHalted
+		f.flags |= abi.FlagHalted
 	}
 	return f
 }

@@ -164,7 +164,7 @@ func (m *Market) Explain(ctx context.Context, y Why) (*Explanation, error) {
 	defer call.Release()
 	dry := call.Dry()
 	if len(w.picks) > 0 {
-		if err := m.consult(ctx, call, w, head); err != nil {
+		if err := m.consult(ctx, call, w, &head); err != nil {
 			return nil, err
 		}
 	}

@@ -181,7 +181,6 @@ func (m *Market) NeedsSignIn(apps []App) bool {
 type work struct {
 	picks      []pick
 	candidates []catalog.Candidate
-	told       []abi.Candidate // the same, as policy sees them
 	account    store.Account
 	device     [16]byte   // of the token; zero without one
 	ended      [][16]byte // devices that are taken off the account: they have no sign-in
@@ -210,9 +209,8 @@ func (m *Market) begin() *work {
 
 func (m *Market) end(w *work) {
 	clear(w.candidates) // no old snapshot is kept alive
-	clear(w.told)
 	clear(w.picks)
-	*w = work{picks: w.picks[:0], candidates: w.candidates[:0], told: w.told[:0], client: w.client[:0], lots: w.lots}
+	*w = work{picks: w.picks[:0], candidates: w.candidates[:0], client: w.client[:0], lots: w.lots}
 	m.scratch.Put(w)
 }
 
@@ -223,22 +221,7 @@ func (m *Market) end(w *work) {
 func (m *Market) Updates(ctx context.Context, q *Request, a *Answer) error {
 	w := m.begin()
 	defer m.end(w)
-	snapshot := m.Catalog.Snapshot()
-	for i := range q.Apps {
-		app := &q.Apps[i]
-		e, outdated := snapshot.Outdated(app.Item, app.Version)
-		switch {
-		case e == nil || outdated && e.Removed:
-			a.Failures = append(a.Failures, *app)
-			continue
-		case !outdated:
-			continue
-		}
-		from := len(w.candidates)
-		if w.candidates = fitting(w.candidates, e, app, q, abi.PurposeUpdate); len(w.candidates) > from {
-			w.picks = append(w.picks, pick{app: app, entry: e, from: from, to: len(w.candidates)})
-		}
-	}
+	m.outdated(q, w, a)
 	if len(w.picks) == 0 {
 		return nil
 	}
@@ -261,6 +244,38 @@ func (m *Market) Updates(ctx context.Context, q *Request, a *Answer) error {
 		}
 	}
 	return nil
+}
+
+// outdated picks the apps of which there are newer versions. It looks all of them up
+// before it looks into the first: in a large catalogue each is a wait for memory, and
+// the processor waits for several at once where no decision lies between.
+func (m *Market) outdated(q *Request, w *work, a *Answer) {
+	snapshot := m.Catalog.Snapshot()
+	for i := range q.Apps {
+		app := &q.Apps[i]
+		if e, outdated := snapshot.Outdated(app.Item, app.Version); outdated || e == nil {
+			w.picks = append(w.picks, pick{app: app, entry: e})
+		}
+	}
+	found := w.picks
+	w.picks = w.picks[:0]
+	for i := range found {
+		p := &found[i]
+		if p.entry == nil || p.entry.Removed {
+			a.Failures = append(a.Failures, *p.app)
+			continue
+		}
+		p.from = len(w.candidates)
+		w.candidates = p.entry.AppendUpdates(w.candidates, p.app.Version, q.Platform, q.OS)
+		if p.to = len(w.candidates); p.to == p.from {
+			continue
+		}
+		if kept := len(w.picks); kept == i {
+			w.picks = found[:i+1] // in its place already
+		} else {
+			w.picks = append(w.picks, *p)
+		}
+	}
 }
 
 // Restore answers for apps that a device had before: each is restored or is a

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"unsafe"
 
 	"github.com/souk-market/souk/core/catalog"
@@ -29,11 +28,11 @@ func (m *Market) decide(ctx context.Context, q *Request, w *work, purpose abi.Pu
 	// or nothing of it.
 	call := m.Plugins.Acquire()
 	defer call.Release()
-	return m.consult(ctx, call, w, head)
+	return m.consult(ctx, call, w, &head)
 }
 
 // consult asks both questions.
-func (m *Market) consult(ctx context.Context, call *plugin.Call, w *work, head abi.Head) error {
+func (m *Market) consult(ctx context.Context, call *plugin.Call, w *work, head *abi.Head) error {
 	if head.Purpose == abi.PurposeInstallToken && (call.Asks(abi.HookEntitle) || w.account.Crowded()) {
 		if err := m.leaveOut(ctx, w); err != nil {
 			return err
@@ -88,7 +87,7 @@ func (m *Market) account(ctx context.Context, access *token.Access, again bool) 
 	return account, nil
 }
 
-func (m *Market) entitle(ctx context.Context, call *plugin.Call, w *work, head abi.Head) {
+func (m *Market) entitle(ctx context.Context, call *plugin.Call, w *work, head *abi.Head) {
 	allowed := m.Config.Entitled(call.Has(abi.HookEntitle))
 	if !call.Asks(abi.HookEntitle) {
 		for i := range w.picks {
@@ -96,7 +95,7 @@ func (m *Market) entitle(ctx context.Context, call *plugin.Call, w *work, head a
 		}
 		return
 	}
-	call.Entitle.Head = head
+	call.Entitle.Head = *head
 	call.Entitle.Apps = call.Entitle.Apps[:0]
 	for i := range w.picks {
 		p := &w.picks[i]
@@ -107,6 +106,7 @@ func (m *Market) entitle(ctx context.Context, call *plugin.Call, w *work, head a
 		}
 		call.Entitle.Apps = append(call.Entitle.Apps, app)
 	}
+	tells := m.tells(ctx, call)
 	for i, e := range call.AskEntitle(ctx) {
 		p := &w.picks[i]
 		switch e.Decision {
@@ -117,7 +117,7 @@ func (m *Market) entitle(ctx context.Context, call *plugin.Call, w *work, head a
 		default:
 			p.denied = true
 		}
-		if !call.IsDry() {
+		if tells {
 			m.note(ctx, head, p, "entitle", e.Plugin, e.Reason, slog.Bool("denied", p.denied))
 		}
 	}
@@ -125,7 +125,7 @@ func (m *Market) entitle(ctx context.Context, call *plugin.Call, w *work, head a
 
 // selectVersions lets policy choose for every app that is not denied, and puts
 // the core's rule in its place where it abstains or holds.
-func (m *Market) selectVersions(ctx context.Context, call *plugin.Call, w *work, head abi.Head) {
+func (m *Market) selectVersions(ctx context.Context, call *plugin.Call, w *work, head *abi.Head) {
 	open := 0
 	for i := range w.picks {
 		w.picks[i].choice = abi.ChoicePass
@@ -134,7 +134,7 @@ func (m *Market) selectVersions(ctx context.Context, call *plugin.Call, w *work,
 		}
 	}
 	if open > 0 && call.Asks(abi.HookSelectVersion) {
-		m.askVersions(ctx, call, w, head)
+		m.askVersions(ctx, call, w, head, open)
 	}
 	for i := range w.picks {
 		p := &w.picks[i]
@@ -148,38 +148,30 @@ func (m *Market) selectVersions(ctx context.Context, call *plugin.Call, w *work,
 	}
 }
 
-func (m *Market) askVersions(ctx context.Context, call *plugin.Call, w *work, head abi.Head) {
-	q := &call.SelectVersion
-	q.Head = head
-	q.Apps = q.Apps[:0]
-	w.told = slices.Grow(w.told[:0], len(w.candidates)) // in which the lists of all apps lie
+func (m *Market) askVersions(ctx context.Context, call *plugin.Call, w *work, head *abi.Head, open int) {
+	q := call.Versions(head, open)
 	for i := range w.picks {
 		p := &w.picks[i]
 		if p.denied {
 			continue
 		}
-		from := len(w.told)
-		for _, c := range w.candidates[p.from:p.to] {
-			r := c.Release
-			w.told = append(w.told, abi.Candidate{
-				Version: r.ID, ReleasedMS: r.ReleasedMS, MinOS: c.MinOS, Flags: abi.CandidateFlags(c.Flags),
-				Rollout: r.Share, Salt: r.Salt, Short: r.Short, Build: r.Build, Channel: r.Channel,
-			})
+		list := w.candidates[p.from:p.to]
+		q.App(&abi.SelectVersionApp{Item: p.entry.ID, Installed: p.app.Version, BundleID: p.entry.BundleID}, len(list))
+		for k := range list {
+			q.Candidate(list[k].Packed, list[k].MinOS, list[k].Flags)
 		}
-		q.Apps = append(q.Apps, abi.SelectVersionApp{
-			Item: p.entry.ID, Installed: p.app.Version, BundleID: p.entry.BundleID, Candidates: w.told[from:],
-		})
 	}
-	answers := call.AskSelectVersion(ctx)
+	answers := call.AskVersions(ctx)
+	tells := m.tells(ctx, call)
 	for i := range w.picks {
 		p := &w.picks[i]
 		if p.denied {
 			continue
 		}
-		s := answers[0]
+		s := &answers[0]
 		answers = answers[1:]
 		p.choice = s.Choice
-		if !call.IsDry() {
+		if tells {
 			m.note(ctx, head, p, "select_version", s.Plugin, s.Reason, slog.Int("choice", int(s.Choice)))
 		}
 	}
@@ -207,18 +199,20 @@ func restoreChoice(choice abi.Choice, candidates []catalog.Candidate) abi.Choice
 		return choice
 	}
 	for i, c := range candidates {
-		if c.Flags&catalog.FlagRequested != 0 {
+		if c.Flags&abi.FlagRequested != 0 {
 			return abi.Choice(i)
 		}
 	}
 	return 0
 }
 
+// tells says whether decisions are written to the log.
+func (m *Market) tells(ctx context.Context, call *plugin.Call) bool {
+	return m.Log != nil && !call.IsDry() && m.Log.Enabled(ctx, slog.LevelDebug)
+}
+
 // note writes a decision to the log, for an operator who wants to see them.
-func (m *Market) note(ctx context.Context, head abi.Head, p *pick, hook, name, reason string, what slog.Attr) {
-	if m.Log == nil || !m.Log.Enabled(ctx, slog.LevelDebug) {
-		return
-	}
+func (m *Market) note(ctx context.Context, head *abi.Head, p *pick, hook, name, reason string, what slog.Attr) {
 	m.Log.LogAttrs(ctx, slog.LevelDebug, "decision", slog.String("hook", hook), slog.String("account", head.Account),
 		slog.Uint64("item", p.entry.ID), what, slog.String("plugin", name), slog.String("reason", reason))
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // candidates makes a list, newest first, of shares with their flags.
-func candidates(shares []uint32, flags ...catalog.Flags) []catalog.Candidate {
+func candidates(shares []uint32, flags ...abi.CandidateFlags) []catalog.Candidate {
 	all := make([]catalog.Candidate, len(shares))
 	for i, share := range shares {
 		all[i].Release = &catalog.Release{ID: uint64(100 - i), Share: share, Salt: string(rune('a' + i))}
@@ -52,7 +52,7 @@ func TestOpenChoice(t *testing.T) {
 
 // A restore gives the requested version, else the newest, unless policy chooses.
 func TestRestoreChoice(t *testing.T) {
-	none, second := candidates([]uint32{0, 0, 0}), candidates([]uint32{0, 0, 0}, 0, catalog.FlagRequested)
+	none, second := candidates([]uint32{0, 0, 0}), candidates([]uint32{0, 0, 0}, 0, abi.FlagRequested)
 	for _, test := range []struct {
 		name       string
 		choice     abi.Choice
@@ -79,12 +79,12 @@ func TestChosenIsTheMarketsChoice(t *testing.T) {
 	var config market.Config
 	for _, shares := range [][]uint32{{0}, {abi.Buckets}, {0, abi.Buckets}, {abi.Bucket(key, "a"), abi.Bucket(key, "b") + 1}, {0, 0, 0}, {abi.Bucket(key, "a") + 1, 0}} {
 		for requested := range len(shares) + 1 {
-			flags := make([]catalog.Flags, len(shares)+1)
-			flags[requested] = catalog.FlagRequested
+			flags := make([]abi.CandidateFlags, len(shares)+1)
+			flags[requested] = abi.FlagRequested
 			list := candidates(shares, flags...)
 			var asked []abi.Candidate
 			for _, c := range list {
-				asked = append(asked, abi.Candidate{Version: c.Release.ID, Rollout: c.Release.Share, Salt: c.Release.Salt, Flags: abi.CandidateFlags(c.Flags)})
+				asked = append(asked, abi.Candidate{Version: c.Release.ID, Rollout: c.Release.Share, Salt: c.Release.Salt, Flags: c.Flags})
 			}
 			for choice := abi.Unavailable; int(choice) < len(shares); choice++ {
 				for _, who := range []string{key, ""} {

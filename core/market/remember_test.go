@@ -44,7 +44,7 @@ func (e *meddled) Update(ctx context.Context, k store.Key, f store.UpdateFunc) (
 
 // openMarket is a market with one app and without plugins, and a device that is
 // signed in.
-func openMarket(t *testing.T) (*market.Market, *meddled, *token.Access) {
+func openMarket(t testing.TB) (*market.Market, *meddled, *token.Access) {
 	t.Helper()
 	engine, err := badger.Open(badger.Options{Dir: t.TempDir()})
 	if err != nil {
@@ -86,7 +86,7 @@ func openMarket(t *testing.T) (*market.Market, *meddled, *token.Access) {
 	return m, e, access
 }
 
-func signIn(t *testing.T, s *store.Store, a *token.Access) {
+func signIn(t testing.TB, s *store.Store, a *token.Access) {
 	t.Helper()
 	if _, err := s.UpdateAccount(t.Context(), alice, func(*store.Account) (bool, error) { return true, nil }); err != nil {
 		t.Fatal(err)

@@ -57,7 +57,7 @@ func (m *Market) Suppose(ctx context.Context, s *catalog.Snapshot, y *Supposed, 
 	if call.Asks(abi.HookEntitle) || call.Asks(abi.HookSelectVersion) {
 		dry = call.Dry()
 	}
-	if err := m.consult(ctx, call, w, head); err != nil {
+	if err := m.consult(ctx, call, w, &head); err != nil {
 		return dst, err
 	}
 	for i := range w.picks {

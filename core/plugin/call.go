@@ -24,17 +24,18 @@ type Call struct {
 	// seed alone, for tests and for a question that is asked again.
 	Random [32]byte
 
-	host    *Host
-	stripe  uint32
-	at      uint32 // the slot that was free last time
-	set     *set   // from Acquire to Release
-	request []byte // the question as the guests get it
-	answers []byte // copies of all verdicts; their strings lie in here
-	secrets []string
-	private bool // answers hold what only one person may see
-	fuel    uint64
-	failure *Failure // the last one
-	dry     *Dry     // nil = it is asked in earnest
+	host     *Host
+	stripe   uint32
+	at       uint32                  // the slot that was free last time
+	set      *set                    // from Acquire to Release
+	request  []byte                  // the question as the guests get it
+	versions abi.SelectVersionWriter // writes it where candidates are packed
+	answers  []byte                  // copies of all verdicts; their strings lie in here
+	secrets  []string
+	private  bool // answers hold what only one person may see
+	fuel     uint64
+	failure  *Failure // the last one
+	dry      *Dry     // nil = it is asked in earnest
 
 	watching watching // what the question is looked at for besides
 	asks     []asked  // those that were asked, if it is

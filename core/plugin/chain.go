@@ -111,21 +111,45 @@ func (o onError) entitles() abi.Decision {
 // doesn't abstain decides, app by app. There is no error: on_error resolves
 // failures.
 func (c *Call) AskSelectVersion(ctx context.Context) []Selection {
-	list := resize(&c.selections, len(c.SelectVersion.Apps))
+	apps := c.SelectVersion.Apps
+	if len(apps) > 0 && c.Asks(abi.HookSelectVersion) {
+		c.request = c.SelectVersion.Append(c.request[:0])
+	}
+	offered := resize(&c.selectAnswer.candidates, len(apps))
+	for i := range apps {
+		offered[i] = len(apps[i].Candidates)
+	}
+	return c.askVersions(ctx)
+}
+
+// Versions begins the same question about so many apps whose candidates were packed
+// before: what is written takes the place of c.SelectVersion.
+func (c *Call) Versions(head *abi.Head, apps int) *abi.SelectVersionWriter {
+	c.SelectVersion.Head = *head
+	c.versions.Begin(c.request[:0], head, apps)
+	return &c.versions
+}
+
+// AskVersions asks what was written since Versions, as AskSelectVersion does.
+func (c *Call) AskVersions(ctx context.Context) []Selection {
+	c.request = c.versions.Finish()
+	c.selectAnswer.candidates = append(c.selectAnswer.candidates[:0], c.versions.Candidates...)
+	return c.askVersions(ctx)
+}
+
+// askVersions asks what c.request holds; the answer knows how many candidates each app has.
+func (c *Call) askVersions(ctx context.Context) []Selection {
+	head, answer := &c.SelectVersion.Head, &c.selectAnswer
+	list := resize(&c.selections, len(answer.candidates))
 	for i := range list {
 		list[i] = Selection{Choice: abi.ChoicePass}
 	}
-	chain := c.set.chains[abi.HookSelectVersion]
 	if len(list) == 0 || !c.Asks(abi.HookSelectVersion) {
 		return list
 	}
-	c.request = c.SelectVersion.Append(c.request[:0])
-	q := ask(abi.HookSelectVersion, &c.SelectVersion.Head)
-	c.begin(abi.HookSelectVersion, &c.SelectVersion.Head)
-	answer := &c.selectAnswer
-	answer.apps = c.SelectVersion.Apps
-	defer func() { answer.apps = nil }()
-	for _, g := range chain {
+	q := ask(abi.HookSelectVersion, head)
+	c.begin(abi.HookSelectVersion, head)
+	for _, g := range c.set.chains[abi.HookSelectVersion] {
 		answered, failure := c.ask(ctx, g, q, abi.MaxVerdict, answer)
 		var items []abi.VersionChoice
 		if answered {

@@ -50,10 +50,7 @@ func ReadVerdict(hook abi.Hook, b []byte, s *Spec, candidates []int) (record any
 		wrong = a.read(b, s)
 		return a.EntitleVerdict, wrong
 	case abi.HookSelectVersion:
-		var a selectAnswer
-		for _, n := range candidates {
-			a.apps = append(a.apps, abi.SelectVersionApp{Candidates: make([]abi.Candidate, n)})
-		}
+		a := selectAnswer{candidates: candidates}
 		wrong = a.read(b, s)
 		return a.SelectVersionVerdict, wrong
 	case abi.HookSignIn:

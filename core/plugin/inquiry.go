@@ -100,7 +100,11 @@ func (q *Inquiry) verdict() verdict {
 	if q.Hook == abi.HookEntitle {
 		return &entitleAnswer{apps: len(q.entitle.Apps)}
 	}
-	return &selectAnswer{apps: q.selectVersion.Apps}
+	a := &selectAnswer{}
+	for i := range q.selectVersion.Apps {
+		a.candidates = append(a.candidates, len(q.selectVersion.Apps[i].Candidates))
+	}
+	return a
 }
 
 // read takes over the items of a verdict as a guest wrote it.

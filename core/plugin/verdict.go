@@ -45,18 +45,18 @@ func (a *entitleAnswer) hide(s *secrets) (wrong string) {
 
 type selectAnswer struct {
 	abi.SelectVersionVerdict
-	apps []abi.SelectVersionApp
+	candidates []int // how many each app has
 }
 
 func (a *selectAnswer) read(b []byte, _ *Spec) (wrong string) {
 	if err := a.SelectVersionVerdict.Read(b); err != nil {
 		return err.Error()
 	}
-	if len(a.Items) != len(a.apps) {
-		return wrongCount(len(a.Items), len(a.apps))
+	if len(a.Items) != len(a.candidates) {
+		return wrongCount(len(a.Items), len(a.candidates))
 	}
 	for i := range a.Items {
-		c, candidates := a.Items[i].Choice, len(a.apps[i].Candidates)
+		c, candidates := a.Items[i].Choice, a.candidates[i]
 		if c < abi.Unavailable || int(c) >= candidates {
 			return fmt.Sprintf("item %d: choice %d of %d candidates", i, c, candidates)
 		}
