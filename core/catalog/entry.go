@@ -16,13 +16,14 @@ import (
 // Entry is an item made ready for answering. It is shared by all readers: nothing in it
 // may be changed.
 type Entry struct {
-	ID       uint64
 	latest   uint64 // the highest version that an update may offer, 0 if none
-	fitting  []fitting
+	ID       uint64
 	BundleID string
-	Versions []Release // newest first, withdrawn and halted ones too
-	SignIn   bool      // a request that names the app needs an access token
+	SignIn   bool // a request that names the app needs an access token
 	Removed  bool
+	fitting  []fitting
+	few      [3]fitting // where these lie if there are so many: next to the rest
+	Versions []Release  // newest first, withdrawn and halted ones too
 	Name     string
 	ShareURL string
 	Reason   string
@@ -116,7 +117,10 @@ func newEntry(it Item, publicURL string) (*Entry, error) {
 	e := &Entry{
 		ID: it.ID, BundleID: it.BundleID, Name: it.Name, ShareURL: it.ShareURL,
 		SignIn: it.SignIn != SignInNone, Removed: it.Removed, Reason: it.Reason,
-		Versions: make([]Release, len(it.Versions)), fitting: make([]fitting, len(it.Versions)), item: it,
+		Versions: make([]Release, len(it.Versions)), item: it,
+	}
+	if e.fitting = e.few[:0]; len(it.Versions) > len(e.few) {
+		e.fitting = make([]fitting, 0, len(it.Versions))
 	}
 	id := strconv.FormatUint(it.ID, 10)
 	tail := `"}`
@@ -148,7 +152,7 @@ func newEntry(it Item, publicURL string) (*Entry, error) {
 		r.middle = `,"bundleVersion":` + jsonString(v.Build) + `,"shortVersionString":` + jsonString(v.Short)
 		e.Versions[i] = r
 		f := r.fitting()
-		e.fitting[i] = f
+		e.fitting = append(e.fitting, f)
 		question.WriteString(string(f.packed))
 		if e.latest == 0 && f.minIOS != 0 && !r.Halted && !it.Removed {
 			e.latest = r.ID
