@@ -2,7 +2,11 @@
 
 package abi
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+	"unsafe"
+)
 
 // Sizes of the records' fixed parts, in bytes.
 const (
@@ -48,32 +52,6 @@ var Imports = [...]Import{
 	{"metric", "metric_add", "iiI", "i"},
 }
 
-func (r *Head) put(e *encoder, at int) {
-	account := e.text(r.Account)
-	client := e.text(r.Client)
-	territory := e.text(r.Territory)
-	bucketkey := e.text(r.BucketKey)
-	organization := e.text(r.Organization)
-	grants := e.texts(r.Grants)
-	p := e.b[e.base+at:][:SizeHead]
-	binary.LittleEndian.PutUint32(p[0:], uint32(r.Size))
-	binary.LittleEndian.PutUint16(p[4:], uint16(r.Minor))
-	binary.LittleEndian.PutUint16(p[6:], uint16(r.Hook))
-	binary.LittleEndian.PutUint64(p[8:], uint64(r.NowMS))
-	binary.LittleEndian.PutUint32(p[16:], uint32(r.Fixed))
-	binary.LittleEndian.PutUint16(p[20:], uint16(r.Purpose))
-	binary.LittleEndian.PutUint16(p[22:], uint16(r.Flags))
-	binary.LittleEndian.PutUint64(p[24:], uint64(r.Seed))
-	binary.LittleEndian.PutUint64(p[32:], account)
-	binary.LittleEndian.PutUint64(p[40:], client)
-	binary.LittleEndian.PutUint32(p[48:], uint32(r.Platform))
-	binary.LittleEndian.PutUint32(p[52:], uint32(r.OS))
-	binary.LittleEndian.PutUint64(p[56:], territory)
-	binary.LittleEndian.PutUint64(p[64:], bucketkey)
-	binary.LittleEndian.PutUint64(p[72:], organization)
-	putList(p[80:], grants, len(r.Grants), minStride)
-}
-
 func (r *Head) read(d *decoder, p []byte) {
 	_ = p[SizeHead-1]
 	r.Size = uint32(binary.LittleEndian.Uint32(p[0:]))
@@ -94,14 +72,6 @@ func (r *Head) read(d *decoder, p []byte) {
 	r.Grants = d.strs(r.Grants, p[80:])
 }
 
-func (r *VerdictHead) put(e *encoder, at int) {
-	p := e.b[e.base+at:][:SizeVerdictHead]
-	binary.LittleEndian.PutUint32(p[0:], uint32(r.Size))
-	binary.LittleEndian.PutUint16(p[4:], uint16(r.Minor))
-	binary.LittleEndian.PutUint16(p[6:], uint16(r.Flags))
-	binary.LittleEndian.PutUint64(p[8:], uint64(r.Zero))
-}
-
 func (r *VerdictHead) read(d *decoder, p []byte) {
 	_ = p[SizeVerdictHead-1]
 	r.Size = uint32(binary.LittleEndian.Uint32(p[0:]))
@@ -113,28 +83,341 @@ func (r *VerdictHead) read(d *decoder, p []byte) {
 // Append appends the message to b and returns the longer slice. The head's
 // fields that describe the message itself are written, not read.
 func (r *EntitleRequest) Append(b []byte) []byte {
-	e := encoder{b: b, base: len(b)}
-	e.reserve(SizeEntitleRequest)
-	r.Head.put(&e, 0)
-	e.u16(4, Minor)
-	e.u16(6, uint16(HookEntitle))
-	e.u32(16, SizeEntitleRequest)
-	r.put(&e, 0)
-	return e.finish()
+	for {
+		if n := r.place(b[len(b):cap(b)]); n > 0 {
+			return b[:len(b)+n]
+		}
+		b = slices.Grow(b, max(firstSpace, 2*(cap(b)-len(b))))
+	}
 }
 
-func (r *EntitleRequest) put(e *encoder, at int) {
-	apps := e.list(len(r.Apps), SizeEntitleApp)
-	for i := range r.Apps {
-		r.Apps[i].put(e, apps+i*SizeEntitleApp)
+func (r *EntitleRequest) place(b []byte) int {
+	room := uint64(len(b))
+	if room < SizeEntitleRequest {
+		return 0
 	}
-	p := e.b[e.base+at:][:SizeEntitleRequest]
-	putList(p[96:], apps, len(r.Apps), SizeEntitleApp)
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeEntitleRequest]byte)(m)
+	end := uint64(SizeEntitleRequest)
+	binary.LittleEndian.PutUint16(p[4:], uint16(Minor))
+	binary.LittleEndian.PutUint16(p[6:], uint16(HookEntitle))
+	binary.LittleEndian.PutUint64(p[8:], uint64(r.Head.NowMS))
+	binary.LittleEndian.PutUint32(p[16:], uint32(SizeEntitleRequest))
+	binary.LittleEndian.PutUint16(p[20:], uint16(r.Head.Purpose))
+	binary.LittleEndian.PutUint16(p[22:], uint16(r.Head.Flags))
+	binary.LittleEndian.PutUint64(p[24:], uint64(r.Head.Seed))
+	if s := r.Head.Account; s == "" {
+		binary.LittleEndian.PutUint64(p[32:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[32:], end|n<<32)
+		end += n
+	}
+	if s := r.Head.Client; s == "" {
+		binary.LittleEndian.PutUint64(p[40:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[40:], end|n<<32)
+		end += n
+	}
+	binary.LittleEndian.PutUint32(p[48:], uint32(r.Head.Platform))
+	binary.LittleEndian.PutUint32(p[52:], uint32(r.Head.OS))
+	if s := r.Head.Territory; s == "" {
+		binary.LittleEndian.PutUint64(p[56:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[56:], end|n<<32)
+		end += n
+	}
+	if s := r.Head.BucketKey; s == "" {
+		binary.LittleEndian.PutUint64(p[64:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[64:], end|n<<32)
+		end += n
+	}
+	if s := r.Head.Organization; s == "" {
+		binary.LittleEndian.PutUint64(p[72:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[72:], end|n<<32)
+		end += n
+	}
+	if list := r.Head.Grants; len(list) == 0 {
+		binary.LittleEndian.PutUint64(p[80:], 0)
+		binary.LittleEndian.PutUint64(p[88:], 0)
+	} else {
+		at, bytes := (end+7)&^7, uint64(len(list))*minStride
+		if at+bytes > room {
+			return 0
+		}
+		binary.LittleEndian.PutUint64(b[end:], 0)
+		binary.LittleEndian.PutUint64(p[80:], at|uint64(len(list))<<32)
+		binary.LittleEndian.PutUint64(p[88:], minStride)
+		end = at + bytes
+		for i := range list {
+			p := (*[minStride]byte)(unsafe.Add(m, at+uint64(i)*minStride))
+			if s := list[i]; s == "" {
+				binary.LittleEndian.PutUint64(p[0:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[0:], end|n<<32)
+				end += n
+			}
+		}
+	}
+	if list := r.Apps; len(list) == 0 {
+		binary.LittleEndian.PutUint64(p[96:], 0)
+		binary.LittleEndian.PutUint64(p[104:], 0)
+	} else {
+		at, bytes := (end+7)&^7, uint64(len(list))*SizeEntitleApp
+		if at+bytes > room {
+			return 0
+		}
+		binary.LittleEndian.PutUint64(b[end:], 0)
+		binary.LittleEndian.PutUint64(p[96:], at|uint64(len(list))<<32)
+		binary.LittleEndian.PutUint64(p[104:], SizeEntitleApp)
+		end = at + bytes
+		for i := range list {
+			p := (*[SizeEntitleApp]byte)(unsafe.Add(m, at+uint64(i)*SizeEntitleApp))
+			r := &list[i]
+			binary.LittleEndian.PutUint64(p[0:], uint64(r.Item))
+			binary.LittleEndian.PutUint64(p[8:], uint64(r.Version))
+			binary.LittleEndian.PutUint32(p[16:], uint32(r.Devices))
+			binary.LittleEndian.PutUint32(p[20:], uint32(r.DevicesItem))
+			if s := r.BundleID; s == "" {
+				binary.LittleEndian.PutUint64(p[24:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[24:], end|n<<32)
+				end += n
+			}
+		}
+	}
+	binary.LittleEndian.PutUint32(p[0:], uint32(end))
+	_ = m
+	return int(end)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long
 // as its bytes don't change. The lists' space of an earlier Read is used again.
 func (r *EntitleRequest) Read(b []byte) error {
+	if r.quick(b) {
+		return nil
+	}
+	return r.careful(b)
+}
+
+func (r *EntitleRequest) quick(b []byte) bool {
+	size := uint64(len(b))
+	if size < SizeEntitleRequest {
+		return false
+	}
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeEntitleRequest]byte)(m)
+	if uint64(binary.LittleEndian.Uint32(p[0:])) != size {
+		return false
+	}
+	if fixed := uint64(binary.LittleEndian.Uint32(p[16:])); fixed < SizeEntitleRequest || fixed > size {
+		return false
+	}
+	var outside, sum, taken uint64 // the top bit of outside: a text is
+	{
+		w := binary.LittleEndian.Uint64(p[32:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[40:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[56:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[64:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[72:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	if int64(outside) < 0 || checked && sum > MaxStrings {
+		return false
+	}
+	if checked {
+		if !isText(b, binary.LittleEndian.Uint64(p[32:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[40:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[56:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[64:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[72:])) {
+			return false
+		}
+	}
+	r.Head.Size = uint32(binary.LittleEndian.Uint32(p[0:]))
+	r.Head.Minor = uint16(binary.LittleEndian.Uint16(p[4:]))
+	r.Head.Hook = Hook(binary.LittleEndian.Uint16(p[6:]))
+	r.Head.NowMS = uint64(binary.LittleEndian.Uint64(p[8:]))
+	r.Head.Fixed = uint32(binary.LittleEndian.Uint32(p[16:]))
+	r.Head.Purpose = Purpose(binary.LittleEndian.Uint16(p[20:]))
+	r.Head.Flags = uint16(binary.LittleEndian.Uint16(p[22:]))
+	r.Head.Seed = uint64(binary.LittleEndian.Uint64(p[24:]))
+	r.Head.Platform = Platform(binary.LittleEndian.Uint32(p[48:]))
+	r.Head.OS = uint32(binary.LittleEndian.Uint32(p[52:]))
+	(*text)(unsafe.Pointer(&r.Head.Account)).n = int(binary.LittleEndian.Uint32(p[36:]))
+	(*text)(unsafe.Pointer(&r.Head.Client)).n = int(binary.LittleEndian.Uint32(p[44:]))
+	(*text)(unsafe.Pointer(&r.Head.Territory)).n = int(binary.LittleEndian.Uint32(p[60:]))
+	(*text)(unsafe.Pointer(&r.Head.BucketKey)).n = int(binary.LittleEndian.Uint32(p[68:]))
+	(*text)(unsafe.Pointer(&r.Head.Organization)).n = int(binary.LittleEndian.Uint32(p[76:]))
+	{
+		t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[32:]))
+		t1 := unsafe.Add(m, binary.LittleEndian.Uint32(p[40:]))
+		t2 := unsafe.Add(m, binary.LittleEndian.Uint32(p[56:]))
+		t3 := unsafe.Add(m, binary.LittleEndian.Uint32(p[64:]))
+		t4 := unsafe.Add(m, binary.LittleEndian.Uint32(p[72:]))
+		(*text)(unsafe.Pointer(&r.Head.Account)).p = t0
+		(*text)(unsafe.Pointer(&r.Head.Client)).p = t1
+		(*text)(unsafe.Pointer(&r.Head.Territory)).p = t2
+		(*text)(unsafe.Pointer(&r.Head.BucketKey)).p = t3
+		(*text)(unsafe.Pointer(&r.Head.Organization)).p = t4
+	}
+	{
+		l := p[80:]
+		off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
+		bytes := n * stride
+		taken += bytes
+		if bytes < n*minStride || off+bytes > size || taken > size || n > uint64(cap(r.Head.Grants)) {
+			return false
+		}
+		list := r.Head.Grants[:n]
+		r.Head.Grants = list
+		for i := range list {
+			p, r := (*[minStride]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
+			{
+				w := binary.LittleEndian.Uint64(p[0:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			if int64(outside) < 0 || checked && sum > MaxStrings {
+				return false
+			}
+			if checked {
+				if !isText(b, binary.LittleEndian.Uint64(p[0:])) {
+					return false
+				}
+			}
+			(*text)(unsafe.Pointer(r)).n = int(binary.LittleEndian.Uint32(p[4:]))
+			{
+				t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[0:]))
+				(*text)(unsafe.Pointer(r)).p = t0
+			}
+		}
+	}
+	{
+	}
+	{
+		l := p[96:]
+		off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
+		bytes := n * stride
+		taken += bytes
+		if bytes < n*SizeEntitleApp || off+bytes > size || taken > size || n > uint64(cap(r.Apps)) {
+			return false
+		}
+		list := r.Apps[:n]
+		r.Apps = list
+		for i := range list {
+			p, r := (*[SizeEntitleApp]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
+			{
+				w := binary.LittleEndian.Uint64(p[24:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			if int64(outside) < 0 || checked && sum > MaxStrings {
+				return false
+			}
+			if checked {
+				if !isText(b, binary.LittleEndian.Uint64(p[24:])) {
+					return false
+				}
+			}
+			r.Item = uint64(binary.LittleEndian.Uint64(p[0:]))
+			r.Version = uint64(binary.LittleEndian.Uint64(p[8:]))
+			r.Devices = uint32(binary.LittleEndian.Uint32(p[16:]))
+			r.DevicesItem = uint32(binary.LittleEndian.Uint32(p[20:]))
+			(*text)(unsafe.Pointer(&r.BundleID)).n = int(binary.LittleEndian.Uint32(p[28:]))
+			{
+				t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[24:]))
+				(*text)(unsafe.Pointer(&r.BundleID)).p = t0
+			}
+		}
+	}
+	_, _, _ = outside, sum, taken // not every message has all of them
+	return true
+}
+
+func (r *EntitleRequest) careful(b []byte) error {
 	d := decoder{b: b, lists: len(b), text: MaxStrings}
 	p := d.open(16, SizeEntitleRequest)
 	if d.err != nil {
@@ -147,22 +430,13 @@ func (r *EntitleRequest) Read(b []byte) error {
 
 func (r *EntitleRequest) read(d *decoder, p []byte) {
 	_ = p[SizeEntitleRequest-1]
-	r.Apps = r.Apps[:0]
-	appsAt, appsCount, appsStride := d.list(p[96:])
-	for i := range appsCount {
-		r.Apps = grow(r.Apps)
-		r.Apps[i].read(d, d.part(appsAt+i*appsStride, appsStride, SizeEntitleApp))
+	{
+		at, count, stride := d.list(p[96:])
+		r.Apps = space(r.Apps, count)
+		for i := range r.Apps {
+			r.Apps[i].read(d, d.part(at+i*stride, stride, SizeEntitleApp))
+		}
 	}
-}
-
-func (r *EntitleApp) put(e *encoder, at int) {
-	bundleid := e.text(r.BundleID)
-	p := e.b[e.base+at:][:SizeEntitleApp]
-	binary.LittleEndian.PutUint64(p[0:], uint64(r.Item))
-	binary.LittleEndian.PutUint64(p[8:], uint64(r.Version))
-	binary.LittleEndian.PutUint32(p[16:], uint32(r.Devices))
-	binary.LittleEndian.PutUint32(p[20:], uint32(r.DevicesItem))
-	binary.LittleEndian.PutUint64(p[24:], bundleid)
 }
 
 func (r *EntitleApp) read(d *decoder, p []byte) {
@@ -177,26 +451,130 @@ func (r *EntitleApp) read(d *decoder, p []byte) {
 // Append appends the message to b and returns the longer slice. The head's
 // fields that describe the message itself are written, not read.
 func (r *EntitleVerdict) Append(b []byte) []byte {
-	e := encoder{b: b, base: len(b)}
-	e.reserve(SizeEntitleVerdict)
-	r.VerdictHead.put(&e, 0)
-	e.u16(4, Minor)
-	r.put(&e, 0)
-	return e.finish()
+	for {
+		if n := r.place(b[len(b):cap(b)]); n > 0 {
+			return b[:len(b)+n]
+		}
+		b = slices.Grow(b, max(firstSpace, 2*(cap(b)-len(b))))
+	}
 }
 
-func (r *EntitleVerdict) put(e *encoder, at int) {
-	items := e.list(len(r.Items), SizeEntitleDecision)
-	for i := range r.Items {
-		r.Items[i].put(e, items+i*SizeEntitleDecision)
+func (r *EntitleVerdict) place(b []byte) int {
+	room := uint64(len(b))
+	if room < SizeEntitleVerdict {
+		return 0
 	}
-	p := e.b[e.base+at:][:SizeEntitleVerdict]
-	putList(p[16:], items, len(r.Items), SizeEntitleDecision)
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeEntitleVerdict]byte)(m)
+	end := uint64(SizeEntitleVerdict)
+	binary.LittleEndian.PutUint16(p[4:], uint16(Minor))
+	binary.LittleEndian.PutUint16(p[6:], uint16(r.VerdictHead.Flags))
+	binary.LittleEndian.PutUint64(p[8:], uint64(r.VerdictHead.Zero))
+	if list := r.Items; len(list) == 0 {
+		binary.LittleEndian.PutUint64(p[16:], 0)
+		binary.LittleEndian.PutUint64(p[24:], 0)
+	} else {
+		at, bytes := (end+7)&^7, uint64(len(list))*SizeEntitleDecision
+		if at+bytes > room {
+			return 0
+		}
+		binary.LittleEndian.PutUint64(b[end:], 0)
+		binary.LittleEndian.PutUint64(p[16:], at|uint64(len(list))<<32)
+		binary.LittleEndian.PutUint64(p[24:], SizeEntitleDecision)
+		end = at + bytes
+		for i := range list {
+			p := (*[SizeEntitleDecision]byte)(unsafe.Add(m, at+uint64(i)*SizeEntitleDecision))
+			r := &list[i]
+			binary.LittleEndian.PutUint32(p[0:], uint32(r.Decision))
+			binary.LittleEndian.PutUint32(p[4:], uint32(r.Code))
+			if s := r.Reason; s == "" {
+				binary.LittleEndian.PutUint64(p[8:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[8:], end|n<<32)
+				end += n
+			}
+		}
+	}
+	binary.LittleEndian.PutUint32(p[0:], uint32(end))
+	_ = m
+	return int(end)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long
 // as its bytes don't change. The lists' space of an earlier Read is used again.
 func (r *EntitleVerdict) Read(b []byte) error {
+	if r.quick(b) {
+		return nil
+	}
+	return r.careful(b)
+}
+
+func (r *EntitleVerdict) quick(b []byte) bool {
+	size := uint64(len(b))
+	if size < SizeEntitleVerdict {
+		return false
+	}
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeEntitleVerdict]byte)(m)
+	if uint64(binary.LittleEndian.Uint32(p[0:])) != size {
+		return false
+	}
+	var outside, sum, taken uint64 // the top bit of outside: a text is
+	r.VerdictHead.Size = uint32(binary.LittleEndian.Uint32(p[0:]))
+	r.VerdictHead.Minor = uint16(binary.LittleEndian.Uint16(p[4:]))
+	r.VerdictHead.Flags = uint16(binary.LittleEndian.Uint16(p[6:]))
+	r.VerdictHead.Zero = uint64(binary.LittleEndian.Uint64(p[8:]))
+	{
+	}
+	{
+	}
+	{
+		l := p[16:]
+		off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
+		bytes := n * stride
+		taken += bytes
+		if bytes < n*SizeEntitleDecision || off+bytes > size || taken > size || n > uint64(cap(r.Items)) {
+			return false
+		}
+		list := r.Items[:n]
+		r.Items = list
+		for i := range list {
+			p, r := (*[SizeEntitleDecision]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
+			{
+				w := binary.LittleEndian.Uint64(p[8:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			if int64(outside) < 0 || checked && sum > MaxStrings {
+				return false
+			}
+			if checked {
+				if !isText(b, binary.LittleEndian.Uint64(p[8:])) {
+					return false
+				}
+			}
+			r.Decision = Decision(binary.LittleEndian.Uint32(p[0:]))
+			r.Code = uint32(binary.LittleEndian.Uint32(p[4:]))
+			(*text)(unsafe.Pointer(&r.Reason)).n = int(binary.LittleEndian.Uint32(p[12:]))
+			{
+				t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[8:]))
+				(*text)(unsafe.Pointer(&r.Reason)).p = t0
+			}
+		}
+	}
+	_, _, _ = outside, sum, taken // not every message has all of them
+	return true
+}
+
+func (r *EntitleVerdict) careful(b []byte) error {
 	d := decoder{b: b, lists: len(b), text: MaxStrings}
 	p := d.open(-1, SizeEntitleVerdict)
 	if d.err != nil {
@@ -209,20 +587,13 @@ func (r *EntitleVerdict) Read(b []byte) error {
 
 func (r *EntitleVerdict) read(d *decoder, p []byte) {
 	_ = p[SizeEntitleVerdict-1]
-	r.Items = r.Items[:0]
-	itemsAt, itemsCount, itemsStride := d.list(p[16:])
-	for i := range itemsCount {
-		r.Items = grow(r.Items)
-		r.Items[i].read(d, d.part(itemsAt+i*itemsStride, itemsStride, SizeEntitleDecision))
+	{
+		at, count, stride := d.list(p[16:])
+		r.Items = space(r.Items, count)
+		for i := range r.Items {
+			r.Items[i].read(d, d.part(at+i*stride, stride, SizeEntitleDecision))
+		}
 	}
-}
-
-func (r *EntitleDecision) put(e *encoder, at int) {
-	reason := e.text(r.Reason)
-	p := e.b[e.base+at:][:SizeEntitleDecision]
-	binary.LittleEndian.PutUint32(p[0:], uint32(r.Decision))
-	binary.LittleEndian.PutUint32(p[4:], uint32(r.Code))
-	binary.LittleEndian.PutUint64(p[8:], reason)
 }
 
 func (r *EntitleDecision) read(d *decoder, p []byte) {
@@ -235,28 +606,512 @@ func (r *EntitleDecision) read(d *decoder, p []byte) {
 // Append appends the message to b and returns the longer slice. The head's
 // fields that describe the message itself are written, not read.
 func (r *SelectVersionRequest) Append(b []byte) []byte {
-	e := encoder{b: b, base: len(b)}
-	e.reserve(SizeSelectVersionRequest)
-	r.Head.put(&e, 0)
-	e.u16(4, Minor)
-	e.u16(6, uint16(HookSelectVersion))
-	e.u32(16, SizeSelectVersionRequest)
-	r.put(&e, 0)
-	return e.finish()
+	for {
+		if n := r.place(b[len(b):cap(b)]); n > 0 {
+			return b[:len(b)+n]
+		}
+		b = slices.Grow(b, max(firstSpace, 2*(cap(b)-len(b))))
+	}
 }
 
-func (r *SelectVersionRequest) put(e *encoder, at int) {
-	apps := e.list(len(r.Apps), SizeSelectVersionApp)
-	for i := range r.Apps {
-		r.Apps[i].put(e, apps+i*SizeSelectVersionApp)
+func (r *SelectVersionRequest) place(b []byte) int {
+	room := uint64(len(b))
+	if room < SizeSelectVersionRequest {
+		return 0
 	}
-	p := e.b[e.base+at:][:SizeSelectVersionRequest]
-	putList(p[96:], apps, len(r.Apps), SizeSelectVersionApp)
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeSelectVersionRequest]byte)(m)
+	end := uint64(SizeSelectVersionRequest)
+	binary.LittleEndian.PutUint16(p[4:], uint16(Minor))
+	binary.LittleEndian.PutUint16(p[6:], uint16(HookSelectVersion))
+	binary.LittleEndian.PutUint64(p[8:], uint64(r.Head.NowMS))
+	binary.LittleEndian.PutUint32(p[16:], uint32(SizeSelectVersionRequest))
+	binary.LittleEndian.PutUint16(p[20:], uint16(r.Head.Purpose))
+	binary.LittleEndian.PutUint16(p[22:], uint16(r.Head.Flags))
+	binary.LittleEndian.PutUint64(p[24:], uint64(r.Head.Seed))
+	if s := r.Head.Account; s == "" {
+		binary.LittleEndian.PutUint64(p[32:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[32:], end|n<<32)
+		end += n
+	}
+	if s := r.Head.Client; s == "" {
+		binary.LittleEndian.PutUint64(p[40:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[40:], end|n<<32)
+		end += n
+	}
+	binary.LittleEndian.PutUint32(p[48:], uint32(r.Head.Platform))
+	binary.LittleEndian.PutUint32(p[52:], uint32(r.Head.OS))
+	if s := r.Head.Territory; s == "" {
+		binary.LittleEndian.PutUint64(p[56:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[56:], end|n<<32)
+		end += n
+	}
+	if s := r.Head.BucketKey; s == "" {
+		binary.LittleEndian.PutUint64(p[64:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[64:], end|n<<32)
+		end += n
+	}
+	if s := r.Head.Organization; s == "" {
+		binary.LittleEndian.PutUint64(p[72:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[72:], end|n<<32)
+		end += n
+	}
+	if list := r.Head.Grants; len(list) == 0 {
+		binary.LittleEndian.PutUint64(p[80:], 0)
+		binary.LittleEndian.PutUint64(p[88:], 0)
+	} else {
+		at, bytes := (end+7)&^7, uint64(len(list))*minStride
+		if at+bytes > room {
+			return 0
+		}
+		binary.LittleEndian.PutUint64(b[end:], 0)
+		binary.LittleEndian.PutUint64(p[80:], at|uint64(len(list))<<32)
+		binary.LittleEndian.PutUint64(p[88:], minStride)
+		end = at + bytes
+		for i := range list {
+			p := (*[minStride]byte)(unsafe.Add(m, at+uint64(i)*minStride))
+			if s := list[i]; s == "" {
+				binary.LittleEndian.PutUint64(p[0:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[0:], end|n<<32)
+				end += n
+			}
+		}
+	}
+	if list := r.Apps; len(list) == 0 {
+		binary.LittleEndian.PutUint64(p[96:], 0)
+		binary.LittleEndian.PutUint64(p[104:], 0)
+	} else {
+		at, bytes := (end+7)&^7, uint64(len(list))*SizeSelectVersionApp
+		if at+bytes > room {
+			return 0
+		}
+		binary.LittleEndian.PutUint64(b[end:], 0)
+		binary.LittleEndian.PutUint64(p[96:], at|uint64(len(list))<<32)
+		binary.LittleEndian.PutUint64(p[104:], SizeSelectVersionApp)
+		end = at + bytes
+		for i := range list {
+			p := (*[SizeSelectVersionApp]byte)(unsafe.Add(m, at+uint64(i)*SizeSelectVersionApp))
+			r := &list[i]
+			binary.LittleEndian.PutUint64(p[0:], uint64(r.Item))
+			binary.LittleEndian.PutUint64(p[8:], uint64(r.Installed))
+			if s := r.BundleID; s == "" {
+				binary.LittleEndian.PutUint64(p[16:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[16:], end|n<<32)
+				end += n
+			}
+			if s := r.Channel; s == "" {
+				binary.LittleEndian.PutUint64(p[24:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[24:], end|n<<32)
+				end += n
+			}
+			if list := r.Candidates; len(list) == 0 {
+				binary.LittleEndian.PutUint64(p[32:], 0)
+				binary.LittleEndian.PutUint64(p[40:], 0)
+			} else {
+				at, bytes := (end+7)&^7, uint64(len(list))*SizeCandidate
+				if at+bytes > room {
+					return 0
+				}
+				binary.LittleEndian.PutUint64(b[end:], 0)
+				binary.LittleEndian.PutUint64(p[32:], at|uint64(len(list))<<32)
+				binary.LittleEndian.PutUint64(p[40:], SizeCandidate)
+				end = at + bytes
+				for i := range list {
+					p := (*[SizeCandidate]byte)(unsafe.Add(m, at+uint64(i)*SizeCandidate))
+					r := &list[i]
+					binary.LittleEndian.PutUint64(p[0:], uint64(r.Version))
+					binary.LittleEndian.PutUint64(p[8:], uint64(r.ReleasedMS))
+					binary.LittleEndian.PutUint32(p[16:], uint32(r.MinOS))
+					binary.LittleEndian.PutUint32(p[20:], uint32(r.Flags))
+					binary.LittleEndian.PutUint32(p[24:], uint32(r.Rollout))
+					binary.LittleEndian.PutUint32(p[28:], uint32(r.Zero))
+					if s := r.Salt; s == "" {
+						binary.LittleEndian.PutUint64(p[32:], 0)
+					} else {
+						n := uint64(len(s))
+						if n > room-end {
+							return 0
+						}
+						copy(b[end:], s)
+						binary.LittleEndian.PutUint64(p[32:], end|n<<32)
+						end += n
+					}
+					if s := r.Short; s == "" {
+						binary.LittleEndian.PutUint64(p[40:], 0)
+					} else {
+						n := uint64(len(s))
+						if n > room-end {
+							return 0
+						}
+						copy(b[end:], s)
+						binary.LittleEndian.PutUint64(p[40:], end|n<<32)
+						end += n
+					}
+					if s := r.Build; s == "" {
+						binary.LittleEndian.PutUint64(p[48:], 0)
+					} else {
+						n := uint64(len(s))
+						if n > room-end {
+							return 0
+						}
+						copy(b[end:], s)
+						binary.LittleEndian.PutUint64(p[48:], end|n<<32)
+						end += n
+					}
+					if s := r.Channel; s == "" {
+						binary.LittleEndian.PutUint64(p[56:], 0)
+					} else {
+						n := uint64(len(s))
+						if n > room-end {
+							return 0
+						}
+						copy(b[end:], s)
+						binary.LittleEndian.PutUint64(p[56:], end|n<<32)
+						end += n
+					}
+				}
+			}
+		}
+	}
+	binary.LittleEndian.PutUint32(p[0:], uint32(end))
+	_ = m
+	return int(end)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long
 // as its bytes don't change. The lists' space of an earlier Read is used again.
 func (r *SelectVersionRequest) Read(b []byte) error {
+	if r.quick(b) {
+		return nil
+	}
+	return r.careful(b)
+}
+
+func (r *SelectVersionRequest) quick(b []byte) bool {
+	size := uint64(len(b))
+	if size < SizeSelectVersionRequest {
+		return false
+	}
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeSelectVersionRequest]byte)(m)
+	if uint64(binary.LittleEndian.Uint32(p[0:])) != size {
+		return false
+	}
+	if fixed := uint64(binary.LittleEndian.Uint32(p[16:])); fixed < SizeSelectVersionRequest || fixed > size {
+		return false
+	}
+	var outside, sum, taken uint64 // the top bit of outside: a text is
+	{
+		w := binary.LittleEndian.Uint64(p[32:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[40:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[56:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[64:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[72:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	if int64(outside) < 0 || checked && sum > MaxStrings {
+		return false
+	}
+	if checked {
+		if !isText(b, binary.LittleEndian.Uint64(p[32:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[40:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[56:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[64:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[72:])) {
+			return false
+		}
+	}
+	r.Head.Size = uint32(binary.LittleEndian.Uint32(p[0:]))
+	r.Head.Minor = uint16(binary.LittleEndian.Uint16(p[4:]))
+	r.Head.Hook = Hook(binary.LittleEndian.Uint16(p[6:]))
+	r.Head.NowMS = uint64(binary.LittleEndian.Uint64(p[8:]))
+	r.Head.Fixed = uint32(binary.LittleEndian.Uint32(p[16:]))
+	r.Head.Purpose = Purpose(binary.LittleEndian.Uint16(p[20:]))
+	r.Head.Flags = uint16(binary.LittleEndian.Uint16(p[22:]))
+	r.Head.Seed = uint64(binary.LittleEndian.Uint64(p[24:]))
+	r.Head.Platform = Platform(binary.LittleEndian.Uint32(p[48:]))
+	r.Head.OS = uint32(binary.LittleEndian.Uint32(p[52:]))
+	(*text)(unsafe.Pointer(&r.Head.Account)).n = int(binary.LittleEndian.Uint32(p[36:]))
+	(*text)(unsafe.Pointer(&r.Head.Client)).n = int(binary.LittleEndian.Uint32(p[44:]))
+	(*text)(unsafe.Pointer(&r.Head.Territory)).n = int(binary.LittleEndian.Uint32(p[60:]))
+	(*text)(unsafe.Pointer(&r.Head.BucketKey)).n = int(binary.LittleEndian.Uint32(p[68:]))
+	(*text)(unsafe.Pointer(&r.Head.Organization)).n = int(binary.LittleEndian.Uint32(p[76:]))
+	{
+		t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[32:]))
+		t1 := unsafe.Add(m, binary.LittleEndian.Uint32(p[40:]))
+		t2 := unsafe.Add(m, binary.LittleEndian.Uint32(p[56:]))
+		t3 := unsafe.Add(m, binary.LittleEndian.Uint32(p[64:]))
+		t4 := unsafe.Add(m, binary.LittleEndian.Uint32(p[72:]))
+		(*text)(unsafe.Pointer(&r.Head.Account)).p = t0
+		(*text)(unsafe.Pointer(&r.Head.Client)).p = t1
+		(*text)(unsafe.Pointer(&r.Head.Territory)).p = t2
+		(*text)(unsafe.Pointer(&r.Head.BucketKey)).p = t3
+		(*text)(unsafe.Pointer(&r.Head.Organization)).p = t4
+	}
+	{
+		l := p[80:]
+		off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
+		bytes := n * stride
+		taken += bytes
+		if bytes < n*minStride || off+bytes > size || taken > size || n > uint64(cap(r.Head.Grants)) {
+			return false
+		}
+		list := r.Head.Grants[:n]
+		r.Head.Grants = list
+		for i := range list {
+			p, r := (*[minStride]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
+			{
+				w := binary.LittleEndian.Uint64(p[0:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			if int64(outside) < 0 || checked && sum > MaxStrings {
+				return false
+			}
+			if checked {
+				if !isText(b, binary.LittleEndian.Uint64(p[0:])) {
+					return false
+				}
+			}
+			(*text)(unsafe.Pointer(r)).n = int(binary.LittleEndian.Uint32(p[4:]))
+			{
+				t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[0:]))
+				(*text)(unsafe.Pointer(r)).p = t0
+			}
+		}
+	}
+	{
+	}
+	{
+		l := p[96:]
+		off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
+		bytes := n * stride
+		taken += bytes
+		if bytes < n*SizeSelectVersionApp || off+bytes > size || taken > size || n > uint64(cap(r.Apps)) {
+			return false
+		}
+		list := r.Apps[:n]
+		r.Apps = list
+		for i := range list {
+			p, r := (*[SizeSelectVersionApp]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
+			{
+				w := binary.LittleEndian.Uint64(p[16:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			{
+				w := binary.LittleEndian.Uint64(p[24:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			if int64(outside) < 0 || checked && sum > MaxStrings {
+				return false
+			}
+			if checked {
+				if !isText(b, binary.LittleEndian.Uint64(p[16:])) {
+					return false
+				}
+				if !isText(b, binary.LittleEndian.Uint64(p[24:])) {
+					return false
+				}
+			}
+			r.Item = uint64(binary.LittleEndian.Uint64(p[0:]))
+			r.Installed = uint64(binary.LittleEndian.Uint64(p[8:]))
+			(*text)(unsafe.Pointer(&r.BundleID)).n = int(binary.LittleEndian.Uint32(p[20:]))
+			(*text)(unsafe.Pointer(&r.Channel)).n = int(binary.LittleEndian.Uint32(p[28:]))
+			{
+				t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[16:]))
+				t1 := unsafe.Add(m, binary.LittleEndian.Uint32(p[24:]))
+				(*text)(unsafe.Pointer(&r.BundleID)).p = t0
+				(*text)(unsafe.Pointer(&r.Channel)).p = t1
+			}
+			{
+				l := p[32:]
+				off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
+				bytes := n * stride
+				taken += bytes
+				if bytes < n*SizeCandidate || off+bytes > size || taken > size || n > uint64(cap(r.Candidates)) {
+					return false
+				}
+				list := r.Candidates[:n]
+				r.Candidates = list
+				for i := range list {
+					p, r := (*[SizeCandidate]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
+					{
+						w := binary.LittleEndian.Uint64(p[32:])
+						off, n := w&(1<<32-1), w>>32
+						outside |= (size - 1 - off) | (size - off - n)
+						if checked {
+							sum += n
+						}
+					}
+					{
+						w := binary.LittleEndian.Uint64(p[40:])
+						off, n := w&(1<<32-1), w>>32
+						outside |= (size - 1 - off) | (size - off - n)
+						if checked {
+							sum += n
+						}
+					}
+					{
+						w := binary.LittleEndian.Uint64(p[48:])
+						off, n := w&(1<<32-1), w>>32
+						outside |= (size - 1 - off) | (size - off - n)
+						if checked {
+							sum += n
+						}
+					}
+					{
+						w := binary.LittleEndian.Uint64(p[56:])
+						off, n := w&(1<<32-1), w>>32
+						outside |= (size - 1 - off) | (size - off - n)
+						if checked {
+							sum += n
+						}
+					}
+					if int64(outside) < 0 || checked && sum > MaxStrings {
+						return false
+					}
+					if checked {
+						if !isText(b, binary.LittleEndian.Uint64(p[32:])) {
+							return false
+						}
+						if !isText(b, binary.LittleEndian.Uint64(p[40:])) {
+							return false
+						}
+						if !isText(b, binary.LittleEndian.Uint64(p[48:])) {
+							return false
+						}
+						if !isText(b, binary.LittleEndian.Uint64(p[56:])) {
+							return false
+						}
+					}
+					r.Version = uint64(binary.LittleEndian.Uint64(p[0:]))
+					r.ReleasedMS = uint64(binary.LittleEndian.Uint64(p[8:]))
+					r.MinOS = uint32(binary.LittleEndian.Uint32(p[16:]))
+					r.Flags = CandidateFlags(binary.LittleEndian.Uint32(p[20:]))
+					r.Rollout = uint32(binary.LittleEndian.Uint32(p[24:]))
+					r.Zero = uint32(binary.LittleEndian.Uint32(p[28:]))
+					(*text)(unsafe.Pointer(&r.Salt)).n = int(binary.LittleEndian.Uint32(p[36:]))
+					(*text)(unsafe.Pointer(&r.Short)).n = int(binary.LittleEndian.Uint32(p[44:]))
+					(*text)(unsafe.Pointer(&r.Build)).n = int(binary.LittleEndian.Uint32(p[52:]))
+					(*text)(unsafe.Pointer(&r.Channel)).n = int(binary.LittleEndian.Uint32(p[60:]))
+					{
+						t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[32:]))
+						t1 := unsafe.Add(m, binary.LittleEndian.Uint32(p[40:]))
+						t2 := unsafe.Add(m, binary.LittleEndian.Uint32(p[48:]))
+						t3 := unsafe.Add(m, binary.LittleEndian.Uint32(p[56:]))
+						(*text)(unsafe.Pointer(&r.Salt)).p = t0
+						(*text)(unsafe.Pointer(&r.Short)).p = t1
+						(*text)(unsafe.Pointer(&r.Build)).p = t2
+						(*text)(unsafe.Pointer(&r.Channel)).p = t3
+					}
+				}
+			}
+		}
+	}
+	_, _, _ = outside, sum, taken // not every message has all of them
+	return true
+}
+
+func (r *SelectVersionRequest) careful(b []byte) error {
 	d := decoder{b: b, lists: len(b), text: MaxStrings}
 	p := d.open(16, SizeSelectVersionRequest)
 	if d.err != nil {
@@ -269,27 +1124,13 @@ func (r *SelectVersionRequest) Read(b []byte) error {
 
 func (r *SelectVersionRequest) read(d *decoder, p []byte) {
 	_ = p[SizeSelectVersionRequest-1]
-	r.Apps = r.Apps[:0]
-	appsAt, appsCount, appsStride := d.list(p[96:])
-	for i := range appsCount {
-		r.Apps = grow(r.Apps)
-		r.Apps[i].read(d, d.part(appsAt+i*appsStride, appsStride, SizeSelectVersionApp))
+	{
+		at, count, stride := d.list(p[96:])
+		r.Apps = space(r.Apps, count)
+		for i := range r.Apps {
+			r.Apps[i].read(d, d.part(at+i*stride, stride, SizeSelectVersionApp))
+		}
 	}
-}
-
-func (r *SelectVersionApp) put(e *encoder, at int) {
-	bundleid := e.text(r.BundleID)
-	channel := e.text(r.Channel)
-	candidates := e.list(len(r.Candidates), SizeCandidate)
-	for i := range r.Candidates {
-		r.Candidates[i].put(e, candidates+i*SizeCandidate)
-	}
-	p := e.b[e.base+at:][:SizeSelectVersionApp]
-	binary.LittleEndian.PutUint64(p[0:], uint64(r.Item))
-	binary.LittleEndian.PutUint64(p[8:], uint64(r.Installed))
-	binary.LittleEndian.PutUint64(p[16:], bundleid)
-	binary.LittleEndian.PutUint64(p[24:], channel)
-	putList(p[32:], candidates, len(r.Candidates), SizeCandidate)
 }
 
 func (r *SelectVersionApp) read(d *decoder, p []byte) {
@@ -298,30 +1139,13 @@ func (r *SelectVersionApp) read(d *decoder, p []byte) {
 	r.Installed = uint64(binary.LittleEndian.Uint64(p[8:]))
 	r.BundleID = d.str(p[16:])
 	r.Channel = d.str(p[24:])
-	r.Candidates = r.Candidates[:0]
-	candidatesAt, candidatesCount, candidatesStride := d.list(p[32:])
-	for i := range candidatesCount {
-		r.Candidates = grow(r.Candidates)
-		r.Candidates[i].read(d, d.part(candidatesAt+i*candidatesStride, candidatesStride, SizeCandidate))
+	{
+		at, count, stride := d.list(p[32:])
+		r.Candidates = space(r.Candidates, count)
+		for i := range r.Candidates {
+			r.Candidates[i].read(d, d.part(at+i*stride, stride, SizeCandidate))
+		}
 	}
-}
-
-func (r *Candidate) put(e *encoder, at int) {
-	salt := e.text(r.Salt)
-	short := e.text(r.Short)
-	build := e.text(r.Build)
-	channel := e.text(r.Channel)
-	p := e.b[e.base+at:][:SizeCandidate]
-	binary.LittleEndian.PutUint64(p[0:], uint64(r.Version))
-	binary.LittleEndian.PutUint64(p[8:], uint64(r.ReleasedMS))
-	binary.LittleEndian.PutUint32(p[16:], uint32(r.MinOS))
-	binary.LittleEndian.PutUint32(p[20:], uint32(r.Flags))
-	binary.LittleEndian.PutUint32(p[24:], uint32(r.Rollout))
-	binary.LittleEndian.PutUint32(p[28:], uint32(r.Zero))
-	binary.LittleEndian.PutUint64(p[32:], salt)
-	binary.LittleEndian.PutUint64(p[40:], short)
-	binary.LittleEndian.PutUint64(p[48:], build)
-	binary.LittleEndian.PutUint64(p[56:], channel)
 }
 
 func (r *Candidate) read(d *decoder, p []byte) {
@@ -341,26 +1165,130 @@ func (r *Candidate) read(d *decoder, p []byte) {
 // Append appends the message to b and returns the longer slice. The head's
 // fields that describe the message itself are written, not read.
 func (r *SelectVersionVerdict) Append(b []byte) []byte {
-	e := encoder{b: b, base: len(b)}
-	e.reserve(SizeSelectVersionVerdict)
-	r.VerdictHead.put(&e, 0)
-	e.u16(4, Minor)
-	r.put(&e, 0)
-	return e.finish()
+	for {
+		if n := r.place(b[len(b):cap(b)]); n > 0 {
+			return b[:len(b)+n]
+		}
+		b = slices.Grow(b, max(firstSpace, 2*(cap(b)-len(b))))
+	}
 }
 
-func (r *SelectVersionVerdict) put(e *encoder, at int) {
-	items := e.list(len(r.Items), SizeVersionChoice)
-	for i := range r.Items {
-		r.Items[i].put(e, items+i*SizeVersionChoice)
+func (r *SelectVersionVerdict) place(b []byte) int {
+	room := uint64(len(b))
+	if room < SizeSelectVersionVerdict {
+		return 0
 	}
-	p := e.b[e.base+at:][:SizeSelectVersionVerdict]
-	putList(p[16:], items, len(r.Items), SizeVersionChoice)
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeSelectVersionVerdict]byte)(m)
+	end := uint64(SizeSelectVersionVerdict)
+	binary.LittleEndian.PutUint16(p[4:], uint16(Minor))
+	binary.LittleEndian.PutUint16(p[6:], uint16(r.VerdictHead.Flags))
+	binary.LittleEndian.PutUint64(p[8:], uint64(r.VerdictHead.Zero))
+	if list := r.Items; len(list) == 0 {
+		binary.LittleEndian.PutUint64(p[16:], 0)
+		binary.LittleEndian.PutUint64(p[24:], 0)
+	} else {
+		at, bytes := (end+7)&^7, uint64(len(list))*SizeVersionChoice
+		if at+bytes > room {
+			return 0
+		}
+		binary.LittleEndian.PutUint64(b[end:], 0)
+		binary.LittleEndian.PutUint64(p[16:], at|uint64(len(list))<<32)
+		binary.LittleEndian.PutUint64(p[24:], SizeVersionChoice)
+		end = at + bytes
+		for i := range list {
+			p := (*[SizeVersionChoice]byte)(unsafe.Add(m, at+uint64(i)*SizeVersionChoice))
+			r := &list[i]
+			binary.LittleEndian.PutUint32(p[0:], uint32(r.Choice))
+			binary.LittleEndian.PutUint32(p[4:], uint32(r.Code))
+			if s := r.Reason; s == "" {
+				binary.LittleEndian.PutUint64(p[8:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[8:], end|n<<32)
+				end += n
+			}
+		}
+	}
+	binary.LittleEndian.PutUint32(p[0:], uint32(end))
+	_ = m
+	return int(end)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long
 // as its bytes don't change. The lists' space of an earlier Read is used again.
 func (r *SelectVersionVerdict) Read(b []byte) error {
+	if r.quick(b) {
+		return nil
+	}
+	return r.careful(b)
+}
+
+func (r *SelectVersionVerdict) quick(b []byte) bool {
+	size := uint64(len(b))
+	if size < SizeSelectVersionVerdict {
+		return false
+	}
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeSelectVersionVerdict]byte)(m)
+	if uint64(binary.LittleEndian.Uint32(p[0:])) != size {
+		return false
+	}
+	var outside, sum, taken uint64 // the top bit of outside: a text is
+	r.VerdictHead.Size = uint32(binary.LittleEndian.Uint32(p[0:]))
+	r.VerdictHead.Minor = uint16(binary.LittleEndian.Uint16(p[4:]))
+	r.VerdictHead.Flags = uint16(binary.LittleEndian.Uint16(p[6:]))
+	r.VerdictHead.Zero = uint64(binary.LittleEndian.Uint64(p[8:]))
+	{
+	}
+	{
+	}
+	{
+		l := p[16:]
+		off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
+		bytes := n * stride
+		taken += bytes
+		if bytes < n*SizeVersionChoice || off+bytes > size || taken > size || n > uint64(cap(r.Items)) {
+			return false
+		}
+		list := r.Items[:n]
+		r.Items = list
+		for i := range list {
+			p, r := (*[SizeVersionChoice]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
+			{
+				w := binary.LittleEndian.Uint64(p[8:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			if int64(outside) < 0 || checked && sum > MaxStrings {
+				return false
+			}
+			if checked {
+				if !isText(b, binary.LittleEndian.Uint64(p[8:])) {
+					return false
+				}
+			}
+			r.Choice = Choice(binary.LittleEndian.Uint32(p[0:]))
+			r.Code = uint32(binary.LittleEndian.Uint32(p[4:]))
+			(*text)(unsafe.Pointer(&r.Reason)).n = int(binary.LittleEndian.Uint32(p[12:]))
+			{
+				t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[8:]))
+				(*text)(unsafe.Pointer(&r.Reason)).p = t0
+			}
+		}
+	}
+	_, _, _ = outside, sum, taken // not every message has all of them
+	return true
+}
+
+func (r *SelectVersionVerdict) careful(b []byte) error {
 	d := decoder{b: b, lists: len(b), text: MaxStrings}
 	p := d.open(-1, SizeSelectVersionVerdict)
 	if d.err != nil {
@@ -373,20 +1301,13 @@ func (r *SelectVersionVerdict) Read(b []byte) error {
 
 func (r *SelectVersionVerdict) read(d *decoder, p []byte) {
 	_ = p[SizeSelectVersionVerdict-1]
-	r.Items = r.Items[:0]
-	itemsAt, itemsCount, itemsStride := d.list(p[16:])
-	for i := range itemsCount {
-		r.Items = grow(r.Items)
-		r.Items[i].read(d, d.part(itemsAt+i*itemsStride, itemsStride, SizeVersionChoice))
+	{
+		at, count, stride := d.list(p[16:])
+		r.Items = space(r.Items, count)
+		for i := range r.Items {
+			r.Items[i].read(d, d.part(at+i*stride, stride, SizeVersionChoice))
+		}
 	}
-}
-
-func (r *VersionChoice) put(e *encoder, at int) {
-	reason := e.text(r.Reason)
-	p := e.b[e.base+at:][:SizeVersionChoice]
-	binary.LittleEndian.PutUint32(p[0:], uint32(r.Choice))
-	binary.LittleEndian.PutUint32(p[4:], uint32(r.Code))
-	binary.LittleEndian.PutUint64(p[8:], reason)
 }
 
 func (r *VersionChoice) read(d *decoder, p []byte) {
@@ -399,40 +1320,492 @@ func (r *VersionChoice) read(d *decoder, p []byte) {
 // Append appends the message to b and returns the longer slice. The head's
 // fields that describe the message itself are written, not read.
 func (r *SignInRequest) Append(b []byte) []byte {
-	e := encoder{b: b, base: len(b)}
-	e.reserve(SizeSignInRequest)
-	r.Head.put(&e, 0)
-	e.u16(4, Minor)
-	e.u16(6, uint16(HookSignIn))
-	e.u32(16, SizeSignInRequest)
-	r.put(&e, 0)
-	return e.finish()
+	for {
+		if n := r.place(b[len(b):cap(b)]); n > 0 {
+			return b[:len(b)+n]
+		}
+		b = slices.Grow(b, max(firstSpace, 2*(cap(b)-len(b))))
+	}
 }
 
-func (r *SignInRequest) put(e *encoder, at int) {
-	loginhint := e.text(r.LoginHint)
-	clientname := e.text(r.ClientName)
-	locale := e.text(r.Locale)
-	address := e.text(r.Address)
-	state := e.text(r.State)
-	fields := e.list(len(r.Fields), SizeSubmittedField)
-	for i := range r.Fields {
-		r.Fields[i].put(e, fields+i*SizeSubmittedField)
+func (r *SignInRequest) place(b []byte) int {
+	room := uint64(len(b))
+	if room < SizeSignInRequest {
+		return 0
 	}
-	p := e.b[e.base+at:][:SizeSignInRequest]
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeSignInRequest]byte)(m)
+	end := uint64(SizeSignInRequest)
+	binary.LittleEndian.PutUint16(p[4:], uint16(Minor))
+	binary.LittleEndian.PutUint16(p[6:], uint16(HookSignIn))
+	binary.LittleEndian.PutUint64(p[8:], uint64(r.Head.NowMS))
+	binary.LittleEndian.PutUint32(p[16:], uint32(SizeSignInRequest))
+	binary.LittleEndian.PutUint16(p[20:], uint16(r.Head.Purpose))
+	binary.LittleEndian.PutUint16(p[22:], uint16(r.Head.Flags))
+	binary.LittleEndian.PutUint64(p[24:], uint64(r.Head.Seed))
+	if s := r.Head.Account; s == "" {
+		binary.LittleEndian.PutUint64(p[32:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[32:], end|n<<32)
+		end += n
+	}
+	if s := r.Head.Client; s == "" {
+		binary.LittleEndian.PutUint64(p[40:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[40:], end|n<<32)
+		end += n
+	}
+	binary.LittleEndian.PutUint32(p[48:], uint32(r.Head.Platform))
+	binary.LittleEndian.PutUint32(p[52:], uint32(r.Head.OS))
+	if s := r.Head.Territory; s == "" {
+		binary.LittleEndian.PutUint64(p[56:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[56:], end|n<<32)
+		end += n
+	}
+	if s := r.Head.BucketKey; s == "" {
+		binary.LittleEndian.PutUint64(p[64:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[64:], end|n<<32)
+		end += n
+	}
+	if s := r.Head.Organization; s == "" {
+		binary.LittleEndian.PutUint64(p[72:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[72:], end|n<<32)
+		end += n
+	}
+	if list := r.Head.Grants; len(list) == 0 {
+		binary.LittleEndian.PutUint64(p[80:], 0)
+		binary.LittleEndian.PutUint64(p[88:], 0)
+	} else {
+		at, bytes := (end+7)&^7, uint64(len(list))*minStride
+		if at+bytes > room {
+			return 0
+		}
+		binary.LittleEndian.PutUint64(b[end:], 0)
+		binary.LittleEndian.PutUint64(p[80:], at|uint64(len(list))<<32)
+		binary.LittleEndian.PutUint64(p[88:], minStride)
+		end = at + bytes
+		for i := range list {
+			p := (*[minStride]byte)(unsafe.Add(m, at+uint64(i)*minStride))
+			if s := list[i]; s == "" {
+				binary.LittleEndian.PutUint64(p[0:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[0:], end|n<<32)
+				end += n
+			}
+		}
+	}
 	binary.LittleEndian.PutUint32(p[96:], uint32(r.Method))
 	binary.LittleEndian.PutUint32(p[100:], uint32(r.Attempts))
-	binary.LittleEndian.PutUint64(p[104:], loginhint)
-	binary.LittleEndian.PutUint64(p[112:], clientname)
-	binary.LittleEndian.PutUint64(p[120:], locale)
-	binary.LittleEndian.PutUint64(p[128:], address)
-	binary.LittleEndian.PutUint64(p[136:], state)
-	putList(p[144:], fields, len(r.Fields), SizeSubmittedField)
+	if s := r.LoginHint; s == "" {
+		binary.LittleEndian.PutUint64(p[104:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[104:], end|n<<32)
+		end += n
+	}
+	if s := r.ClientName; s == "" {
+		binary.LittleEndian.PutUint64(p[112:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[112:], end|n<<32)
+		end += n
+	}
+	if s := r.Locale; s == "" {
+		binary.LittleEndian.PutUint64(p[120:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[120:], end|n<<32)
+		end += n
+	}
+	if s := r.Address; s == "" {
+		binary.LittleEndian.PutUint64(p[128:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[128:], end|n<<32)
+		end += n
+	}
+	if s := r.State; s == "" {
+		binary.LittleEndian.PutUint64(p[136:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[136:], end|n<<32)
+		end += n
+	}
+	if list := r.Fields; len(list) == 0 {
+		binary.LittleEndian.PutUint64(p[144:], 0)
+		binary.LittleEndian.PutUint64(p[152:], 0)
+	} else {
+		at, bytes := (end+7)&^7, uint64(len(list))*SizeSubmittedField
+		if at+bytes > room {
+			return 0
+		}
+		binary.LittleEndian.PutUint64(b[end:], 0)
+		binary.LittleEndian.PutUint64(p[144:], at|uint64(len(list))<<32)
+		binary.LittleEndian.PutUint64(p[152:], SizeSubmittedField)
+		end = at + bytes
+		for i := range list {
+			p := (*[SizeSubmittedField]byte)(unsafe.Add(m, at+uint64(i)*SizeSubmittedField))
+			r := &list[i]
+			if s := r.Name; s == "" {
+				binary.LittleEndian.PutUint64(p[0:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[0:], end|n<<32)
+				end += n
+			}
+			if s := r.Value; s == "" {
+				binary.LittleEndian.PutUint64(p[8:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[8:], end|n<<32)
+				end += n
+			}
+		}
+	}
+	binary.LittleEndian.PutUint32(p[0:], uint32(end))
+	_ = m
+	return int(end)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long
 // as its bytes don't change. The lists' space of an earlier Read is used again.
 func (r *SignInRequest) Read(b []byte) error {
+	if r.quick(b) {
+		return nil
+	}
+	return r.careful(b)
+}
+
+func (r *SignInRequest) quick(b []byte) bool {
+	size := uint64(len(b))
+	if size < SizeSignInRequest {
+		return false
+	}
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeSignInRequest]byte)(m)
+	if uint64(binary.LittleEndian.Uint32(p[0:])) != size {
+		return false
+	}
+	if fixed := uint64(binary.LittleEndian.Uint32(p[16:])); fixed < SizeSignInRequest || fixed > size {
+		return false
+	}
+	var outside, sum, taken uint64 // the top bit of outside: a text is
+	{
+		w := binary.LittleEndian.Uint64(p[32:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[40:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[56:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[64:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[72:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	if int64(outside) < 0 || checked && sum > MaxStrings {
+		return false
+	}
+	if checked {
+		if !isText(b, binary.LittleEndian.Uint64(p[32:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[40:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[56:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[64:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[72:])) {
+			return false
+		}
+	}
+	r.Head.Size = uint32(binary.LittleEndian.Uint32(p[0:]))
+	r.Head.Minor = uint16(binary.LittleEndian.Uint16(p[4:]))
+	r.Head.Hook = Hook(binary.LittleEndian.Uint16(p[6:]))
+	r.Head.NowMS = uint64(binary.LittleEndian.Uint64(p[8:]))
+	r.Head.Fixed = uint32(binary.LittleEndian.Uint32(p[16:]))
+	r.Head.Purpose = Purpose(binary.LittleEndian.Uint16(p[20:]))
+	r.Head.Flags = uint16(binary.LittleEndian.Uint16(p[22:]))
+	r.Head.Seed = uint64(binary.LittleEndian.Uint64(p[24:]))
+	r.Head.Platform = Platform(binary.LittleEndian.Uint32(p[48:]))
+	r.Head.OS = uint32(binary.LittleEndian.Uint32(p[52:]))
+	(*text)(unsafe.Pointer(&r.Head.Account)).n = int(binary.LittleEndian.Uint32(p[36:]))
+	(*text)(unsafe.Pointer(&r.Head.Client)).n = int(binary.LittleEndian.Uint32(p[44:]))
+	(*text)(unsafe.Pointer(&r.Head.Territory)).n = int(binary.LittleEndian.Uint32(p[60:]))
+	(*text)(unsafe.Pointer(&r.Head.BucketKey)).n = int(binary.LittleEndian.Uint32(p[68:]))
+	(*text)(unsafe.Pointer(&r.Head.Organization)).n = int(binary.LittleEndian.Uint32(p[76:]))
+	{
+		t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[32:]))
+		t1 := unsafe.Add(m, binary.LittleEndian.Uint32(p[40:]))
+		t2 := unsafe.Add(m, binary.LittleEndian.Uint32(p[56:]))
+		t3 := unsafe.Add(m, binary.LittleEndian.Uint32(p[64:]))
+		t4 := unsafe.Add(m, binary.LittleEndian.Uint32(p[72:]))
+		(*text)(unsafe.Pointer(&r.Head.Account)).p = t0
+		(*text)(unsafe.Pointer(&r.Head.Client)).p = t1
+		(*text)(unsafe.Pointer(&r.Head.Territory)).p = t2
+		(*text)(unsafe.Pointer(&r.Head.BucketKey)).p = t3
+		(*text)(unsafe.Pointer(&r.Head.Organization)).p = t4
+	}
+	{
+		l := p[80:]
+		off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
+		bytes := n * stride
+		taken += bytes
+		if bytes < n*minStride || off+bytes > size || taken > size || n > uint64(cap(r.Head.Grants)) {
+			return false
+		}
+		list := r.Head.Grants[:n]
+		r.Head.Grants = list
+		for i := range list {
+			p, r := (*[minStride]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
+			{
+				w := binary.LittleEndian.Uint64(p[0:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			if int64(outside) < 0 || checked && sum > MaxStrings {
+				return false
+			}
+			if checked {
+				if !isText(b, binary.LittleEndian.Uint64(p[0:])) {
+					return false
+				}
+			}
+			(*text)(unsafe.Pointer(r)).n = int(binary.LittleEndian.Uint32(p[4:]))
+			{
+				t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[0:]))
+				(*text)(unsafe.Pointer(r)).p = t0
+			}
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[104:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[112:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[120:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[128:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[136:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	if int64(outside) < 0 || checked && sum > MaxStrings {
+		return false
+	}
+	if checked {
+		if !isText(b, binary.LittleEndian.Uint64(p[104:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[112:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[120:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[128:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[136:])) {
+			return false
+		}
+	}
+	r.Method = SignInMethod(binary.LittleEndian.Uint32(p[96:]))
+	r.Attempts = uint32(binary.LittleEndian.Uint32(p[100:]))
+	(*text)(unsafe.Pointer(&r.LoginHint)).n = int(binary.LittleEndian.Uint32(p[108:]))
+	(*text)(unsafe.Pointer(&r.ClientName)).n = int(binary.LittleEndian.Uint32(p[116:]))
+	(*text)(unsafe.Pointer(&r.Locale)).n = int(binary.LittleEndian.Uint32(p[124:]))
+	(*text)(unsafe.Pointer(&r.Address)).n = int(binary.LittleEndian.Uint32(p[132:]))
+	(*text)(unsafe.Pointer(&r.State)).n = int(binary.LittleEndian.Uint32(p[140:]))
+	{
+		t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[104:]))
+		t1 := unsafe.Add(m, binary.LittleEndian.Uint32(p[112:]))
+		t2 := unsafe.Add(m, binary.LittleEndian.Uint32(p[120:]))
+		t3 := unsafe.Add(m, binary.LittleEndian.Uint32(p[128:]))
+		t4 := unsafe.Add(m, binary.LittleEndian.Uint32(p[136:]))
+		(*text)(unsafe.Pointer(&r.LoginHint)).p = t0
+		(*text)(unsafe.Pointer(&r.ClientName)).p = t1
+		(*text)(unsafe.Pointer(&r.Locale)).p = t2
+		(*text)(unsafe.Pointer(&r.Address)).p = t3
+		(*text)(unsafe.Pointer(&r.State)).p = t4
+	}
+	{
+		l := p[144:]
+		off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
+		bytes := n * stride
+		taken += bytes
+		if bytes < n*SizeSubmittedField || off+bytes > size || taken > size || n > uint64(cap(r.Fields)) {
+			return false
+		}
+		list := r.Fields[:n]
+		r.Fields = list
+		for i := range list {
+			p, r := (*[SizeSubmittedField]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
+			{
+				w := binary.LittleEndian.Uint64(p[0:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			{
+				w := binary.LittleEndian.Uint64(p[8:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			if int64(outside) < 0 || checked && sum > MaxStrings {
+				return false
+			}
+			if checked {
+				if !isText(b, binary.LittleEndian.Uint64(p[0:])) {
+					return false
+				}
+				if !isText(b, binary.LittleEndian.Uint64(p[8:])) {
+					return false
+				}
+			}
+			(*text)(unsafe.Pointer(&r.Name)).n = int(binary.LittleEndian.Uint32(p[4:]))
+			(*text)(unsafe.Pointer(&r.Value)).n = int(binary.LittleEndian.Uint32(p[12:]))
+			{
+				t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[0:]))
+				t1 := unsafe.Add(m, binary.LittleEndian.Uint32(p[8:]))
+				(*text)(unsafe.Pointer(&r.Name)).p = t0
+				(*text)(unsafe.Pointer(&r.Value)).p = t1
+			}
+		}
+	}
+	_, _, _ = outside, sum, taken // not every message has all of them
+	return true
+}
+
+func (r *SignInRequest) careful(b []byte) error {
 	d := decoder{b: b, lists: len(b), text: MaxStrings}
 	p := d.open(16, SizeSignInRequest)
 	if d.err != nil {
@@ -452,20 +1825,13 @@ func (r *SignInRequest) read(d *decoder, p []byte) {
 	r.Locale = d.str(p[120:])
 	r.Address = d.str(p[128:])
 	r.State = d.str(p[136:])
-	r.Fields = r.Fields[:0]
-	fieldsAt, fieldsCount, fieldsStride := d.list(p[144:])
-	for i := range fieldsCount {
-		r.Fields = grow(r.Fields)
-		r.Fields[i].read(d, d.part(fieldsAt+i*fieldsStride, fieldsStride, SizeSubmittedField))
+	{
+		at, count, stride := d.list(p[144:])
+		r.Fields = space(r.Fields, count)
+		for i := range r.Fields {
+			r.Fields[i].read(d, d.part(at+i*stride, stride, SizeSubmittedField))
+		}
 	}
-}
-
-func (r *SubmittedField) put(e *encoder, at int) {
-	name := e.text(r.Name)
-	value := e.text(r.Value)
-	p := e.b[e.base+at:][:SizeSubmittedField]
-	binary.LittleEndian.PutUint64(p[0:], name)
-	binary.LittleEndian.PutUint64(p[8:], value)
 }
 
 func (r *SubmittedField) read(d *decoder, p []byte) {
@@ -477,26 +1843,505 @@ func (r *SubmittedField) read(d *decoder, p []byte) {
 // Append appends the message to b and returns the longer slice. The head's
 // fields that describe the message itself are written, not read.
 func (r *SignInVerdict) Append(b []byte) []byte {
-	e := encoder{b: b, base: len(b)}
-	e.reserve(SizeSignInVerdict)
-	r.VerdictHead.put(&e, 0)
-	e.u16(4, Minor)
-	r.put(&e, 0)
-	return e.finish()
+	for {
+		if n := r.place(b[len(b):cap(b)]); n > 0 {
+			return b[:len(b)+n]
+		}
+		b = slices.Grow(b, max(firstSpace, 2*(cap(b)-len(b))))
+	}
 }
 
-func (r *SignInVerdict) put(e *encoder, at int) {
-	items := e.list(len(r.Items), SizeSignInAnswer)
-	for i := range r.Items {
-		r.Items[i].put(e, items+i*SizeSignInAnswer)
+func (r *SignInVerdict) place(b []byte) int {
+	room := uint64(len(b))
+	if room < SizeSignInVerdict {
+		return 0
 	}
-	p := e.b[e.base+at:][:SizeSignInVerdict]
-	putList(p[16:], items, len(r.Items), SizeSignInAnswer)
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeSignInVerdict]byte)(m)
+	end := uint64(SizeSignInVerdict)
+	binary.LittleEndian.PutUint16(p[4:], uint16(Minor))
+	binary.LittleEndian.PutUint16(p[6:], uint16(r.VerdictHead.Flags))
+	binary.LittleEndian.PutUint64(p[8:], uint64(r.VerdictHead.Zero))
+	if list := r.Items; len(list) == 0 {
+		binary.LittleEndian.PutUint64(p[16:], 0)
+		binary.LittleEndian.PutUint64(p[24:], 0)
+	} else {
+		at, bytes := (end+7)&^7, uint64(len(list))*SizeSignInAnswer
+		if at+bytes > room {
+			return 0
+		}
+		binary.LittleEndian.PutUint64(b[end:], 0)
+		binary.LittleEndian.PutUint64(p[16:], at|uint64(len(list))<<32)
+		binary.LittleEndian.PutUint64(p[24:], SizeSignInAnswer)
+		end = at + bytes
+		for i := range list {
+			p := (*[SizeSignInAnswer]byte)(unsafe.Add(m, at+uint64(i)*SizeSignInAnswer))
+			r := &list[i]
+			binary.LittleEndian.PutUint32(p[0:], uint32(r.Outcome))
+			binary.LittleEndian.PutUint32(p[4:], uint32(r.Zero))
+			if s := r.Account; s == "" {
+				binary.LittleEndian.PutUint64(p[8:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[8:], end|n<<32)
+				end += n
+			}
+			if s := r.DisplayName; s == "" {
+				binary.LittleEndian.PutUint64(p[16:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[16:], end|n<<32)
+				end += n
+			}
+			if s := r.Territory; s == "" {
+				binary.LittleEndian.PutUint64(p[24:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[24:], end|n<<32)
+				end += n
+			}
+			if s := r.Title; s == "" {
+				binary.LittleEndian.PutUint64(p[32:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[32:], end|n<<32)
+				end += n
+			}
+			if s := r.Message; s == "" {
+				binary.LittleEndian.PutUint64(p[40:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[40:], end|n<<32)
+				end += n
+			}
+			if s := r.HTML; s == "" {
+				binary.LittleEndian.PutUint64(p[48:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[48:], end|n<<32)
+				end += n
+			}
+			if s := r.Location; s == "" {
+				binary.LittleEndian.PutUint64(p[56:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[56:], end|n<<32)
+				end += n
+			}
+			if s := r.State; s == "" {
+				binary.LittleEndian.PutUint64(p[64:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[64:], end|n<<32)
+				end += n
+			}
+			if list := r.Fields; len(list) == 0 {
+				binary.LittleEndian.PutUint64(p[72:], 0)
+				binary.LittleEndian.PutUint64(p[80:], 0)
+			} else {
+				at, bytes := (end+7)&^7, uint64(len(list))*SizeFormField
+				if at+bytes > room {
+					return 0
+				}
+				binary.LittleEndian.PutUint64(b[end:], 0)
+				binary.LittleEndian.PutUint64(p[72:], at|uint64(len(list))<<32)
+				binary.LittleEndian.PutUint64(p[80:], SizeFormField)
+				end = at + bytes
+				for i := range list {
+					p := (*[SizeFormField]byte)(unsafe.Add(m, at+uint64(i)*SizeFormField))
+					r := &list[i]
+					if s := r.Name; s == "" {
+						binary.LittleEndian.PutUint64(p[0:], 0)
+					} else {
+						n := uint64(len(s))
+						if n > room-end {
+							return 0
+						}
+						copy(b[end:], s)
+						binary.LittleEndian.PutUint64(p[0:], end|n<<32)
+						end += n
+					}
+					if s := r.Label; s == "" {
+						binary.LittleEndian.PutUint64(p[8:], 0)
+					} else {
+						n := uint64(len(s))
+						if n > room-end {
+							return 0
+						}
+						copy(b[end:], s)
+						binary.LittleEndian.PutUint64(p[8:], end|n<<32)
+						end += n
+					}
+					if s := r.Kind; s == "" {
+						binary.LittleEndian.PutUint64(p[16:], 0)
+					} else {
+						n := uint64(len(s))
+						if n > room-end {
+							return 0
+						}
+						copy(b[end:], s)
+						binary.LittleEndian.PutUint64(p[16:], end|n<<32)
+						end += n
+					}
+					if s := r.Value; s == "" {
+						binary.LittleEndian.PutUint64(p[24:], 0)
+					} else {
+						n := uint64(len(s))
+						if n > room-end {
+							return 0
+						}
+						copy(b[end:], s)
+						binary.LittleEndian.PutUint64(p[24:], end|n<<32)
+						end += n
+					}
+				}
+			}
+			if list := r.Grants; len(list) == 0 {
+				binary.LittleEndian.PutUint64(p[88:], 0)
+				binary.LittleEndian.PutUint64(p[96:], 0)
+			} else {
+				at, bytes := (end+7)&^7, uint64(len(list))*minStride
+				if at+bytes > room {
+					return 0
+				}
+				binary.LittleEndian.PutUint64(b[end:], 0)
+				binary.LittleEndian.PutUint64(p[88:], at|uint64(len(list))<<32)
+				binary.LittleEndian.PutUint64(p[96:], minStride)
+				end = at + bytes
+				for i := range list {
+					p := (*[minStride]byte)(unsafe.Add(m, at+uint64(i)*minStride))
+					if s := list[i]; s == "" {
+						binary.LittleEndian.PutUint64(p[0:], 0)
+					} else {
+						n := uint64(len(s))
+						if n > room-end {
+							return 0
+						}
+						copy(b[end:], s)
+						binary.LittleEndian.PutUint64(p[0:], end|n<<32)
+						end += n
+					}
+				}
+			}
+		}
+	}
+	binary.LittleEndian.PutUint32(p[0:], uint32(end))
+	_ = m
+	return int(end)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long
 // as its bytes don't change. The lists' space of an earlier Read is used again.
 func (r *SignInVerdict) Read(b []byte) error {
+	if r.quick(b) {
+		return nil
+	}
+	return r.careful(b)
+}
+
+func (r *SignInVerdict) quick(b []byte) bool {
+	size := uint64(len(b))
+	if size < SizeSignInVerdict {
+		return false
+	}
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeSignInVerdict]byte)(m)
+	if uint64(binary.LittleEndian.Uint32(p[0:])) != size {
+		return false
+	}
+	var outside, sum, taken uint64 // the top bit of outside: a text is
+	r.VerdictHead.Size = uint32(binary.LittleEndian.Uint32(p[0:]))
+	r.VerdictHead.Minor = uint16(binary.LittleEndian.Uint16(p[4:]))
+	r.VerdictHead.Flags = uint16(binary.LittleEndian.Uint16(p[6:]))
+	r.VerdictHead.Zero = uint64(binary.LittleEndian.Uint64(p[8:]))
+	{
+	}
+	{
+	}
+	{
+		l := p[16:]
+		off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
+		bytes := n * stride
+		taken += bytes
+		if bytes < n*SizeSignInAnswer || off+bytes > size || taken > size || n > uint64(cap(r.Items)) {
+			return false
+		}
+		list := r.Items[:n]
+		r.Items = list
+		for i := range list {
+			p, r := (*[SizeSignInAnswer]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
+			{
+				w := binary.LittleEndian.Uint64(p[8:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			{
+				w := binary.LittleEndian.Uint64(p[16:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			{
+				w := binary.LittleEndian.Uint64(p[24:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			{
+				w := binary.LittleEndian.Uint64(p[32:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			{
+				w := binary.LittleEndian.Uint64(p[40:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			{
+				w := binary.LittleEndian.Uint64(p[48:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			{
+				w := binary.LittleEndian.Uint64(p[56:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			{
+				w := binary.LittleEndian.Uint64(p[64:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			if int64(outside) < 0 || checked && sum > MaxStrings {
+				return false
+			}
+			if checked {
+				if !isText(b, binary.LittleEndian.Uint64(p[8:])) {
+					return false
+				}
+				if !isText(b, binary.LittleEndian.Uint64(p[16:])) {
+					return false
+				}
+				if !isText(b, binary.LittleEndian.Uint64(p[24:])) {
+					return false
+				}
+				if !isText(b, binary.LittleEndian.Uint64(p[32:])) {
+					return false
+				}
+				if !isText(b, binary.LittleEndian.Uint64(p[40:])) {
+					return false
+				}
+				if !isText(b, binary.LittleEndian.Uint64(p[48:])) {
+					return false
+				}
+				if !isText(b, binary.LittleEndian.Uint64(p[56:])) {
+					return false
+				}
+				if !isText(b, binary.LittleEndian.Uint64(p[64:])) {
+					return false
+				}
+			}
+			r.Outcome = SignInOutcome(binary.LittleEndian.Uint32(p[0:]))
+			r.Zero = uint32(binary.LittleEndian.Uint32(p[4:]))
+			(*text)(unsafe.Pointer(&r.Account)).n = int(binary.LittleEndian.Uint32(p[12:]))
+			(*text)(unsafe.Pointer(&r.DisplayName)).n = int(binary.LittleEndian.Uint32(p[20:]))
+			(*text)(unsafe.Pointer(&r.Territory)).n = int(binary.LittleEndian.Uint32(p[28:]))
+			(*text)(unsafe.Pointer(&r.Title)).n = int(binary.LittleEndian.Uint32(p[36:]))
+			(*text)(unsafe.Pointer(&r.Message)).n = int(binary.LittleEndian.Uint32(p[44:]))
+			(*text)(unsafe.Pointer(&r.HTML)).n = int(binary.LittleEndian.Uint32(p[52:]))
+			(*text)(unsafe.Pointer(&r.Location)).n = int(binary.LittleEndian.Uint32(p[60:]))
+			(*text)(unsafe.Pointer(&r.State)).n = int(binary.LittleEndian.Uint32(p[68:]))
+			{
+				t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[8:]))
+				t1 := unsafe.Add(m, binary.LittleEndian.Uint32(p[16:]))
+				t2 := unsafe.Add(m, binary.LittleEndian.Uint32(p[24:]))
+				t3 := unsafe.Add(m, binary.LittleEndian.Uint32(p[32:]))
+				t4 := unsafe.Add(m, binary.LittleEndian.Uint32(p[40:]))
+				t5 := unsafe.Add(m, binary.LittleEndian.Uint32(p[48:]))
+				t6 := unsafe.Add(m, binary.LittleEndian.Uint32(p[56:]))
+				t7 := unsafe.Add(m, binary.LittleEndian.Uint32(p[64:]))
+				(*text)(unsafe.Pointer(&r.Account)).p = t0
+				(*text)(unsafe.Pointer(&r.DisplayName)).p = t1
+				(*text)(unsafe.Pointer(&r.Territory)).p = t2
+				(*text)(unsafe.Pointer(&r.Title)).p = t3
+				(*text)(unsafe.Pointer(&r.Message)).p = t4
+				(*text)(unsafe.Pointer(&r.HTML)).p = t5
+				(*text)(unsafe.Pointer(&r.Location)).p = t6
+				(*text)(unsafe.Pointer(&r.State)).p = t7
+			}
+			{
+				l := p[72:]
+				off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
+				bytes := n * stride
+				taken += bytes
+				if bytes < n*SizeFormField || off+bytes > size || taken > size || n > uint64(cap(r.Fields)) {
+					return false
+				}
+				list := r.Fields[:n]
+				r.Fields = list
+				for i := range list {
+					p, r := (*[SizeFormField]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
+					{
+						w := binary.LittleEndian.Uint64(p[0:])
+						off, n := w&(1<<32-1), w>>32
+						outside |= (size - 1 - off) | (size - off - n)
+						if checked {
+							sum += n
+						}
+					}
+					{
+						w := binary.LittleEndian.Uint64(p[8:])
+						off, n := w&(1<<32-1), w>>32
+						outside |= (size - 1 - off) | (size - off - n)
+						if checked {
+							sum += n
+						}
+					}
+					{
+						w := binary.LittleEndian.Uint64(p[16:])
+						off, n := w&(1<<32-1), w>>32
+						outside |= (size - 1 - off) | (size - off - n)
+						if checked {
+							sum += n
+						}
+					}
+					{
+						w := binary.LittleEndian.Uint64(p[24:])
+						off, n := w&(1<<32-1), w>>32
+						outside |= (size - 1 - off) | (size - off - n)
+						if checked {
+							sum += n
+						}
+					}
+					if int64(outside) < 0 || checked && sum > MaxStrings {
+						return false
+					}
+					if checked {
+						if !isText(b, binary.LittleEndian.Uint64(p[0:])) {
+							return false
+						}
+						if !isText(b, binary.LittleEndian.Uint64(p[8:])) {
+							return false
+						}
+						if !isText(b, binary.LittleEndian.Uint64(p[16:])) {
+							return false
+						}
+						if !isText(b, binary.LittleEndian.Uint64(p[24:])) {
+							return false
+						}
+					}
+					(*text)(unsafe.Pointer(&r.Name)).n = int(binary.LittleEndian.Uint32(p[4:]))
+					(*text)(unsafe.Pointer(&r.Label)).n = int(binary.LittleEndian.Uint32(p[12:]))
+					(*text)(unsafe.Pointer(&r.Kind)).n = int(binary.LittleEndian.Uint32(p[20:]))
+					(*text)(unsafe.Pointer(&r.Value)).n = int(binary.LittleEndian.Uint32(p[28:]))
+					{
+						t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[0:]))
+						t1 := unsafe.Add(m, binary.LittleEndian.Uint32(p[8:]))
+						t2 := unsafe.Add(m, binary.LittleEndian.Uint32(p[16:]))
+						t3 := unsafe.Add(m, binary.LittleEndian.Uint32(p[24:]))
+						(*text)(unsafe.Pointer(&r.Name)).p = t0
+						(*text)(unsafe.Pointer(&r.Label)).p = t1
+						(*text)(unsafe.Pointer(&r.Kind)).p = t2
+						(*text)(unsafe.Pointer(&r.Value)).p = t3
+					}
+				}
+			}
+			{
+				l := p[88:]
+				off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
+				bytes := n * stride
+				taken += bytes
+				if bytes < n*minStride || off+bytes > size || taken > size || n > uint64(cap(r.Grants)) {
+					return false
+				}
+				list := r.Grants[:n]
+				r.Grants = list
+				for i := range list {
+					p, r := (*[minStride]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
+					{
+						w := binary.LittleEndian.Uint64(p[0:])
+						off, n := w&(1<<32-1), w>>32
+						outside |= (size - 1 - off) | (size - off - n)
+						if checked {
+							sum += n
+						}
+					}
+					if int64(outside) < 0 || checked && sum > MaxStrings {
+						return false
+					}
+					if checked {
+						if !isText(b, binary.LittleEndian.Uint64(p[0:])) {
+							return false
+						}
+					}
+					(*text)(unsafe.Pointer(r)).n = int(binary.LittleEndian.Uint32(p[4:]))
+					{
+						t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[0:]))
+						(*text)(unsafe.Pointer(r)).p = t0
+					}
+				}
+			}
+		}
+	}
+	_, _, _ = outside, sum, taken // not every message has all of them
+	return true
+}
+
+func (r *SignInVerdict) careful(b []byte) error {
 	d := decoder{b: b, lists: len(b), text: MaxStrings}
 	p := d.open(-1, SizeSignInVerdict)
 	if d.err != nil {
@@ -509,41 +2354,13 @@ func (r *SignInVerdict) Read(b []byte) error {
 
 func (r *SignInVerdict) read(d *decoder, p []byte) {
 	_ = p[SizeSignInVerdict-1]
-	r.Items = r.Items[:0]
-	itemsAt, itemsCount, itemsStride := d.list(p[16:])
-	for i := range itemsCount {
-		r.Items = grow(r.Items)
-		r.Items[i].read(d, d.part(itemsAt+i*itemsStride, itemsStride, SizeSignInAnswer))
+	{
+		at, count, stride := d.list(p[16:])
+		r.Items = space(r.Items, count)
+		for i := range r.Items {
+			r.Items[i].read(d, d.part(at+i*stride, stride, SizeSignInAnswer))
+		}
 	}
-}
-
-func (r *SignInAnswer) put(e *encoder, at int) {
-	account := e.text(r.Account)
-	displayname := e.text(r.DisplayName)
-	territory := e.text(r.Territory)
-	title := e.text(r.Title)
-	message := e.text(r.Message)
-	html := e.text(r.HTML)
-	location := e.text(r.Location)
-	state := e.text(r.State)
-	fields := e.list(len(r.Fields), SizeFormField)
-	for i := range r.Fields {
-		r.Fields[i].put(e, fields+i*SizeFormField)
-	}
-	grants := e.texts(r.Grants)
-	p := e.b[e.base+at:][:SizeSignInAnswer]
-	binary.LittleEndian.PutUint32(p[0:], uint32(r.Outcome))
-	binary.LittleEndian.PutUint32(p[4:], uint32(r.Zero))
-	binary.LittleEndian.PutUint64(p[8:], account)
-	binary.LittleEndian.PutUint64(p[16:], displayname)
-	binary.LittleEndian.PutUint64(p[24:], territory)
-	binary.LittleEndian.PutUint64(p[32:], title)
-	binary.LittleEndian.PutUint64(p[40:], message)
-	binary.LittleEndian.PutUint64(p[48:], html)
-	binary.LittleEndian.PutUint64(p[56:], location)
-	binary.LittleEndian.PutUint64(p[64:], state)
-	putList(p[72:], fields, len(r.Fields), SizeFormField)
-	putList(p[88:], grants, len(r.Grants), minStride)
 }
 
 func (r *SignInAnswer) read(d *decoder, p []byte) {
@@ -558,25 +2375,14 @@ func (r *SignInAnswer) read(d *decoder, p []byte) {
 	r.HTML = d.str(p[48:])
 	r.Location = d.str(p[56:])
 	r.State = d.str(p[64:])
-	r.Fields = r.Fields[:0]
-	fieldsAt, fieldsCount, fieldsStride := d.list(p[72:])
-	for i := range fieldsCount {
-		r.Fields = grow(r.Fields)
-		r.Fields[i].read(d, d.part(fieldsAt+i*fieldsStride, fieldsStride, SizeFormField))
+	{
+		at, count, stride := d.list(p[72:])
+		r.Fields = space(r.Fields, count)
+		for i := range r.Fields {
+			r.Fields[i].read(d, d.part(at+i*stride, stride, SizeFormField))
+		}
 	}
 	r.Grants = d.strs(r.Grants, p[88:])
-}
-
-func (r *FormField) put(e *encoder, at int) {
-	name := e.text(r.Name)
-	label := e.text(r.Label)
-	kind := e.text(r.Kind)
-	value := e.text(r.Value)
-	p := e.b[e.base+at:][:SizeFormField]
-	binary.LittleEndian.PutUint64(p[0:], name)
-	binary.LittleEndian.PutUint64(p[8:], label)
-	binary.LittleEndian.PutUint64(p[16:], kind)
-	binary.LittleEndian.PutUint64(p[24:], value)
 }
 
 func (r *FormField) read(d *decoder, p []byte) {
@@ -590,27 +2396,325 @@ func (r *FormField) read(d *decoder, p []byte) {
 // Append appends the message to b and returns the longer slice. The head's
 // fields that describe the message itself are written, not read.
 func (r *ExchangeRequest) Append(b []byte) []byte {
-	e := encoder{b: b, base: len(b)}
-	e.reserve(SizeExchangeRequest)
-	r.Head.put(&e, 0)
-	e.u16(4, Minor)
-	e.u16(6, uint16(HookExchange))
-	e.u32(16, SizeExchangeRequest)
-	r.put(&e, 0)
-	return e.finish()
+	for {
+		if n := r.place(b[len(b):cap(b)]); n > 0 {
+			return b[:len(b)+n]
+		}
+		b = slices.Grow(b, max(firstSpace, 2*(cap(b)-len(b))))
+	}
 }
 
-func (r *ExchangeRequest) put(e *encoder, at int) {
-	subjecttoken := e.text(r.SubjectToken)
-	subjecttokentype := e.text(r.SubjectTokenType)
-	p := e.b[e.base+at:][:SizeExchangeRequest]
-	binary.LittleEndian.PutUint64(p[96:], subjecttoken)
-	binary.LittleEndian.PutUint64(p[104:], subjecttokentype)
+func (r *ExchangeRequest) place(b []byte) int {
+	room := uint64(len(b))
+	if room < SizeExchangeRequest {
+		return 0
+	}
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeExchangeRequest]byte)(m)
+	end := uint64(SizeExchangeRequest)
+	binary.LittleEndian.PutUint16(p[4:], uint16(Minor))
+	binary.LittleEndian.PutUint16(p[6:], uint16(HookExchange))
+	binary.LittleEndian.PutUint64(p[8:], uint64(r.Head.NowMS))
+	binary.LittleEndian.PutUint32(p[16:], uint32(SizeExchangeRequest))
+	binary.LittleEndian.PutUint16(p[20:], uint16(r.Head.Purpose))
+	binary.LittleEndian.PutUint16(p[22:], uint16(r.Head.Flags))
+	binary.LittleEndian.PutUint64(p[24:], uint64(r.Head.Seed))
+	if s := r.Head.Account; s == "" {
+		binary.LittleEndian.PutUint64(p[32:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[32:], end|n<<32)
+		end += n
+	}
+	if s := r.Head.Client; s == "" {
+		binary.LittleEndian.PutUint64(p[40:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[40:], end|n<<32)
+		end += n
+	}
+	binary.LittleEndian.PutUint32(p[48:], uint32(r.Head.Platform))
+	binary.LittleEndian.PutUint32(p[52:], uint32(r.Head.OS))
+	if s := r.Head.Territory; s == "" {
+		binary.LittleEndian.PutUint64(p[56:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[56:], end|n<<32)
+		end += n
+	}
+	if s := r.Head.BucketKey; s == "" {
+		binary.LittleEndian.PutUint64(p[64:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[64:], end|n<<32)
+		end += n
+	}
+	if s := r.Head.Organization; s == "" {
+		binary.LittleEndian.PutUint64(p[72:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[72:], end|n<<32)
+		end += n
+	}
+	if list := r.Head.Grants; len(list) == 0 {
+		binary.LittleEndian.PutUint64(p[80:], 0)
+		binary.LittleEndian.PutUint64(p[88:], 0)
+	} else {
+		at, bytes := (end+7)&^7, uint64(len(list))*minStride
+		if at+bytes > room {
+			return 0
+		}
+		binary.LittleEndian.PutUint64(b[end:], 0)
+		binary.LittleEndian.PutUint64(p[80:], at|uint64(len(list))<<32)
+		binary.LittleEndian.PutUint64(p[88:], minStride)
+		end = at + bytes
+		for i := range list {
+			p := (*[minStride]byte)(unsafe.Add(m, at+uint64(i)*minStride))
+			if s := list[i]; s == "" {
+				binary.LittleEndian.PutUint64(p[0:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[0:], end|n<<32)
+				end += n
+			}
+		}
+	}
+	if s := r.SubjectToken; s == "" {
+		binary.LittleEndian.PutUint64(p[96:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[96:], end|n<<32)
+		end += n
+	}
+	if s := r.SubjectTokenType; s == "" {
+		binary.LittleEndian.PutUint64(p[104:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[104:], end|n<<32)
+		end += n
+	}
+	binary.LittleEndian.PutUint32(p[0:], uint32(end))
+	_ = m
+	return int(end)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long
 // as its bytes don't change. The lists' space of an earlier Read is used again.
 func (r *ExchangeRequest) Read(b []byte) error {
+	if r.quick(b) {
+		return nil
+	}
+	return r.careful(b)
+}
+
+func (r *ExchangeRequest) quick(b []byte) bool {
+	size := uint64(len(b))
+	if size < SizeExchangeRequest {
+		return false
+	}
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeExchangeRequest]byte)(m)
+	if uint64(binary.LittleEndian.Uint32(p[0:])) != size {
+		return false
+	}
+	if fixed := uint64(binary.LittleEndian.Uint32(p[16:])); fixed < SizeExchangeRequest || fixed > size {
+		return false
+	}
+	var outside, sum, taken uint64 // the top bit of outside: a text is
+	{
+		w := binary.LittleEndian.Uint64(p[32:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[40:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[56:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[64:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[72:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	if int64(outside) < 0 || checked && sum > MaxStrings {
+		return false
+	}
+	if checked {
+		if !isText(b, binary.LittleEndian.Uint64(p[32:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[40:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[56:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[64:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[72:])) {
+			return false
+		}
+	}
+	r.Head.Size = uint32(binary.LittleEndian.Uint32(p[0:]))
+	r.Head.Minor = uint16(binary.LittleEndian.Uint16(p[4:]))
+	r.Head.Hook = Hook(binary.LittleEndian.Uint16(p[6:]))
+	r.Head.NowMS = uint64(binary.LittleEndian.Uint64(p[8:]))
+	r.Head.Fixed = uint32(binary.LittleEndian.Uint32(p[16:]))
+	r.Head.Purpose = Purpose(binary.LittleEndian.Uint16(p[20:]))
+	r.Head.Flags = uint16(binary.LittleEndian.Uint16(p[22:]))
+	r.Head.Seed = uint64(binary.LittleEndian.Uint64(p[24:]))
+	r.Head.Platform = Platform(binary.LittleEndian.Uint32(p[48:]))
+	r.Head.OS = uint32(binary.LittleEndian.Uint32(p[52:]))
+	(*text)(unsafe.Pointer(&r.Head.Account)).n = int(binary.LittleEndian.Uint32(p[36:]))
+	(*text)(unsafe.Pointer(&r.Head.Client)).n = int(binary.LittleEndian.Uint32(p[44:]))
+	(*text)(unsafe.Pointer(&r.Head.Territory)).n = int(binary.LittleEndian.Uint32(p[60:]))
+	(*text)(unsafe.Pointer(&r.Head.BucketKey)).n = int(binary.LittleEndian.Uint32(p[68:]))
+	(*text)(unsafe.Pointer(&r.Head.Organization)).n = int(binary.LittleEndian.Uint32(p[76:]))
+	{
+		t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[32:]))
+		t1 := unsafe.Add(m, binary.LittleEndian.Uint32(p[40:]))
+		t2 := unsafe.Add(m, binary.LittleEndian.Uint32(p[56:]))
+		t3 := unsafe.Add(m, binary.LittleEndian.Uint32(p[64:]))
+		t4 := unsafe.Add(m, binary.LittleEndian.Uint32(p[72:]))
+		(*text)(unsafe.Pointer(&r.Head.Account)).p = t0
+		(*text)(unsafe.Pointer(&r.Head.Client)).p = t1
+		(*text)(unsafe.Pointer(&r.Head.Territory)).p = t2
+		(*text)(unsafe.Pointer(&r.Head.BucketKey)).p = t3
+		(*text)(unsafe.Pointer(&r.Head.Organization)).p = t4
+	}
+	{
+		l := p[80:]
+		off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
+		bytes := n * stride
+		taken += bytes
+		if bytes < n*minStride || off+bytes > size || taken > size || n > uint64(cap(r.Head.Grants)) {
+			return false
+		}
+		list := r.Head.Grants[:n]
+		r.Head.Grants = list
+		for i := range list {
+			p, r := (*[minStride]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
+			{
+				w := binary.LittleEndian.Uint64(p[0:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			if int64(outside) < 0 || checked && sum > MaxStrings {
+				return false
+			}
+			if checked {
+				if !isText(b, binary.LittleEndian.Uint64(p[0:])) {
+					return false
+				}
+			}
+			(*text)(unsafe.Pointer(r)).n = int(binary.LittleEndian.Uint32(p[4:]))
+			{
+				t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[0:]))
+				(*text)(unsafe.Pointer(r)).p = t0
+			}
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[96:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[104:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	if int64(outside) < 0 || checked && sum > MaxStrings {
+		return false
+	}
+	if checked {
+		if !isText(b, binary.LittleEndian.Uint64(p[96:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[104:])) {
+			return false
+		}
+	}
+	(*text)(unsafe.Pointer(&r.SubjectToken)).n = int(binary.LittleEndian.Uint32(p[100:]))
+	(*text)(unsafe.Pointer(&r.SubjectTokenType)).n = int(binary.LittleEndian.Uint32(p[108:]))
+	{
+		t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[96:]))
+		t1 := unsafe.Add(m, binary.LittleEndian.Uint32(p[104:]))
+		(*text)(unsafe.Pointer(&r.SubjectToken)).p = t0
+		(*text)(unsafe.Pointer(&r.SubjectTokenType)).p = t1
+	}
+	_, _, _ = outside, sum, taken // not every message has all of them
+	return true
+}
+
+func (r *ExchangeRequest) careful(b []byte) error {
 	d := decoder{b: b, lists: len(b), text: MaxStrings}
 	p := d.open(16, SizeExchangeRequest)
 	if d.err != nil {
@@ -630,26 +2734,155 @@ func (r *ExchangeRequest) read(d *decoder, p []byte) {
 // Append appends the message to b and returns the longer slice. The head's
 // fields that describe the message itself are written, not read.
 func (r *ExchangeVerdict) Append(b []byte) []byte {
-	e := encoder{b: b, base: len(b)}
-	e.reserve(SizeExchangeVerdict)
-	r.VerdictHead.put(&e, 0)
-	e.u16(4, Minor)
-	r.put(&e, 0)
-	return e.finish()
+	for {
+		if n := r.place(b[len(b):cap(b)]); n > 0 {
+			return b[:len(b)+n]
+		}
+		b = slices.Grow(b, max(firstSpace, 2*(cap(b)-len(b))))
+	}
 }
 
-func (r *ExchangeVerdict) put(e *encoder, at int) {
-	items := e.list(len(r.Items), SizeExchangeAnswer)
-	for i := range r.Items {
-		r.Items[i].put(e, items+i*SizeExchangeAnswer)
+func (r *ExchangeVerdict) place(b []byte) int {
+	room := uint64(len(b))
+	if room < SizeExchangeVerdict {
+		return 0
 	}
-	p := e.b[e.base+at:][:SizeExchangeVerdict]
-	putList(p[16:], items, len(r.Items), SizeExchangeAnswer)
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeExchangeVerdict]byte)(m)
+	end := uint64(SizeExchangeVerdict)
+	binary.LittleEndian.PutUint16(p[4:], uint16(Minor))
+	binary.LittleEndian.PutUint16(p[6:], uint16(r.VerdictHead.Flags))
+	binary.LittleEndian.PutUint64(p[8:], uint64(r.VerdictHead.Zero))
+	if list := r.Items; len(list) == 0 {
+		binary.LittleEndian.PutUint64(p[16:], 0)
+		binary.LittleEndian.PutUint64(p[24:], 0)
+	} else {
+		at, bytes := (end+7)&^7, uint64(len(list))*SizeExchangeAnswer
+		if at+bytes > room {
+			return 0
+		}
+		binary.LittleEndian.PutUint64(b[end:], 0)
+		binary.LittleEndian.PutUint64(p[16:], at|uint64(len(list))<<32)
+		binary.LittleEndian.PutUint64(p[24:], SizeExchangeAnswer)
+		end = at + bytes
+		for i := range list {
+			p := (*[SizeExchangeAnswer]byte)(unsafe.Add(m, at+uint64(i)*SizeExchangeAnswer))
+			r := &list[i]
+			binary.LittleEndian.PutUint32(p[0:], uint32(r.Outcome))
+			binary.LittleEndian.PutUint32(p[4:], uint32(r.Zero))
+			if s := r.Account; s == "" {
+				binary.LittleEndian.PutUint64(p[8:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[8:], end|n<<32)
+				end += n
+			}
+			if s := r.Reason; s == "" {
+				binary.LittleEndian.PutUint64(p[16:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[16:], end|n<<32)
+				end += n
+			}
+		}
+	}
+	binary.LittleEndian.PutUint32(p[0:], uint32(end))
+	_ = m
+	return int(end)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long
 // as its bytes don't change. The lists' space of an earlier Read is used again.
 func (r *ExchangeVerdict) Read(b []byte) error {
+	if r.quick(b) {
+		return nil
+	}
+	return r.careful(b)
+}
+
+func (r *ExchangeVerdict) quick(b []byte) bool {
+	size := uint64(len(b))
+	if size < SizeExchangeVerdict {
+		return false
+	}
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeExchangeVerdict]byte)(m)
+	if uint64(binary.LittleEndian.Uint32(p[0:])) != size {
+		return false
+	}
+	var outside, sum, taken uint64 // the top bit of outside: a text is
+	r.VerdictHead.Size = uint32(binary.LittleEndian.Uint32(p[0:]))
+	r.VerdictHead.Minor = uint16(binary.LittleEndian.Uint16(p[4:]))
+	r.VerdictHead.Flags = uint16(binary.LittleEndian.Uint16(p[6:]))
+	r.VerdictHead.Zero = uint64(binary.LittleEndian.Uint64(p[8:]))
+	{
+	}
+	{
+	}
+	{
+		l := p[16:]
+		off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
+		bytes := n * stride
+		taken += bytes
+		if bytes < n*SizeExchangeAnswer || off+bytes > size || taken > size || n > uint64(cap(r.Items)) {
+			return false
+		}
+		list := r.Items[:n]
+		r.Items = list
+		for i := range list {
+			p, r := (*[SizeExchangeAnswer]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
+			{
+				w := binary.LittleEndian.Uint64(p[8:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			{
+				w := binary.LittleEndian.Uint64(p[16:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			if int64(outside) < 0 || checked && sum > MaxStrings {
+				return false
+			}
+			if checked {
+				if !isText(b, binary.LittleEndian.Uint64(p[8:])) {
+					return false
+				}
+				if !isText(b, binary.LittleEndian.Uint64(p[16:])) {
+					return false
+				}
+			}
+			r.Outcome = ExchangeOutcome(binary.LittleEndian.Uint32(p[0:]))
+			r.Zero = uint32(binary.LittleEndian.Uint32(p[4:]))
+			(*text)(unsafe.Pointer(&r.Account)).n = int(binary.LittleEndian.Uint32(p[12:]))
+			(*text)(unsafe.Pointer(&r.Reason)).n = int(binary.LittleEndian.Uint32(p[20:]))
+			{
+				t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[8:]))
+				t1 := unsafe.Add(m, binary.LittleEndian.Uint32(p[16:]))
+				(*text)(unsafe.Pointer(&r.Account)).p = t0
+				(*text)(unsafe.Pointer(&r.Reason)).p = t1
+			}
+		}
+	}
+	_, _, _ = outside, sum, taken // not every message has all of them
+	return true
+}
+
+func (r *ExchangeVerdict) careful(b []byte) error {
 	d := decoder{b: b, lists: len(b), text: MaxStrings}
 	p := d.open(-1, SizeExchangeVerdict)
 	if d.err != nil {
@@ -662,22 +2895,13 @@ func (r *ExchangeVerdict) Read(b []byte) error {
 
 func (r *ExchangeVerdict) read(d *decoder, p []byte) {
 	_ = p[SizeExchangeVerdict-1]
-	r.Items = r.Items[:0]
-	itemsAt, itemsCount, itemsStride := d.list(p[16:])
-	for i := range itemsCount {
-		r.Items = grow(r.Items)
-		r.Items[i].read(d, d.part(itemsAt+i*itemsStride, itemsStride, SizeExchangeAnswer))
+	{
+		at, count, stride := d.list(p[16:])
+		r.Items = space(r.Items, count)
+		for i := range r.Items {
+			r.Items[i].read(d, d.part(at+i*stride, stride, SizeExchangeAnswer))
+		}
 	}
-}
-
-func (r *ExchangeAnswer) put(e *encoder, at int) {
-	account := e.text(r.Account)
-	reason := e.text(r.Reason)
-	p := e.b[e.base+at:][:SizeExchangeAnswer]
-	binary.LittleEndian.PutUint32(p[0:], uint32(r.Outcome))
-	binary.LittleEndian.PutUint32(p[4:], uint32(r.Zero))
-	binary.LittleEndian.PutUint64(p[8:], account)
-	binary.LittleEndian.PutUint64(p[16:], reason)
 }
 
 func (r *ExchangeAnswer) read(d *decoder, p []byte) {
@@ -691,32 +2915,231 @@ func (r *ExchangeAnswer) read(d *decoder, p []byte) {
 // Append appends the message to b and returns the longer slice. The head's
 // fields that describe the message itself are written, not read.
 func (r *FetchRequest) Append(b []byte) []byte {
-	e := encoder{b: b, base: len(b)}
-	e.reserve(SizeFetchRequest)
-	r.VerdictHead.put(&e, 0)
-	e.u16(4, Minor)
-	r.put(&e, 0)
-	return e.finish()
+	for {
+		if n := r.place(b[len(b):cap(b)]); n > 0 {
+			return b[:len(b)+n]
+		}
+		b = slices.Grow(b, max(firstSpace, 2*(cap(b)-len(b))))
+	}
 }
 
-func (r *FetchRequest) put(e *encoder, at int) {
-	method := e.text(r.Method)
-	url := e.text(r.URL)
-	headers := e.list(len(r.Headers), SizeFetchHeader)
-	for i := range r.Headers {
-		r.Headers[i].put(e, headers+i*SizeFetchHeader)
+func (r *FetchRequest) place(b []byte) int {
+	room := uint64(len(b))
+	if room < SizeFetchRequest {
+		return 0
 	}
-	body := e.text(r.Body)
-	p := e.b[e.base+at:][:SizeFetchRequest]
-	binary.LittleEndian.PutUint64(p[16:], method)
-	binary.LittleEndian.PutUint64(p[24:], url)
-	putList(p[32:], headers, len(r.Headers), SizeFetchHeader)
-	binary.LittleEndian.PutUint64(p[48:], body)
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeFetchRequest]byte)(m)
+	end := uint64(SizeFetchRequest)
+	binary.LittleEndian.PutUint16(p[4:], uint16(Minor))
+	binary.LittleEndian.PutUint16(p[6:], uint16(r.VerdictHead.Flags))
+	binary.LittleEndian.PutUint64(p[8:], uint64(r.VerdictHead.Zero))
+	if s := r.Method; s == "" {
+		binary.LittleEndian.PutUint64(p[16:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[16:], end|n<<32)
+		end += n
+	}
+	if s := r.URL; s == "" {
+		binary.LittleEndian.PutUint64(p[24:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[24:], end|n<<32)
+		end += n
+	}
+	if list := r.Headers; len(list) == 0 {
+		binary.LittleEndian.PutUint64(p[32:], 0)
+		binary.LittleEndian.PutUint64(p[40:], 0)
+	} else {
+		at, bytes := (end+7)&^7, uint64(len(list))*SizeFetchHeader
+		if at+bytes > room {
+			return 0
+		}
+		binary.LittleEndian.PutUint64(b[end:], 0)
+		binary.LittleEndian.PutUint64(p[32:], at|uint64(len(list))<<32)
+		binary.LittleEndian.PutUint64(p[40:], SizeFetchHeader)
+		end = at + bytes
+		for i := range list {
+			p := (*[SizeFetchHeader]byte)(unsafe.Add(m, at+uint64(i)*SizeFetchHeader))
+			r := &list[i]
+			if s := r.Name; s == "" {
+				binary.LittleEndian.PutUint64(p[0:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[0:], end|n<<32)
+				end += n
+			}
+			if s := r.Value; s == "" {
+				binary.LittleEndian.PutUint64(p[8:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[8:], end|n<<32)
+				end += n
+			}
+		}
+	}
+	if s := r.Body; s == "" {
+		binary.LittleEndian.PutUint64(p[48:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[48:], end|n<<32)
+		end += n
+	}
+	binary.LittleEndian.PutUint32(p[0:], uint32(end))
+	_ = m
+	return int(end)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long
 // as its bytes don't change. The lists' space of an earlier Read is used again.
 func (r *FetchRequest) Read(b []byte) error {
+	if r.quick(b) {
+		return nil
+	}
+	return r.careful(b)
+}
+
+func (r *FetchRequest) quick(b []byte) bool {
+	size := uint64(len(b))
+	if size < SizeFetchRequest {
+		return false
+	}
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeFetchRequest]byte)(m)
+	if uint64(binary.LittleEndian.Uint32(p[0:])) != size {
+		return false
+	}
+	var outside, sum, taken uint64 // the top bit of outside: a text is
+	r.VerdictHead.Size = uint32(binary.LittleEndian.Uint32(p[0:]))
+	r.VerdictHead.Minor = uint16(binary.LittleEndian.Uint16(p[4:]))
+	r.VerdictHead.Flags = uint16(binary.LittleEndian.Uint16(p[6:]))
+	r.VerdictHead.Zero = uint64(binary.LittleEndian.Uint64(p[8:]))
+	{
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[16:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[24:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[48:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	if int64(outside) < 0 || checked && sum > MaxStrings {
+		return false
+	}
+	if checked {
+		if !isText(b, binary.LittleEndian.Uint64(p[16:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[24:])) {
+			return false
+		}
+		if !isText(b, binary.LittleEndian.Uint64(p[48:])) {
+			return false
+		}
+	}
+	(*text)(unsafe.Pointer(&r.Method)).n = int(binary.LittleEndian.Uint32(p[20:]))
+	(*text)(unsafe.Pointer(&r.URL)).n = int(binary.LittleEndian.Uint32(p[28:]))
+	(*text)(unsafe.Pointer(&r.Body)).n = int(binary.LittleEndian.Uint32(p[52:]))
+	{
+		t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[16:]))
+		t1 := unsafe.Add(m, binary.LittleEndian.Uint32(p[24:]))
+		t2 := unsafe.Add(m, binary.LittleEndian.Uint32(p[48:]))
+		(*text)(unsafe.Pointer(&r.Method)).p = t0
+		(*text)(unsafe.Pointer(&r.URL)).p = t1
+		(*text)(unsafe.Pointer(&r.Body)).p = t2
+	}
+	{
+		l := p[32:]
+		off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
+		bytes := n * stride
+		taken += bytes
+		if bytes < n*SizeFetchHeader || off+bytes > size || taken > size || n > uint64(cap(r.Headers)) {
+			return false
+		}
+		list := r.Headers[:n]
+		r.Headers = list
+		for i := range list {
+			p, r := (*[SizeFetchHeader]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
+			{
+				w := binary.LittleEndian.Uint64(p[0:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			{
+				w := binary.LittleEndian.Uint64(p[8:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			if int64(outside) < 0 || checked && sum > MaxStrings {
+				return false
+			}
+			if checked {
+				if !isText(b, binary.LittleEndian.Uint64(p[0:])) {
+					return false
+				}
+				if !isText(b, binary.LittleEndian.Uint64(p[8:])) {
+					return false
+				}
+			}
+			(*text)(unsafe.Pointer(&r.Name)).n = int(binary.LittleEndian.Uint32(p[4:]))
+			(*text)(unsafe.Pointer(&r.Value)).n = int(binary.LittleEndian.Uint32(p[12:]))
+			{
+				t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[0:]))
+				t1 := unsafe.Add(m, binary.LittleEndian.Uint32(p[8:]))
+				(*text)(unsafe.Pointer(&r.Name)).p = t0
+				(*text)(unsafe.Pointer(&r.Value)).p = t1
+			}
+		}
+	}
+	_, _, _ = outside, sum, taken // not every message has all of them
+	return true
+}
+
+func (r *FetchRequest) careful(b []byte) error {
 	d := decoder{b: b, lists: len(b), text: MaxStrings}
 	p := d.open(-1, SizeFetchRequest)
 	if d.err != nil {
@@ -731,21 +3154,14 @@ func (r *FetchRequest) read(d *decoder, p []byte) {
 	_ = p[SizeFetchRequest-1]
 	r.Method = d.str(p[16:])
 	r.URL = d.str(p[24:])
-	r.Headers = r.Headers[:0]
-	headersAt, headersCount, headersStride := d.list(p[32:])
-	for i := range headersCount {
-		r.Headers = grow(r.Headers)
-		r.Headers[i].read(d, d.part(headersAt+i*headersStride, headersStride, SizeFetchHeader))
+	{
+		at, count, stride := d.list(p[32:])
+		r.Headers = space(r.Headers, count)
+		for i := range r.Headers {
+			r.Headers[i].read(d, d.part(at+i*stride, stride, SizeFetchHeader))
+		}
 	}
 	r.Body = d.str(p[48:])
-}
-
-func (r *FetchHeader) put(e *encoder, at int) {
-	name := e.text(r.Name)
-	value := e.text(r.Value)
-	p := e.b[e.base+at:][:SizeFetchHeader]
-	binary.LittleEndian.PutUint64(p[0:], name)
-	binary.LittleEndian.PutUint64(p[8:], value)
 }
 
 func (r *FetchHeader) read(d *decoder, p []byte) {
@@ -757,30 +3173,185 @@ func (r *FetchHeader) read(d *decoder, p []byte) {
 // Append appends the message to b and returns the longer slice. The head's
 // fields that describe the message itself are written, not read.
 func (r *FetchResponse) Append(b []byte) []byte {
-	e := encoder{b: b, base: len(b)}
-	e.reserve(SizeFetchResponse)
-	r.VerdictHead.put(&e, 0)
-	e.u16(4, Minor)
-	r.put(&e, 0)
-	return e.finish()
+	for {
+		if n := r.place(b[len(b):cap(b)]); n > 0 {
+			return b[:len(b)+n]
+		}
+		b = slices.Grow(b, max(firstSpace, 2*(cap(b)-len(b))))
+	}
 }
 
-func (r *FetchResponse) put(e *encoder, at int) {
-	headers := e.list(len(r.Headers), SizeFetchHeader)
-	for i := range r.Headers {
-		r.Headers[i].put(e, headers+i*SizeFetchHeader)
+func (r *FetchResponse) place(b []byte) int {
+	room := uint64(len(b))
+	if room < SizeFetchResponse {
+		return 0
 	}
-	body := e.text(r.Body)
-	p := e.b[e.base+at:][:SizeFetchResponse]
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeFetchResponse]byte)(m)
+	end := uint64(SizeFetchResponse)
+	binary.LittleEndian.PutUint16(p[4:], uint16(Minor))
+	binary.LittleEndian.PutUint16(p[6:], uint16(r.VerdictHead.Flags))
+	binary.LittleEndian.PutUint64(p[8:], uint64(r.VerdictHead.Zero))
 	binary.LittleEndian.PutUint32(p[16:], uint32(r.Status))
 	binary.LittleEndian.PutUint32(p[20:], uint32(r.Reserved))
-	putList(p[24:], headers, len(r.Headers), SizeFetchHeader)
-	binary.LittleEndian.PutUint64(p[40:], body)
+	if list := r.Headers; len(list) == 0 {
+		binary.LittleEndian.PutUint64(p[24:], 0)
+		binary.LittleEndian.PutUint64(p[32:], 0)
+	} else {
+		at, bytes := (end+7)&^7, uint64(len(list))*SizeFetchHeader
+		if at+bytes > room {
+			return 0
+		}
+		binary.LittleEndian.PutUint64(b[end:], 0)
+		binary.LittleEndian.PutUint64(p[24:], at|uint64(len(list))<<32)
+		binary.LittleEndian.PutUint64(p[32:], SizeFetchHeader)
+		end = at + bytes
+		for i := range list {
+			p := (*[SizeFetchHeader]byte)(unsafe.Add(m, at+uint64(i)*SizeFetchHeader))
+			r := &list[i]
+			if s := r.Name; s == "" {
+				binary.LittleEndian.PutUint64(p[0:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[0:], end|n<<32)
+				end += n
+			}
+			if s := r.Value; s == "" {
+				binary.LittleEndian.PutUint64(p[8:], 0)
+			} else {
+				n := uint64(len(s))
+				if n > room-end {
+					return 0
+				}
+				copy(b[end:], s)
+				binary.LittleEndian.PutUint64(p[8:], end|n<<32)
+				end += n
+			}
+		}
+	}
+	if s := r.Body; s == "" {
+		binary.LittleEndian.PutUint64(p[40:], 0)
+	} else {
+		n := uint64(len(s))
+		if n > room-end {
+			return 0
+		}
+		copy(b[end:], s)
+		binary.LittleEndian.PutUint64(p[40:], end|n<<32)
+		end += n
+	}
+	binary.LittleEndian.PutUint32(p[0:], uint32(end))
+	_ = m
+	return int(end)
 }
 
 // Read takes the message that is all of b. Strings alias b: they live as long
 // as its bytes don't change. The lists' space of an earlier Read is used again.
 func (r *FetchResponse) Read(b []byte) error {
+	if r.quick(b) {
+		return nil
+	}
+	return r.careful(b)
+}
+
+func (r *FetchResponse) quick(b []byte) bool {
+	size := uint64(len(b))
+	if size < SizeFetchResponse {
+		return false
+	}
+	m := unsafe.Pointer(unsafe.SliceData(b))
+	p := (*[SizeFetchResponse]byte)(m)
+	if uint64(binary.LittleEndian.Uint32(p[0:])) != size {
+		return false
+	}
+	var outside, sum, taken uint64 // the top bit of outside: a text is
+	r.VerdictHead.Size = uint32(binary.LittleEndian.Uint32(p[0:]))
+	r.VerdictHead.Minor = uint16(binary.LittleEndian.Uint16(p[4:]))
+	r.VerdictHead.Flags = uint16(binary.LittleEndian.Uint16(p[6:]))
+	r.VerdictHead.Zero = uint64(binary.LittleEndian.Uint64(p[8:]))
+	{
+	}
+	{
+		w := binary.LittleEndian.Uint64(p[40:])
+		off, n := w&(1<<32-1), w>>32
+		outside |= (size - 1 - off) | (size - off - n)
+		if checked {
+			sum += n
+		}
+	}
+	if int64(outside) < 0 || checked && sum > MaxStrings {
+		return false
+	}
+	if checked {
+		if !isText(b, binary.LittleEndian.Uint64(p[40:])) {
+			return false
+		}
+	}
+	r.Status = uint32(binary.LittleEndian.Uint32(p[16:]))
+	r.Reserved = uint32(binary.LittleEndian.Uint32(p[20:]))
+	(*text)(unsafe.Pointer(&r.Body)).n = int(binary.LittleEndian.Uint32(p[44:]))
+	{
+		t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[40:]))
+		(*text)(unsafe.Pointer(&r.Body)).p = t0
+	}
+	{
+		l := p[24:]
+		off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
+		bytes := n * stride
+		taken += bytes
+		if bytes < n*SizeFetchHeader || off+bytes > size || taken > size || n > uint64(cap(r.Headers)) {
+			return false
+		}
+		list := r.Headers[:n]
+		r.Headers = list
+		for i := range list {
+			p, r := (*[SizeFetchHeader]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
+			{
+				w := binary.LittleEndian.Uint64(p[0:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			{
+				w := binary.LittleEndian.Uint64(p[8:])
+				off, n := w&(1<<32-1), w>>32
+				outside |= (size - 1 - off) | (size - off - n)
+				if checked {
+					sum += n
+				}
+			}
+			if int64(outside) < 0 || checked && sum > MaxStrings {
+				return false
+			}
+			if checked {
+				if !isText(b, binary.LittleEndian.Uint64(p[0:])) {
+					return false
+				}
+				if !isText(b, binary.LittleEndian.Uint64(p[8:])) {
+					return false
+				}
+			}
+			(*text)(unsafe.Pointer(&r.Name)).n = int(binary.LittleEndian.Uint32(p[4:]))
+			(*text)(unsafe.Pointer(&r.Value)).n = int(binary.LittleEndian.Uint32(p[12:]))
+			{
+				t0 := unsafe.Add(m, binary.LittleEndian.Uint32(p[0:]))
+				t1 := unsafe.Add(m, binary.LittleEndian.Uint32(p[8:]))
+				(*text)(unsafe.Pointer(&r.Name)).p = t0
+				(*text)(unsafe.Pointer(&r.Value)).p = t1
+			}
+		}
+	}
+	_, _, _ = outside, sum, taken // not every message has all of them
+	return true
+}
+
+func (r *FetchResponse) careful(b []byte) error {
 	d := decoder{b: b, lists: len(b), text: MaxStrings}
 	p := d.open(-1, SizeFetchResponse)
 	if d.err != nil {
@@ -795,11 +3366,12 @@ func (r *FetchResponse) read(d *decoder, p []byte) {
 	_ = p[SizeFetchResponse-1]
 	r.Status = uint32(binary.LittleEndian.Uint32(p[16:]))
 	r.Reserved = uint32(binary.LittleEndian.Uint32(p[20:]))
-	r.Headers = r.Headers[:0]
-	headersAt, headersCount, headersStride := d.list(p[24:])
-	for i := range headersCount {
-		r.Headers = grow(r.Headers)
-		r.Headers[i].read(d, d.part(headersAt+i*headersStride, headersStride, SizeFetchHeader))
+	{
+		at, count, stride := d.list(p[24:])
+		r.Headers = space(r.Headers, count)
+		for i := range r.Headers {
+			r.Headers[i].read(d, d.part(at+i*stride, stride, SizeFetchHeader))
+		}
 	}
 	r.Body = d.str(p[40:])
 }

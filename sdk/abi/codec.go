@@ -19,73 +19,9 @@ const minStride = 8
 // minFixed is the least that a message can be: its size, minor and hook or flags.
 const minFixed = 8
 
-// encoder writes one message behind whatever b already holds. Offsets count
-// from base, the start of the message.
-type encoder struct {
-	b    []byte
-	base int
-}
-
-// reserve makes room for n zeroed bytes, 8-aligned in the message, and returns
-// their offset.
-func (e *encoder) reserve(n int) int {
-	at := (len(e.b) - e.base + 7) &^ 7
-	end := e.base + at + n
-	if end <= cap(e.b) {
-		from := len(e.b)
-		e.b = e.b[:end]
-		clear(e.b[from:])
-	} else {
-		e.b = append(e.b, make([]byte, end-len(e.b))...)
-	}
-	return at
-}
-
-func (e *encoder) u16(at int, v uint16) { binary.LittleEndian.PutUint16(e.b[e.base+at:], v) }
-func (e *encoder) u32(at int, v uint32) { binary.LittleEndian.PutUint32(e.b[e.base+at:], v) }
-
-// text appends s and returns what points to it: its offset and, above, its length.
-func (e *encoder) text(s string) uint64 {
-	if s == "" {
-		return 0
-	}
-	off := len(e.b) - e.base
-	e.b = append(e.b, s...)
-	return uint64(off) | uint64(len(s))<<32
-}
-
-// list reserves count elements and returns their offset.
-func (e *encoder) list(count, stride int) (off int) {
-	if count == 0 {
-		return 0
-	}
-	return e.reserve(count * stride)
-}
-
-// texts appends a list of strings and returns its offset.
-func (e *encoder) texts(list []string) (off int) {
-	off = e.list(len(list), minStride)
-	for i, s := range list {
-		at := e.text(s)
-		binary.LittleEndian.PutUint64(e.b[e.base+off+i*minStride:], at)
-	}
-	return off
-}
-
-// putList points to a list from p.
-func putList(p []byte, off, count, stride int) {
-	if count == 0 {
-		return // reserved bytes are zero
-	}
-	binary.LittleEndian.PutUint64(p, uint64(off)|uint64(count)<<32)
-	binary.LittleEndian.PutUint32(p[8:], uint32(stride))
-}
-
-// finish writes the size of the message.
-func (e *encoder) finish() []byte {
-	e.u32(0, uint32(len(e.b)-e.base))
-	return e.b
-}
+// firstSpace is the space that a message is tried with first; it is doubled until the
+// message fits.
+const firstSpace = 256
 
 // recordError says what is wrong with a message. It is built without package
 // fmt, which would add a third of a megabyte to every Go guest.
@@ -93,6 +29,12 @@ type recordError string
 
 func (e recordError) Error() string { return ErrRecord.Error() + ": " + string(e) }
 func (e recordError) Unwrap() error { return ErrRecord }
+
+// text is a string as the quick methods write it: with one check for several of them.
+type text struct {
+	p unsafe.Pointer
+	n int
+}
 
 // decoder reads one message, which is all of b. The first error stays.
 type decoder struct {
@@ -166,6 +108,9 @@ func (d *decoder) str(p []byte) string {
 		d.fail("a string of # bytes at # is outside the message of #", int(n), int(off), len(d.b))
 		return ""
 	}
+	if !checked {
+		return unsafe.String(&d.b[off], int(n))
+	}
 	if d.text -= int(n); d.text < 0 {
 		d.fail("its strings add up to more than # bytes", MaxStrings)
 		return ""
@@ -200,20 +145,21 @@ func (d *decoder) list(p []byte) (off, count, stride int) {
 }
 
 func (d *decoder) strs(dst []string, p []byte) []string {
-	dst = dst[:0]
 	off, count, stride := d.list(p)
-	for i := range count {
-		dst = append(dst, d.str(d.b[off+i*stride:][:8]))
+	dst = space(dst, count)
+	for i := range dst {
+		dst[i] = d.str(d.b[off+i*stride:][:8])
 	}
 	return dst
 }
 
-// grow lengthens a list by one element and keeps what the element's own lists
-// have allocated before.
-func grow[T any](list []T) []T {
-	if len(list) < cap(list) {
-		return list[:len(list)+1]
+// space makes a list n elements long and keeps what the elements' own lists have
+// allocated before.
+func space[T any](list []T, n int) []T {
+	if n <= cap(list) {
+		return list[:n]
 	}
-	var zero T
-	return append(list, zero)
+	longer := make([]T, n)
+	copy(longer, list[:cap(list)])
+	return longer
 }

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"testing"
 	"unsafe"
+
+	"github.com/souk-market/souk/sdk/abi"
 )
 
 // Verdicts come from guests that nobody has read, requests are what the SDKs
@@ -35,6 +37,7 @@ func fuzz(f *testing.F, record string) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		twoReaders(t, record, b, b)
 		m := messages[record]()
 		if m.Read(b) != nil {
 			return
@@ -93,4 +96,25 @@ func withoutShape(m message) message {
 		}
 	}
 	return m
+}
+
+// twoReaders has both readers read b, with the space that the message before left. The
+// quick one may have no answer; if it has, it is that of the careful one.
+func twoReaders(t *testing.T, record string, before, b []byte) (quick bool) {
+	t.Helper()
+	got, want := messages[record](), messages[record]()
+	for _, m := range []message{got, want} {
+		abi.Careful(m, before) // a message that is none leaves space too
+	}
+	err := abi.Careful(want, b)
+	if quick = abi.Quick(got, b); !quick {
+		return false
+	}
+	if err != nil {
+		t.Errorf("%s: the quick reader takes %x, the careful one says %v", record, b, err)
+	} else if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s: the quick reader reads\n%+v, the careful one\n%+v", record, got, want)
+	}
+	contents(t, b, reflect.ValueOf(got).Elem())
+	return true
 }

@@ -2,6 +2,7 @@ package abi_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
 	"reflect"
 	"testing"
@@ -37,6 +38,41 @@ func TestRandomMessages(t *testing.T) {
 				t.Fatalf("%s of a partner that knows more is read as\n%x, want\n%x", name, again, b)
 			}
 		}
+	}
+}
+
+// TestTwoReaders holds the quick reader against the careful one. What a partner of the
+// same version writes must never be left to the careful one; in damaged messages the
+// quick one must see all that the careful one does.
+func TestTwoReaders(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	read, refused := 0, 0
+	for range 300 {
+		for name, make := range messages {
+			m := make()
+			randomize(r, reflect.ValueOf(m).Elem())
+			b := m.Append(nil)
+			if !twoReaders(t, name, b, b) {
+				t.Fatalf("%s: the quick reader has no answer for %x", name, b)
+			}
+			if !twoReaders(t, name, b, encode(m, partner{fixed: 8, stride: 16})) {
+				t.Fatalf("%s: the quick reader has no answer for a newer partner", name)
+			}
+			for range 20 {
+				damaged := bytes.Clone(b)
+				at := 4 * r.IntN(len(b)/4)
+				old := binary.LittleEndian.Uint32(damaged[at:])
+				binary.LittleEndian.PutUint32(damaged[at:], []uint32{0, old + 1, old - 1, old ^ 1<<r.IntN(32), uint32(len(b)), r.Uint32()}[r.IntN(6)])
+				if twoReaders(t, name, b, damaged) {
+					read++
+				} else {
+					refused++
+				}
+			}
+		}
+	}
+	if read < 1000 || refused < 1000 {
+		t.Errorf("of the damaged messages the quick reader reads %d and refuses %d: this looks at too few", read, refused)
 	}
 }
 
