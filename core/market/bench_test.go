@@ -37,11 +37,7 @@ func BenchmarkUpdates(b *testing.B) {
 	if _, err := m.Catalog.Import(b.Context(), all); err != nil {
 		b.Fatal(err)
 	}
-	plugins, err := plugin.Open(b.Context(), plugin.Options{Specs: guests("c")})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = plugins.Close(context.WithoutCancel(b.Context())) })
+	none, inC, inGo := m.Plugins, openGuest(b, "c"), openGuest(b, "go")
 
 	checks := map[bool][]market.Request{}
 	r := rand.New(rand.NewPCG(1, 1))
@@ -66,12 +62,11 @@ func BenchmarkUpdates(b *testing.B) {
 			checks[held] = append(checks[held], q)
 		}
 	}
-	none := m.Plugins
 	for _, c := range []struct {
 		name    string
 		held    bool
 		plugins *plugin.Host
-	}{{"nothing newer", false, plugins}, {"held, without plugins", true, none}, {"held by a plugin", true, plugins}} {
+	}{{"nothing newer", false, inC}, {"held, without plugins", true, none}, {"held by a plugin in C", true, inC}, {"held by a plugin in Go", true, inGo}} {
 		b.Run(c.name, func(b *testing.B) {
 			m.Plugins = c.plugins
 			var a market.Answer
@@ -92,17 +87,20 @@ func BenchmarkUpdates(b *testing.B) {
 	}
 }
 
-// guests are plugins with the policy that the SDKs show.
-func guests(languages ...string) (specs []plugin.Spec) {
-	for _, language := range languages {
-		s := plugin.DefaultSpec()
-		s.Name = language
-		for _, e := range examples.All() {
-			if e.Language == language {
-				s.Wasm = e.Wasm
-			}
+// openGuest is a host with the policy that the SDKs show, in one language.
+func openGuest(b *testing.B, language string) *plugin.Host {
+	b.Helper()
+	s := plugin.DefaultSpec()
+	s.Name = language
+	for _, e := range examples.All() {
+		if e.Language == language {
+			s.Wasm = e.Wasm
 		}
-		specs = append(specs, s)
 	}
-	return specs
+	h, err := plugin.Open(b.Context(), plugin.Options{Specs: []plugin.Spec{s}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = h.Close(context.WithoutCancel(b.Context())) })
+	return h
 }

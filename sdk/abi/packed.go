@@ -2,7 +2,10 @@
 
 package abi
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // PackedCandidate is a Candidate as messages carry it, made once for a version that
 // many devices are asked about: its fixed part, and behind it the texts, which the fixed
@@ -10,16 +13,24 @@ import "encoding/binary"
 // large catalogue the time of a question goes into fetching what it is about.
 type PackedCandidate string
 
-// textsOfCandidate is where, in the fixed part of a Candidate, its strings begin; nothing
-// but strings follows.
-const textsOfCandidate = 32
+// Where the fixed parts have what is written here: the list of apps in the one of a
+// SelectVersionRequest, and of a Candidate the strings, which are the rest of it.
+const (
+	appsOfRequest    = SizeHead
+	textsOfCandidate = 32
+)
 
 // Pack returns the packed form of a candidate.
 func (c *Candidate) Pack() PackedCandidate {
-	var e encoder
-	e.reserve(SizeCandidate)
-	c.put(&e, 0)
-	return PackedCandidate(e.b)
+	q := SelectVersionRequest{Apps: []SelectVersionApp{{Candidates: []Candidate{*c}}}}
+	b := q.Append(nil)
+	packed := b[SizeSelectVersionRequest+SizeSelectVersionApp:] // nothing of it comes before but the two
+	for p := packed[textsOfCandidate:SizeCandidate]; len(p) > 0; p = p[8:] {
+		if s := binary.LittleEndian.Uint64(p); s != 0 {
+			binary.LittleEndian.PutUint64(p, s-uint64(len(b)-len(packed)))
+		}
+	}
+	return PackedCandidate(packed)
 }
 
 // SelectVersionWriter writes a SelectVersionRequest of packed candidates, byte for byte
@@ -30,53 +41,77 @@ func (c *Candidate) Pack() PackedCandidate {
 type SelectVersionWriter struct {
 	Candidates []int // how many each app has, of those written since Begin
 
-	e              encoder
-	app, candidate int // where the next of each lies
+	b              []byte // with the message from base on
+	base           int
+	app, candidate int // where in b the next of each lies
+	head           SelectVersionRequest
 }
 
 // Begin begins a message about so many apps behind what b holds.
 func (w *SelectVersionWriter) Begin(b []byte, head *Head, apps int) {
-	w.e, w.Candidates = encoder{b: b, base: len(b)}, w.Candidates[:0]
-	w.e.reserve(SizeSelectVersionRequest)
-	head.put(&w.e, 0)
-	w.e.u16(4, Minor)
-	w.e.u16(6, uint16(HookSelectVersion))
-	w.e.u32(16, SizeSelectVersionRequest)
-	w.app = w.e.list(apps, SizeSelectVersionApp)
-	putList(w.e.b[w.e.base+SizeHead:], w.app, apps, SizeSelectVersionApp)
+	w.Candidates, w.base = w.Candidates[:0], len(b)
+	w.head.Head = *head
+	w.b = w.head.Append(b)
+	w.head.Head = Head{}
+	w.app = w.list(w.base+appsOfRequest, apps, SizeSelectVersionApp)
+}
+
+// list makes room for a list, 8-aligned in the message, which is pointed to from at.
+func (w *SelectVersionWriter) list(at, count, stride int) (begin int) {
+	if count == 0 {
+		clear(w.b[at : at+16])
+		return 0
+	}
+	pad := (w.base - len(w.b)) & 7
+	begin = len(w.b) + pad
+	w.b = slices.Grow(w.b, pad+count*stride)[:begin+count*stride]
+	clear(w.b[begin-pad : begin])
+	binary.LittleEndian.PutUint64(w.b[at:], uint64(begin-w.base)|uint64(count)<<32)
+	binary.LittleEndian.PutUint64(w.b[at+8:], uint64(stride))
+	return begin
+}
+
+// text appends s, which is pointed to from at.
+func (w *SelectVersionWriter) text(at int, s string) {
+	var to uint64
+	if s != "" {
+		to = uint64(len(w.b)-w.base) | uint64(len(s))<<32
+		w.b = append(w.b, s...)
+	}
+	binary.LittleEndian.PutUint64(w.b[at:], to)
 }
 
 // App writes the next app, which has so many candidates.
 func (w *SelectVersionWriter) App(a *SelectVersionApp, candidates int) {
-	w.Candidates = append(w.Candidates, candidates)
-	bundleID := w.e.text(a.BundleID)
-	channel := w.e.text(a.Channel)
-	w.candidate = w.e.list(candidates, SizeCandidate)
-	p := w.e.b[w.e.base+w.app:][:SizeSelectVersionApp]
+	at := w.app
 	w.app += SizeSelectVersionApp
-	binary.LittleEndian.PutUint64(p[0:], a.Item)
-	binary.LittleEndian.PutUint64(p[8:], a.Installed)
-	binary.LittleEndian.PutUint64(p[16:], bundleID)
-	binary.LittleEndian.PutUint64(p[24:], channel)
-	putList(p[32:], w.candidate, candidates, SizeCandidate)
+	w.Candidates = append(w.Candidates, candidates)
+	binary.LittleEndian.PutUint64(w.b[at:], a.Item)
+	binary.LittleEndian.PutUint64(w.b[at+8:], a.Installed)
+	w.text(at+16, a.BundleID)
+	w.text(at+24, a.Channel)
+	w.candidate = w.list(at+32, candidates, SizeCandidate)
 }
 
 // Candidate writes the next candidate of the app. What depends on who asks, minOS and
 // flags, takes the place of what was packed.
 func (w *SelectVersionWriter) Candidate(c PackedCandidate, minOS uint32, flags CandidateFlags) {
-	at := len(w.e.b) - w.e.base - SizeCandidate // what the texts move by
-	w.e.b = append(w.e.b, c[SizeCandidate:]...)
-	p := w.e.b[w.e.base+w.candidate:][:SizeCandidate]
+	move := uint64(len(w.b) - w.base - SizeCandidate) // that the texts are farther from the beginning
+	w.b = append(w.b, c[SizeCandidate:]...)
+	p := w.b[w.candidate:][:SizeCandidate]
 	w.candidate += SizeCandidate
 	copy(p, c)
 	binary.LittleEndian.PutUint32(p[16:], minOS)
 	binary.LittleEndian.PutUint32(p[20:], uint32(flags))
-	for i := textsOfCandidate; i < SizeCandidate; i += 8 {
-		if s := binary.LittleEndian.Uint64(p[i:]); s != 0 {
-			binary.LittleEndian.PutUint64(p[i:], s+uint64(at))
+	for p = p[textsOfCandidate:]; len(p) > 0; p = p[8:] {
+		if s := binary.LittleEndian.Uint64(p); s != 0 {
+			binary.LittleEndian.PutUint64(p, s+move)
 		}
 	}
 }
 
 // Finish returns the message with what was before it.
-func (w *SelectVersionWriter) Finish() []byte { return w.e.finish() }
+func (w *SelectVersionWriter) Finish() []byte {
+	binary.LittleEndian.PutUint32(w.b[w.base:], uint32(len(w.b)-w.base))
+	return w.b
+}
