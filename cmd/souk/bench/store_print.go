@@ -31,7 +31,7 @@ func (r *storeReport) print(out io.Writer) error {
 		row("to the disk, loading", fmt.Sprintf("%.1f ×", r.LoadWrites), "of each byte of a record: log, tables, compaction; nothing synced")
 	}
 	if r.RefreshWrites > 0 {
-		row("to the disk, refreshing", fmt.Sprintf("%.1f ×", r.RefreshWrites), "of each byte, each commit synced, which writes whole pages of the log; of tables only what comes meanwhile")
+		row("to the disk, refreshing", fmt.Sprintf("%.1f ×", r.RefreshWrites), "of each byte, each commit synced, which writes whole pages of the log; of tables what comes meanwhile, with what loading has left to merge")
 	}
 	return w.Flush()
 }
