@@ -189,7 +189,7 @@ func openChoice(candidates []catalog.Candidate, key string) abi.Choice {
 }
 
 func open(key, salt string, share uint32) bool {
-	return share >= abi.Buckets || key != "" && abi.Bucket(key, salt) < share
+	return share >= abi.Buckets || share > 0 && key != "" && abi.Bucket(key, salt) < share
 }
 
 // restoreChoice is the requested version, else the newest, where policy does not

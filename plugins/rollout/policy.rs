@@ -32,7 +32,7 @@ pub mod code {
     pub const SYSTEM: u32 = 23; // for a newer system
     pub const HALTED: u32 = 24; // its rollout was halted
     pub const ANONYMOUS: u32 = 25; // partly open, and there is nothing to compute a bucket from
-    pub const HELD: u32 = 26; // partly open, and not to the device's bucket
+    pub const HELD: u32 = 26; // partly open, and not to the device's bucket, or to nobody yet
 }
 
 /// The policy, which is its configuration.
@@ -47,7 +47,7 @@ pub struct Rollout {
 struct Finding {
     code: u32,
     bucket: u32,
-    share: u32,
+    share: u32, // that was looked at with the bucket, else 0
 }
 
 impl Finding {
@@ -62,6 +62,7 @@ impl Finding {
     fn explain(self, line: &mut Line) {
         line.text(match self.code {
             code::OPEN => "open",
+            code::HELD if self.share == 0 => "open to nobody",
             code::BUCKET | code::HELD => "bucket ",
             code::CRITICAL => "critical",
             code::REQUESTED => "requested",
@@ -74,7 +75,7 @@ impl Finding {
             code::HALTED => "halted",
             _ => "no bucket key",
         });
-        if self.code == code::BUCKET || self.code == code::HELD {
+        if self.share > 0 {
             let than = if self.code == code::HELD { " is not below " } else { " is below " };
             line.number(self.bucket.into()).text(than).number(self.share.into());
         }
@@ -189,6 +190,8 @@ impl Rollout {
             code::CRITICAL
         } else if who.bucket_key.is_empty() {
             code::ANONYMOUS
+        } else if c.rollout == 0 {
+            code::HELD
         } else {
             let (bucket, share) = (souk::bucket(who.bucket_key, c.salt), c.rollout);
             return Finding { code: if bucket < share { code::BUCKET } else { code::HELD }, bucket, share };
@@ -247,6 +250,7 @@ mod tests {
         assert_eq!(ask("{}", who, 1, &at(bucket + 1)), (0, code::BUCKET, format!("bucket {} is below {}", bucket, bucket + 1)));
         assert_eq!(ask("{}", who, 1, &at(bucket)), (1, code::OPEN, format!("open; newer: {}", held)));
         assert_eq!(ask("{\"while_held\":\"nothing\"}", who, 1, &at(bucket)), (-1, code::HELD, held));
+        assert_eq!(ask("{}", who, 2, &at(0)), (-1, code::HELD, "open to nobody".to_string()));
         assert_eq!(ask("{}", Head { bucket_key: "", ..who }, 2, &at(9_999)), (-1, code::ANONYMOUS, "no bucket key".to_string()));
     }
 

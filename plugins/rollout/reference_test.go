@@ -28,7 +28,7 @@ const (
 	CodeSystem    = 23 // for a newer system
 	CodeHalted    = 24 // its rollout was halted
 	CodeAnonymous = 25 // partly open, and there is nothing to compute a bucket from
-	CodeHeld      = 26 // partly open, and not to the device's bucket
+	CodeHeld      = 26 // partly open, and not to the device's bucket, or to nobody yet
 )
 
 // Rollout is the policy once more, in Go: what the plugin answers is compared with
@@ -133,6 +133,8 @@ func (r *Rollout) judge(who *abi.Head, app *abi.SelectVersionApp, c *abi.Candida
 		return finding{code: CodeCritical}
 	case who.BucketKey == "":
 		return finding{code: CodeAnonymous}
+	case c.Rollout == 0:
+		return finding{code: CodeHeld}
 	}
 	f := finding{code: CodeHeld, bucket: abi.Bucket(who.BucketKey, c.Salt), share: c.Rollout}
 	if f.bucket < f.share {
@@ -161,8 +163,8 @@ func (r *Rollout) choice(c abi.Choice, f, newer finding) abi.VersionChoice {
 
 // explain writes with append, not with package fmt, which would allocate.
 func (r *Rollout) explain(f finding) {
-	switch f.code {
-	case CodeBucket, CodeHeld:
+	switch {
+	case f.share > 0:
 		r.reasons = append(r.reasons, "bucket "...)
 		r.reasons = strconv.AppendUint(r.reasons, uint64(f.bucket), 10)
 		if f.code == CodeHeld {
@@ -188,4 +190,5 @@ var texts = [...]string{
 	CodeSystem:    "min os",
 	CodeHalted:    "halted",
 	CodeAnonymous: "no bucket key",
+	CodeHeld:      "open to nobody",
 }

@@ -131,7 +131,7 @@ func TestUpdate(t *testing.T) {
 		{name: "held with while_held = nothing: hold", config: `{"while_held":"nothing"}`, candidates: []abi.Candidate{held, open}, choice: abi.Hold, code: CodeHeld, reason: heldText},
 		{name: "held with while_held = previous: the previous one", config: `{"while_held":"previous"}`, candidates: []abi.Candidate{held, open}, choice: 1, code: CodeOpen, reason: "open; newer: " + heldText},
 		{name: "a share of 0 is open to nobody", candidates: []abi.Candidate{with(in, func(c *abi.Candidate) { c.Rollout = 0 })}, choice: abi.Hold, code: CodeHeld,
-			reason: "bucket " + strconv.Itoa(int(bucket)) + " is not below 0"},
+			reason: "open to nobody"},
 		{name: "without a bucket key a partly open one is held", who: func(h *abi.Head) { h.BucketKey = "" }, candidates: []abi.Candidate{in}, choice: abi.Hold, code: CodeAnonymous, reason: "no bucket key"},
 		{name: "without a bucket key 9999 is not enough", who: func(h *abi.Head) { h.BucketKey = "" }, candidates: []abi.Candidate{with(in, func(c *abi.Candidate) { c.Rollout = 9_999 }), open},
 			choice: 1, code: CodeOpen, reason: "open; newer: no bucket key"},

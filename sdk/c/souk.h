@@ -153,10 +153,10 @@ static inline uint32_t souk_bucket(souk_text key, souk_text salt) {
 }
 
 // souk_rolled_out says whether a version is open to who has the key: a share of it is,
-// always the same people, and all of them at SOUK_BUCKETS. One who has no key (nobody
-// is signed in) gets only what is open to all.
+// always the same people, nobody at 0 and all of them at SOUK_BUCKETS. One who has no
+// key (nobody is signed in) gets only what is open to all.
 static inline bool souk_rolled_out(souk_text key, const souk_candidate *c) {
-  return c->rollout >= SOUK_BUCKETS || (key.len > 0 && souk_bucket(key, c->salt) < c->rollout);
+  return c->rollout >= SOUK_BUCKETS || (c->rollout > 0 && key.len > 0 && souk_bucket(key, c->salt) < c->rollout);
 }
 
 // souk_log writes one line to the operator's log; the host limits its rate.

@@ -451,6 +451,47 @@ func TestExamples(t *testing.T) {
 	}
 }
 
+// TestExamplesHold asks the examples what most devices ask while a rollout has not
+// begun, and says what that may take: the later questions of an instance, as its first
+// one makes space. Nobody is in a share of 0, so no guest asks its host.
+func TestExamplesHold(t *testing.T) {
+	limits := map[string]uint64{"go": 1_500, "rust": 3_200, "assemblyscript": 23_000, "c": 1_300, "javascript": 54_000}
+	r := abi.SelectVersionRequest{Head: head()}
+	for i := range uint64(5) {
+		r.Apps = append(r.Apps, abi.SelectVersionApp{Item: 1_000_001 + i, Installed: 100, BundleID: fmt.Sprintf("com.example.app%d", i), Candidates: []abi.Candidate{
+			{Version: 110, ReleasedMS: 1_789_999_000_000, MinOS: abi.OS(18, 0, 0), Salt: fmt.Sprintf("%d/110", 1_000_001+i), Short: "2.1.0", Build: "210"},
+		}})
+	}
+	for _, language := range languages {
+		t.Run(language, func(t *testing.T) {
+			wasm := module(t, "../examples/"+language)
+			h := open(t, wasm, nil, func(s *plugin.Spec) { s.Allow = nil })
+			var fuel uint64
+			for i := range 30 {
+				c := h.Acquire()
+				c.SelectVersion.Head, c.SelectVersion.Apps = r.Head, append(c.SelectVersion.Apps, r.Apps...)
+				for _, got := range c.AskSelectVersion(t.Context()) {
+					if want := (plugin.Selection{Choice: abi.Hold, Plugin: "guest", Reason: "not open yet"}); got != want {
+						t.Errorf("%+v, want %+v", got, want)
+					}
+				}
+				if i > 0 {
+					fuel = max(fuel, c.Fuel())
+				}
+				c.Release()
+			}
+			if t.Logf("fuel %d", fuel); fuel > limits[language] {
+				t.Errorf("a question costs %d fuel, the limit is %d", fuel, limits[language])
+			}
+			g := start(t, wasm)
+			g.ask(t, "select_version", r.Append(nil))
+			if g.called["bucket"] {
+				t.Error("the guest asks for a bucket, which a share of 0 doesn't need")
+			}
+		})
+	}
+}
+
 // TestLargeQuestions asks for more space than the first buffer has.
 func TestLargeQuestions(t *testing.T) {
 	each(t, func(t *testing.T, wasm []byte) {

@@ -74,8 +74,8 @@ func Decode(config []byte, into any) error {
 }
 
 // RolledOut says whether a version is open to who has the key: a share of it is,
-// always the same people, and all of them at abi.Buckets. One who has no key (nobody
-// is signed in) gets only what is open to all.
+// always the same people, nobody at 0 and all of them at abi.Buckets. One who has no
+// key (nobody is signed in) gets only what is open to all.
 func RolledOut(key string, c *abi.Candidate) bool {
-	return c.Rollout >= abi.Buckets || key != "" && Bucket(key, c.Salt) < c.Rollout
+	return c.Rollout >= abi.Buckets || c.Rollout > 0 && key != "" && Bucket(key, c.Salt) < c.Rollout
 }

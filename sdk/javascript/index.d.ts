@@ -30,7 +30,7 @@ export declare function os(major: number, minor?: number, patch?: number): numbe
 export declare function bucket(key: string | Uint8Array, salt: string | Uint8Array): number;
 
 /** Says whether a version is open to who has the key: a share of it is, always the same
- * people, and all of them at BUCKETS. Without a key only what is open to all is. */
+ * people, nobody at 0 and all of them at BUCKETS. Without a key only what is open to all is. */
 export declare function rolledOut(key: string, candidate: Candidate): boolean;
 
 /** Writes one line to the operator's log; level is one of Level. The host limits its rate. */

@@ -74,10 +74,10 @@ export function os(major, minor = 0, patch = 0) {
 export { bucket } from "#host";
 
 // rolledOut says whether a version is open to who has the key: a share of it is,
-// always the same people, and all of them at BUCKETS. One who has no key (nobody is
-// signed in) gets only what is open to all.
+// always the same people, nobody at 0 and all of them at BUCKETS. One who has no key
+// (nobody is signed in) gets only what is open to all.
 export function rolledOut(key, candidate) {
-  return candidate.rollout >= BUCKETS || (key !== "" && host.bucket(key, candidate.salt) < candidate.rollout);
+  return candidate.rollout >= BUCKETS || (candidate.rollout > 0 && key !== "" && host.bucket(key, candidate.salt) < candidate.rollout);
 }
 
 // log writes one line to the operator's log; the host limits its rate.

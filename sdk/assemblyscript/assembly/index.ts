@@ -99,10 +99,10 @@ export function bucket(key: string, salt: string): u32 {
 }
 
 // rolledOut says whether a version is open to who has the key: a share of it is,
-// always the same people, and all of them at BUCKETS. One who has no key (nobody is
-// signed in) gets only what is open to all.
+// always the same people, nobody at 0 and all of them at BUCKETS. One who has no key
+// (nobody is signed in) gets only what is open to all.
 export function rolledOut(key: string, c: abi.Candidate): bool {
-  return c.rollout >= abi.BUCKETS || (key.length > 0 && bucket(key, c.salt) < c.rollout);
+  return c.rollout >= abi.BUCKETS || (c.rollout > 0 && key.length > 0 && bucket(key, c.salt) < c.rollout);
 }
 
 // log writes one line to the operator's log; the host limits its rate.

@@ -102,10 +102,10 @@ pub fn bucket(key: &str, salt: &str) -> u32 {
 }
 
 /// Says whether a version is open to who has the key: a share of it is, always the
-/// same people, and all of them at [`abi::BUCKETS`]. One who has no key (nobody is
-/// signed in) gets only what is open to all.
+/// same people, nobody at 0 and all of them at [`abi::BUCKETS`]. One who has no key
+/// (nobody is signed in) gets only what is open to all.
 pub fn rolled_out(key: &str, c: &abi::Candidate) -> bool {
-    c.rollout >= abi::BUCKETS || (!key.is_empty() && bucket(key, c.salt) < c.rollout)
+    c.rollout >= abi::BUCKETS || (c.rollout > 0 && !key.is_empty() && bucket(key, c.salt) < c.rollout)
 }
 
 /// Writes one line to the operator's log; the host limits its rate.
