@@ -182,7 +182,7 @@ type work struct {
 	picks      []pick
 	candidates []catalog.Candidate
 	told       []abi.Candidate // the same, as policy sees them
-	account    store.Account
+	account    *store.Account
 	device     [16]byte   // of the token; zero without one
 	ended      [][16]byte // devices that are taken off the account: they have no sign-in
 	again      bool       // the account is read from the store, and not from memory
@@ -205,6 +205,7 @@ func (m *Market) begin() *work {
 	if !ok {
 		w = new(work)
 	}
+	w.account = nobody
 	return w
 }
 

@@ -70,13 +70,19 @@ func (m *Market) head(ctx context.Context, q *Request, w *work, purpose abi.Purp
 	return h, nil
 }
 
-// account is the account of a token, from memory if it may be, or ErrNoAccount.
-func (m *Market) account(ctx context.Context, access *token.Access, again bool) (store.Account, error) {
-	read := m.Store.CachedAccount
+// nobody is the account of who is not signed in.
+var nobody = new(store.Account)
+
+// account is the account of a token, from memory if it may be, or ErrNoAccount. It may
+// be shared: nobody may modify it.
+func (m *Market) account(ctx context.Context, access *token.Access, again bool) (account *store.Account, err error) {
 	if again {
-		read = m.Store.Account
+		var read store.Account
+		read, err = m.Store.Account(ctx, access.Subject)
+		account = &read
+	} else {
+		account, err = m.Store.CachedAccount(ctx, access.Subject)
 	}
-	account, err := read(ctx, access.Subject)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return account, ErrNoAccount
