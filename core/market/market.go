@@ -68,6 +68,7 @@ type Request struct {
 	OS        uint32           // major<<16 | minor<<8 | patch, or catalog.AnyOS
 	Territory string           // as a trusted proxy says, or empty
 	Access    *token.Access    // nil = nobody is signed in
+	Now       time.Time        // when it came; zero = what Market.Now says
 
 	seen []uint64 // of Once
 }
@@ -183,6 +184,7 @@ type work struct {
 	candidates []catalog.Candidate
 	told       []abi.Candidate // the same, as policy sees them
 	account    *store.Account
+	now        time.Time
 	device     [16]byte   // of the token; zero without one
 	ended      [][16]byte // devices that are taken off the account: they have no sign-in
 	again      bool       // the account is read from the store, and not from memory

@@ -46,8 +46,11 @@ func (m *Market) consult(ctx context.Context, call *plugin.Call, w *work, head a
 
 // head says who asks. It costs one look at the account record, mostly in memory.
 func (m *Market) head(ctx context.Context, q *Request, w *work, purpose abi.Purpose) (abi.Head, error) {
+	if w.now = q.Now; w.now.IsZero() {
+		w.now = m.Now()
+	}
 	h := abi.Head{
-		NowMS: uint64(m.Now().UnixMilli()), Purpose: purpose, Seed: m.seed(w),
+		NowMS: uint64(w.now.UnixMilli()), Purpose: purpose, Seed: m.seed(w),
 		Platform: abi.Platform(q.Platform), OS: q.OS, Territory: q.Territory,
 	}
 	if q.OS == catalog.AnyOS {

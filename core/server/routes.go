@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -67,8 +68,21 @@ var byPath, byFolder = func() (whole, folder map[string][]*route) {
 
 var updatesRoute = byPath["/updates"][0]
 
-// handle answers a request, and counts it.
-func (s *Server) handle(r *fasthttp.RequestCtx) { s.counts.add(r, s.route(r)) }
+// handle answers a request, and counts it. What a quick route answers has to leave within
+// its time from when the request had arrived, which spares a look at the clock; what
+// refuses, within its time from now, since a body that isn't liked may have taken long to
+// read.
+func (s *Server) handle(r *fasthttp.RequestCtx) {
+	rt := s.route(r)
+	s.counts.add(r, rt)
+	if c := lazyOf(r.Conn()); c != nil {
+		now := r.Time()
+		if rt == nil || !rt.quick || r.Response.StatusCode() != fasthttp.StatusOK {
+			now = time.Now()
+		}
+		c.answers(now)
+	}
+}
 
 // route is the way of every request: find the route, turn it away if there is too
 // much to do, check what may be checked without knowing what it is about, ask the handler, turn its error into an
