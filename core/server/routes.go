@@ -100,7 +100,7 @@ func (s *Server) route(r *fasthttp.RequestCtx) (rt *route) {
 		missing.write(r)
 		return nil
 	}
-	if !rt.light && s.pressure.sheds(rt.background) {
+	if s.turnsAway(rt) && !r.Request.MayContinue() { // for who waited for 100 it was decided before
 		s.shed(r, rt)
 		return rt
 	}
@@ -117,6 +117,9 @@ func (s *Server) route(r *fasthttp.RequestCtx) (rt *route) {
 	}
 	return rt
 }
+
+// turnsAway draws the lot of a request: once for each.
+func (s *Server) turnsAway(rt *route) bool { return !rt.light && s.pressure.sheds(rt.background) }
 
 // find returns the route, or why there is none.
 func find(r *fasthttp.RequestCtx) (*route, *problem) {

@@ -141,7 +141,7 @@ func (s *Server) Close(ctx context.Context) error {
 // is turned away: then nobody has to send it.
 func (s *Server) expected(r *fasthttp.RequestCtx) int {
 	s.mayWrite(r)
-	if rt, _ := find(r); rt != nil && s.pressure.sheds(rt.background) {
+	if rt, _ := find(r); rt != nil && s.turnsAway(rt) {
 		s.shed(r, rt)
 		s.counts.add(r, rt)
 		return r.Response.StatusCode()
