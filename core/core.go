@@ -303,7 +303,7 @@ func (h *Host) openPool(ctx context.Context) {
 
 func (h *Host) openListeners() (err error) {
 	c := &h.config
-	h.server, err = server.New(server.Options{Config: c.Server, Limits: c.Limits, OAuth: h.OAuth, Market: h.Market, Pressure: h.pressure, Log: c.Log})
+	h.server, err = server.New(server.Options{Config: c.Server, Limits: c.Limits, OAuth: h.OAuth, Market: h.Market, Pressure: h.pressure, Now: c.Now, Log: c.Log})
 	if err != nil {
 		return err
 	}

@@ -288,6 +288,29 @@ func TestABodyIsNotWaitedForThatNobodyReads(t *testing.T) {
 	m.is(t, 1, "souk_http_requests_total", "method=POST", "route=/oauth/token", "status=503")
 }
 
+// Who was told to send a body has had its lot drawn: it is answered, whatever comes
+// meanwhile, and is not drawn twice, which would turn away more than the share.
+func TestABodyThatWasAskedForIsAnswered(t *testing.T) {
+	t.Parallel()
+	s := startPressed(t, nil)
+	body := "grant_type=none"
+	f := newFoe(t, s.Server, "127.0.0.1")
+	f.say("POST /oauth/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nExpect: 100-continue\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n")
+	f.hears(t, 100)
+	s.presses(t, muchLater, 3, 3)
+	f.say(body)
+	f.hears(t, 400)
+	if a := post(t, s.PublicURL()+"/oauth/token", "application/x-www-form-urlencoded", body); a.status != 503 {
+		t.Errorf("who comes now is answered %d, want 503", a.status)
+	}
+	// What is less work to answer than to turn away is answered to these too.
+	f = newFoe(t, s.Server, "127.0.0.1")
+	f.say("GET " + kitPath + " HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+	f.hears(t, 100)
+	f.say("{}")
+	f.hears(t, 200)
+}
+
 // A handshake is most of the work of a short TLS connection, so that is what new ones
 // are spared at the last.
 func TestNewTLSConnectionsAreClosedLast(t *testing.T) {

@@ -124,7 +124,7 @@ func ParsePurpose(s string) (abi.Purpose, bool) {
 func (m *Market) Explain(ctx context.Context, y Why) (*Explanation, error) {
 	q := &Request{Apps: y.Apps, Platform: y.Platform, OS: y.OS, Territory: y.Territory}
 	q.Once()
-	w := &work{}
+	w := &work{account: nobody}
 	if err := m.impersonate(ctx, q, y); err != nil {
 		return nil, err
 	}

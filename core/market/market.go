@@ -68,6 +68,7 @@ type Request struct {
 	OS        uint32           // major<<16 | minor<<8 | patch, or catalog.AnyOS
 	Territory string           // as a trusted proxy says, or empty
 	Access    *token.Access    // nil = nobody is signed in
+	Now       time.Time        // when it came; zero = what Market.Now says
 
 	seen []uint64 // of Once
 }
@@ -181,12 +182,14 @@ func (m *Market) NeedsSignIn(apps []App) bool {
 type work struct {
 	picks      []pick
 	candidates []catalog.Candidate
-	account    store.Account
+	account    *store.Account
+	now        time.Time
 	device     [16]byte   // of the token; zero without one
 	ended      [][16]byte // devices that are taken off the account: they have no sign-in
 	again      bool       // the account is read from the store, and not from memory
 	client     []byte     // as policy sees it
 	lots       *rand.ChaCha8
+	fetched    byte // nothing of interest; see fetch
 }
 
 // pick is one app on its way to a decision.
@@ -204,6 +207,7 @@ func (m *Market) begin() *work {
 	if !ok {
 		w = new(work)
 	}
+	w.account = nobody
 	return w
 }
 

@@ -20,15 +20,33 @@ import (
 // and hook. Afterwards each pick is denied or has a choice; only an update may
 // have none.
 func (m *Market) decide(ctx context.Context, q *Request, w *work, purpose abi.Purpose) error {
-	head, err := m.head(ctx, q, w, purpose)
-	if err != nil {
-		return err
-	}
 	// One Call for both: a plugin that is swapped meanwhile answers all of a request
 	// or nothing of it.
 	call := m.Plugins.Acquire()
 	defer call.Release()
+	if call.Asks(abi.HookSelectVersion) {
+		w.fetch()
+	}
+	head, err := m.head(ctx, q, w, purpose)
+	if err != nil {
+		return err
+	}
 	return m.consult(ctx, call, w, &head)
+}
+
+// fetch reads a byte of all that a question will be made of, so that it is on its way to
+// the cache while the account is looked for. One after the other they would be waited for
+// when the question is written.
+func (w *work) fetch() {
+	var sum byte // so that nobody leaves out the reading
+	for i := range w.picks {
+		sum += w.picks[i].entry.BundleID[0]
+	}
+	for i := range w.candidates {
+		c := w.candidates[i].Packed
+		sum += c[0] + c[len(c)-1]
+	}
+	w.fetched = sum
 }
 
 // consult asks both questions.
@@ -45,8 +63,11 @@ func (m *Market) consult(ctx context.Context, call *plugin.Call, w *work, head *
 
 // head says who asks. It costs one look at the account record, mostly in memory.
 func (m *Market) head(ctx context.Context, q *Request, w *work, purpose abi.Purpose) (abi.Head, error) {
+	if w.now = q.Now; w.now.IsZero() {
+		w.now = m.Now()
+	}
 	h := abi.Head{
-		NowMS: uint64(m.Now().UnixMilli()), Purpose: purpose, Seed: m.seed(w),
+		NowMS: uint64(w.now.UnixMilli()), Purpose: purpose, Seed: m.seed(w),
 		Platform: abi.Platform(q.Platform), OS: q.OS, Territory: q.Territory,
 	}
 	if q.OS == catalog.AnyOS {
@@ -69,13 +90,19 @@ func (m *Market) head(ctx context.Context, q *Request, w *work, purpose abi.Purp
 	return h, nil
 }
 
-// account is the account of a token, from memory if it may be, or ErrNoAccount.
-func (m *Market) account(ctx context.Context, access *token.Access, again bool) (store.Account, error) {
-	read := m.Store.CachedAccount
+// nobody is the account of who is not signed in.
+var nobody = new(store.Account)
+
+// account is the account of a token, from memory if it may be, or ErrNoAccount. It may
+// be shared: nobody may modify it.
+func (m *Market) account(ctx context.Context, access *token.Access, again bool) (account *store.Account, err error) {
 	if again {
-		read = m.Store.Account
+		var read store.Account
+		read, err = m.Store.Account(ctx, access.Subject)
+		account = &read
+	} else {
+		account, err = m.Store.CachedAccount(ctx, access.Subject)
 	}
-	account, err := read(ctx, access.Subject)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return account, ErrNoAccount

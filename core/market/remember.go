@@ -45,14 +45,14 @@ func (q *queues) pass(account string) (done func()) {
 // that policy doesn't count them. Nobody notices when a sign-in expires; here it is
 // found out, and what is remembered then says so too.
 func (m *Market) leaveOut(ctx context.Context, w *work) error {
-	others := w.account
+	others, left := *w.account, *w.account
 	others.Free(w.device) // which has the sign-in that asks
 	ended, err := m.Store.Ended(ctx, others, m.Device)
 	if err != nil {
 		return err
 	}
-	w.ended = ended
-	w.account.Free(ended...)
+	left.Free(ended...)
+	w.ended, w.account = ended, &left
 	return nil
 }
 

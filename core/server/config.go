@@ -49,9 +49,11 @@ type Limits struct {
 	// ReadTimeout is how long a request may take to arrive. It and the next two may be
 	// late, by a sixteenth of the shortest of them.
 	ReadTimeout unit.Duration `toml:"read_timeout"`
-	// WriteTimeout is how long an answer may take to leave.
+	// WriteTimeout is how long an answer may take to leave, once it is made; that to an
+	// update check, from when the check had arrived.
 	WriteTimeout unit.Duration `toml:"write_timeout"`
-	// IdleTimeout is how long a connection may wait for its next request.
+	// IdleTimeout is how long a connection may wait for its next request, counted from the
+	// same moment.
 	IdleTimeout unit.Duration `toml:"idle_timeout"`
 	// Connections is the most connections at a time; 0 = no limit. Each may hold a
 	// head and a body in memory, and takes one of the files that the process may

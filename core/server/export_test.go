@@ -19,11 +19,18 @@ var (
 )
 
 // LazyConn and LazyListener set deadlines late.
-func LazyConn(c net.Conn, slack time.Duration) net.Conn {
-	return newLazyConn(c, slack)
+func LazyConn(c net.Conn, read, write, idle time.Duration) net.Conn {
+	return newLazyConn(c, timeouts{read, write, idle})
 }
 
-func LazyListener(l net.Listener, slack time.Duration) net.Listener { return lazy{l, slack} }
+func LazyListener(l net.Listener, read, write, idle time.Duration) net.Listener {
+	return lazy{l, timeouts{read, write, idle}}
+}
+
+// Turn says what such a connection does next, and Answers that an answer is under way.
+var Turn = turn
+
+func Answers(c net.Conn, now time.Time) { lazyOf(c).answers(now) }
 
 // ReadForm reads parameters as the handlers do.
 func ReadForm(body []byte) (oauth.Params, error) {

@@ -1,23 +1,34 @@
 package server
 
 import (
+	"crypto/tls"
 	"net"
 	"sync/atomic"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
-// lazy is a listener whose connections set a deadline when they are about to wait, and
-// only if the one that is set will not do. fasthttp moves three for each request, each
-// under a lock of the runtime's timers, and nearly all are moved again before anybody
-// has waited. A deadline may come later than was asked, by a sixteenth of the shortest
-// one that there is, never earlier.
+// lazy is a listener whose connections keep the timeouts of requests, answers and rests by
+// themselves. fasthttp would look at the clock and move a deadline three times for each
+// request, each under a lock of the runtime's timers, and nearly all are moved again
+// before anybody has waited. A connection sets one when it is about to wait, only if the
+// one that is set will not do, and looks at the clock only then. A deadline may come later
+// than was asked, by a sixteenth of the shortest one that there is, never earlier.
 //
 // One goroutine reads and one at a time writes; another may ask for a deadline, as
 // closing a TLS connection does, but that doesn't wake who waits. Close does.
 type lazy struct {
 	net.Listener
-	slack time.Duration // by which a deadline may be late at most
+	timeouts
 }
+
+// timeouts are how long a connection waits: for the rest of a request, for an answer to
+// leave, and for the next request.
+type timeouts struct{ read, write, idle time.Duration }
+
+// slack is by how much a deadline may be late.
+func (t timeouts) slack() int64 { return int64(min(t.read, t.write, t.idle) / lazySlack) }
 
 // Accept implements net.Listener.
 func (l lazy) Accept() (net.Conn, error) {
@@ -25,27 +36,70 @@ func (l lazy) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newLazyConn(c, l.slack), nil
+	return newLazyConn(c, l.timeouts), nil
 }
 
 type lazyConn struct {
 	net.Conn
 	read, write lazyDeadline
+	idle        int64 // how long it may rest
+	rests       int64 // the deadline of the rest after the answer under way; of the reader's goroutine
 }
 
-func newLazyConn(c net.Conn, slack time.Duration) *lazyConn {
-	l := &lazyConn{Conn: c}
-	l.read.slack, l.write.slack = int64(slack), int64(slack)
+// newLazyConn makes a connection that waits for its first request, or for a handshake.
+func newLazyConn(c net.Conn, t timeouts) *lazyConn {
+	l := &lazyConn{Conn: c, idle: int64(t.idle)}
+	l.read.length, l.write.length = int64(t.read), int64(t.write)
+	l.read.slack, l.write.slack = t.slack(), t.slack()
+	l.read.asked.Store(anew)
+	l.write.asked.Store(anew)
 	return l
+}
+
+// lazyOf is the connection under what fasthttp was given, nil if it is another's.
+func lazyOf(c net.Conn) *lazyConn {
+	if secret, ok := c.(*tls.Conn); ok {
+		c = secret.NetConn()
+	}
+	l, _ := c.(*lazyConn)
+	return l
+}
+
+// turn is told by fasthttp what a connection does next: a request has begun, or was
+// answered.
+//
+// hot: called twice for each request.
+func turn(c net.Conn, state fasthttp.ConnState) {
+	l := lazyOf(c)
+	switch {
+	case l == nil:
+	case state == fasthttp.StateActive:
+		l.read.asked.Store(anew) // for what is not there yet: mostly it all is
+	case state == fasthttp.StateIdle:
+		l.read.asked.Store(l.rests)
+	}
+}
+
+// answers begins the time that an answer has to leave, and that of the rest after it.
+//
+// hot: called for each request.
+func (c *lazyConn) answers(now time.Time) {
+	at := int64(now.Sub(lazyBegan))
+	c.write.asked.Store(max(1, at+c.write.length))
+	c.rests = max(1, at+c.idle)
 }
 
 // lazyDeadline is one that was asked for, and one that the connection has: times since
 // lazyBegan, 0 for none.
 type lazyDeadline struct {
-	asked atomic.Int64
-	set   int64
-	slack int64
+	asked  atomic.Int64
+	set    int64
+	slack  int64
+	length int64
 }
+
+// anew in the place of a deadline is one that is its length ahead of the first who waits.
+const anew = -1
 
 // lazyBegan is what deadlines are counted from, on the steady clock.
 var lazyBegan = time.Now()
@@ -66,6 +120,12 @@ const lazySlack = 16
 // hot: called for each read and write.
 func (d *lazyDeadline) apply(set func(time.Time) error) error {
 	asked := d.asked.Load()
+	if asked == anew {
+		asked = max(1, int64(time.Since(lazyBegan))+d.length)
+		if !d.asked.CompareAndSwap(anew, asked) {
+			asked = d.asked.Load()
+		}
+	}
 	if (asked == 0) == (d.set == 0) {
 		if late := d.set - asked; late >= 0 && late <= d.slack {
 			return nil

@@ -1,12 +1,15 @@
 package server_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"github.com/souk-market/souk/core/server"
 )
@@ -30,23 +33,19 @@ func (r *recorder) SetWriteDeadline(t time.Time) error {
 }
 
 func TestDeadlinesAreSetWhenSomebodyWaits(t *testing.T) {
-	const idle, read, write, slack = 75 * time.Minute, 10 * time.Minute, 20 * time.Minute, 10 * time.Minute / 16
+	const read, write, idle, slack = 10 * time.Minute, 20 * time.Minute, 75 * time.Minute, 10 * time.Minute / 16
 	under := &recorder{}
-	c := server.LazyConn(under, slack)
-	do := func(what string, set func(time.Time) error, d time.Duration, then func([]byte) (int, error)) {
+	c := server.LazyConn(under, read, write, idle)
+	does := func(what string, then func([]byte) (int, error)) {
 		t.Helper()
-		at := time.Time{}
-		if d != 0 {
-			at = time.Now().Add(d)
-		}
-		if err := set(at); err != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
-		if then == nil {
-			return
-		}
 		if n, err := then(make([]byte, 3)); n != 3 || err != nil {
 			t.Fatalf("%s: %d, %v", what, n, err)
+		}
+	}
+	sets := func(what string, set func(time.Time) error, at time.Time) {
+		t.Helper()
+		if err := set(at); err != nil {
+			t.Fatalf("%s: %v", what, err)
 		}
 	}
 	within := func(what string, got time.Time, d time.Duration) {
@@ -59,42 +58,72 @@ func TestDeadlinesAreSetWhenSomebodyWaits(t *testing.T) {
 			t.Errorf("%s: the deadline is in %v, want not before %v", what, left, d)
 		}
 	}
-	// As fasthttp does with a hundred requests of which each arrives in one piece.
+	answered := func() {
+		t.Helper()
+		server.Answers(c, time.Now())
+		does("answer", c.Write)
+		server.Turn(c, fasthttp.StateIdle)
+	}
+	// A hundred requests of which each arrives in one piece.
+	server.Turn(c, fasthttp.StateActive)
+	does("the first request", c.Read)
 	for range 100 {
-		do("wait for a request", c.SetReadDeadline, idle, c.Read)
-		do("a request began", c.SetReadDeadline, read, nil)
-		do("answer", c.SetWriteDeadline, write, c.Write)
+		answered()
+		does("wait for a request", c.Read)
+		server.Turn(c, fasthttp.StateActive)
 	}
-	if len(under.read) != 1 || len(under.write) != 1 {
-		t.Fatalf("%d read and %d write deadlines were set for 100 requests, want one each", len(under.read), len(under.write))
+	if len(under.read) != 2 || len(under.write) != 1 {
+		t.Fatalf("%d read and %d write deadlines were set for 100 requests, want two and one", len(under.read), len(under.write))
 	}
-	within("idle", under.read[0], idle)
+	within("first", under.read[0], read)
+	within("idle", under.read[1], idle)
 	within("write", under.write[0], write)
-	// The rest of a request has less time, and so has the next that is idle.
-	do("the rest of a request", c.SetReadDeadline, read, c.Read)
-	within("read", under.read[1], read)
-	do("wait for a request", c.SetReadDeadline, idle, c.Read)
-	within("idle again", under.read[2], idle)
+	// The rest of a request has less time, and so has the next that is idle. However many
+	// pieces it comes in, it is one time for all.
+	does("the rest of a request", c.Read)
+	within("read", under.read[2], read)
+	for range 10 {
+		does("more of it", c.Read)
+	}
+	if len(under.read) != 3 {
+		t.Errorf("%d deadlines were set for the pieces of a request, want one", len(under.read)-2)
+	}
+	answered()
+	does("wait for a request", c.Read)
+	within("idle again", under.read[3], idle)
 	// A long deadline that is nearly over won't do for less.
-	do("a little less", c.SetReadDeadline, idle-20*time.Second, c.Read)
-	within("a little less", under.read[3], idle-20*time.Second)
+	sets("a little less", c.SetReadDeadline, time.Now().Add(idle-20*time.Second))
+	does("a little less", c.Read)
+	within("a little less", under.read[4], idle-20*time.Second)
 	// No deadline, and one again.
 	for range 2 {
-		do("no deadline", c.SetDeadline, 0, c.Read)
-		do("no deadline", c.SetDeadline, 0, c.Write)
+		sets("no deadline", c.SetDeadline, time.Time{})
+		does("no deadline", c.Read)
+		does("no deadline", c.Write)
 	}
-	if len(under.read) != 5 || len(under.write) != 2 || !under.read[4].IsZero() || !under.write[1].IsZero() {
+	if len(under.read) != 6 || len(under.write) != 2 || !under.read[5].IsZero() || !under.write[1].IsZero() {
 		t.Errorf("no deadline: %v %v, want it set once", under.read, under.write)
 	}
-	do("a deadline", c.SetDeadline, read, c.Read)
-	within("read after none", under.read[5], read)
+	sets("a deadline", c.SetDeadline, time.Now().Add(read))
+	does("a deadline", c.Read)
+	within("read after none", under.read[6], read)
 	// One that is over is not put off.
-	do("over", c.SetReadDeadline, -time.Second, c.Read)
-	if d := time.Until(under.read[6]); d > 0 {
+	sets("over", c.SetReadDeadline, time.Now().Add(-time.Second))
+	does("over", c.Read)
+	if d := time.Until(under.read[7]); d > 0 {
 		t.Errorf("a deadline that is over was set %v ahead", d)
 	}
+	// An answer to a request that had arrived some time ago has so much less.
+	secret := tls.Server(c, &tls.Config{}) // under TLS fasthttp knows that one
+	server.Turn(secret, fasthttp.StateActive)
+	server.Answers(secret, time.Now().Add(-15*time.Minute))
+	does("a late answer", c.Write)
+	within("a late answer", under.write[2], write-15*time.Minute)
+	server.Turn(secret, fasthttp.StateIdle)
+	does("the rest after it", c.Read)
+	within("the rest after it", under.read[8], idle-15*time.Minute)
 	under.fails = errors.New("closed")
-	if err := c.SetDeadline(time.Now().Add(time.Hour)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.Read(nil); !errors.Is(err, under.fails) {
@@ -102,6 +131,31 @@ func TestDeadlinesAreSetWhenSomebodyWaits(t *testing.T) {
 	}
 	if _, err := c.Write(nil); !errors.Is(err, under.fails) {
 		t.Errorf("Write where no deadline can be set: %v", err)
+	}
+}
+
+// What nobody has spoken about yet has the time of a request: a handshake too.
+func TestANewConnectionHasDeadlines(t *testing.T) {
+	const read, write, idle = 10 * time.Minute, 20 * time.Minute, 75 * time.Minute
+	under := &recorder{}
+	c := server.LazyConn(under, read, write, idle)
+	began := time.Now()
+	for range 3 {
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Write(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(under.read) != 1 || len(under.write) != 1 {
+		t.Fatalf("%d read and %d write deadlines were set, want one each", len(under.read), len(under.write))
+	}
+	if at := under.read[0]; at.Before(began.Add(read)) || at.After(time.Now().Add(read+read/16)) {
+		t.Errorf("the first read ends %v after the connection began, want %v", at.Sub(began), read)
+	}
+	if at := under.write[0]; at.Before(began.Add(write)) || at.After(time.Now().Add(write+read/16)) {
+		t.Errorf("the first write ends %v after the connection began, want %v", at.Sub(began), write)
 	}
 }
 
@@ -117,7 +171,7 @@ func TestALazyDeadlineEndsTheWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	c, err := server.LazyListener(l, time.Second).Accept()
+	c, err := server.LazyListener(l, time.Minute, time.Minute, time.Minute).Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +197,7 @@ func TestALazyDeadlineEndsTheWait(t *testing.T) {
 
 // Closing a TLS connection asks for a deadline while its goroutine sets one.
 func TestALazyDeadlineIsAskedForByOthers(t *testing.T) {
-	c := server.LazyConn(&recorder{}, time.Second)
+	c := server.LazyConn(&recorder{}, time.Minute, time.Minute, time.Minute)
 	var both sync.WaitGroup
 	for range 2 {
 		both.Go(func() {
@@ -158,4 +212,49 @@ func TestALazyDeadlineIsAskedForByOthers(t *testing.T) {
 		t.Error(err)
 	}
 	both.Wait()
+}
+
+// BenchmarkLazyConn is what the timeouts of a request cost: beside the deadlines as
+// fasthttp asks for them, with three looks at the clock.
+func BenchmarkLazyConn(b *testing.B) {
+	const length = 10 * time.Second
+	piece := make([]byte, 1)
+	request := func(b *testing.B, c net.Conn) {
+		if _, err := c.Read(piece); err != nil {
+			b.Fatal(err)
+		}
+	}
+	answer := func(b *testing.B, c net.Conn) {
+		if _, err := c.Write(piece); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("kept by itself", func(b *testing.B) {
+		c := server.LazyConn(&recorder{}, length, length, length)
+		now := time.Now()
+		b.ReportAllocs()
+		for b.Loop() {
+			request(b, c)
+			server.Turn(c, fasthttp.StateActive)
+			server.Answers(c, now)
+			answer(b, c)
+			server.Turn(c, fasthttp.StateIdle)
+		}
+	})
+	b.Run("asked for", func(b *testing.B) {
+		c := server.LazyConn(&recorder{}, length, length, length)
+		ask := func(set func(time.Time) error) {
+			if err := set(time.Now().Add(length)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			ask(c.SetReadDeadline)
+			request(b, c)
+			ask(c.SetReadDeadline)
+			ask(c.SetWriteDeadline)
+			answer(b, c)
+		}
+	})
 }

@@ -55,6 +55,9 @@ func (s *Server) apps(ctx context.Context, r *fasthttp.RequestCtx,
 ) error {
 	x := appsExchanges.Get().(*appsExchange)
 	defer x.release()
+	if x.request.Now = r.Time(); s.now != nil {
+		x.request.Now = s.now()
+	}
 	if err := s.bearer(r, x); err != nil {
 		return err
 	}
@@ -97,7 +100,7 @@ func (s *Server) bearer(r *fasthttp.RequestCtx, x *appsExchange) error {
 		t = bytes.TrimSpace(header[len(scheme):])
 	}
 	var err error
-	if x.access, err = s.oauth.Bearer(t, oauth.AudienceMarket); err != nil {
+	if x.access, err = s.oauth.BearerAt(t, oauth.AudienceMarket, x.request.Now); err != nil {
 		return invalidToken(err)
 	}
 	x.request.Access = &x.access

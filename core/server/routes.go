@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -67,8 +68,21 @@ var byPath, byFolder = func() (whole, folder map[string][]*route) {
 
 var updatesRoute = byPath["/updates"][0]
 
-// handle answers a request, and counts it.
-func (s *Server) handle(r *fasthttp.RequestCtx) { s.counts.add(r, s.route(r)) }
+// handle answers a request, and counts it. What a quick route answers has to leave within
+// its time from when the request had arrived, which spares a look at the clock; what
+// refuses, within its time from now, since a body that isn't liked may have taken long to
+// read.
+func (s *Server) handle(r *fasthttp.RequestCtx) {
+	rt := s.route(r)
+	s.counts.add(r, rt)
+	if c := lazyOf(r.Conn()); c != nil {
+		now := r.Time()
+		if rt == nil || !rt.quick || r.Response.StatusCode() != fasthttp.StatusOK {
+			now = time.Now()
+		}
+		c.answers(now)
+	}
+}
 
 // route is the way of every request: find the route, turn it away if there is too
 // much to do, check what may be checked without knowing what it is about, ask the handler, turn its error into an
@@ -86,7 +100,7 @@ func (s *Server) route(r *fasthttp.RequestCtx) (rt *route) {
 		missing.write(r)
 		return nil
 	}
-	if !rt.light && s.pressure.sheds(rt.background) {
+	if s.turnsAway(rt) && !r.Request.MayContinue() { // for who waited for 100 it was decided before
 		s.shed(r, rt)
 		return rt
 	}
@@ -103,6 +117,9 @@ func (s *Server) route(r *fasthttp.RequestCtx) (rt *route) {
 	}
 	return rt
 }
+
+// turnsAway draws the lot of a request: once for each.
+func (s *Server) turnsAway(rt *route) bool { return !rt.light && s.pressure.sheds(rt.background) }
 
 // find returns the route, or why there is none.
 func find(r *fasthttp.RequestCtx) (*route, *problem) {

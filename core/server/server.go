@@ -42,6 +42,7 @@ type Server struct {
 	base        context.Context // of every request; ends when Close is over
 	stop        context.CancelFunc
 	deadlines   *deadlines
+	now         func() time.Time // nil = a request's own
 }
 
 // Options wire a Server.
@@ -53,7 +54,10 @@ type Options struct {
 	// Pressure is set to work here, and the caller's to close; nil = nothing is ever
 	// turned away.
 	Pressure *Pressure
-	Log      *slog.Logger
+	// Now is the clock that tokens and policy go by; nil = the system's, which a request
+	// was stamped with when it had arrived.
+	Now func() time.Time
+	Log *slog.Logger
 }
 
 // New makes a Server that waits for Serve.
@@ -64,7 +68,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		oauth: o.OAuth, market: o.Market, limits: o.Limits, proxies: proxies,
-		territory: o.Config.TerritoryHeader, tokenHeader: o.Market.Config.TokenHeader, counts: newCounts(), sheds: newSheds(), pressure: o.Pressure, log: o.Log,
+		territory: o.Config.TerritoryHeader, tokenHeader: o.Market.Config.TokenHeader, counts: newCounts(), sheds: newSheds(), pressure: o.Pressure, now: o.Now, log: o.Log,
 	}
 	if s.pressure == nil {
 		s.pressure = NewPressure(PressureOptions{})
@@ -81,9 +85,7 @@ func New(o Options) (*Server, error) {
 		ExpectHandler:                s.expected,
 		ReadBufferSize:               int(o.Limits.Header),
 		MaxRequestBodySize:           int(o.Limits.Body),
-		ReadTimeout:                  o.Limits.ReadTimeout.Std(),
-		WriteTimeout:                 o.Limits.WriteTimeout.Std(),
-		IdleTimeout:                  o.Limits.IdleTimeout.Std(),
+		ConnState:                    turn, // the timeouts are the connection's own: see lazy
 		Concurrency:                  concurrency(o.Limits.Connections),
 		NoDefaultServerHeader:        true,
 		NoDefaultDate:                false,
@@ -109,7 +111,6 @@ func (quiet) Printf(string, ...any) {}
 
 // Serve answers on a listener until Close. With a certificate it speaks TLS.
 func (s *Server) Serve(l net.Listener, cert *tls.Certificate) error {
-	l = lazy{l, min(s.limits.ReadTimeout, s.limits.WriteTimeout, s.limits.IdleTimeout).Std() / lazySlack}
 	if n := s.limits.ConnectionsPerAddress; n > 0 {
 		l = newPerAddress(l, n, s.trusted)
 	}
@@ -118,6 +119,9 @@ func (s *Server) Serve(l net.Listener, cert *tls.Certificate) error {
 		// under TLS would wait there for the handshake of a client that says nothing.
 		l = &capped{Listener: &relieved{l, s}, most: int64(s.http.Concurrency)}
 		s.http.Concurrency = concurrency(0)
+	}
+	l = lazy{l, timeouts{s.limits.ReadTimeout.Std(), s.limits.WriteTimeout.Std(), s.limits.IdleTimeout.Std()}}
+	if cert != nil {
 		l = tls.NewListener(l, &tls.Config{
 			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*cert}, NextProtos: []string{"http/1.1"},
 		})
@@ -137,7 +141,7 @@ func (s *Server) Close(ctx context.Context) error {
 // is turned away: then nobody has to send it.
 func (s *Server) expected(r *fasthttp.RequestCtx) int {
 	s.mayWrite(r)
-	if rt, _ := find(r); rt != nil && s.pressure.sheds(rt.background) {
+	if rt, _ := find(r); rt != nil && s.turnsAway(rt) {
 		s.shed(r, rt)
 		s.counts.add(r, rt)
 		return r.Response.StatusCode()
@@ -145,9 +149,8 @@ func (s *Server) expected(r *fasthttp.RequestCtx) int {
 	return fasthttp.StatusContinue
 }
 
-// mayWrite begins the time that an answer has to leave. fasthttp does so when a
-// handler has returned; before, the connection has the deadline of its last
-// answer, and that may be over.
+// mayWrite begins the time that an answer has to leave which no handler gives: the
+// connection has the deadline of its last answer, and that may be over.
 func (s *Server) mayWrite(r *fasthttp.RequestCtx) {
 	_ = r.Conn().SetWriteDeadline(time.Now().Add(s.limits.WriteTimeout.Std())) // one that is closed fails at the write
 }

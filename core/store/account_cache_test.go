@@ -1,93 +1,217 @@
 package store
 
 import (
-	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"unsafe"
 )
 
-func cacheID(n int) (id [16]byte) {
-	binary.BigEndian.PutUint64(id[:], uint64(n))
-	id[15] = byte(n)
-	return id
+// cacheID is like the id of an account: a hash.
+func cacheID(n int) [16]byte { return SubjectID(fmt.Sprint(n)) }
+
+// putAccount does what CachedAccount does where nothing is known.
+func putAccount(t testing.TB, c *accountCache, subject [16]byte) *cachedAccount {
+	t.Helper()
+	known, lease := c.get(&subject)
+	if known != nil {
+		t.Fatalf("%x is known already", subject)
+	}
+	e := &cachedAccount{subject: subject}
+	c.put(e, lease)
+	return e
 }
 
 func TestCacheKeepsNothingReadBeforeADrop(t *testing.T) {
 	c := newAccountCache(cacheShards)
-	id, a := cacheID(1), &Account{Account: "alice"}
-	_, _, lease := c.get(id)
+	id := cacheID(1)
+	a := &cachedAccount{subject: id}
+	_, lease := c.get(&id)
 	c.drop(id) // a write that the reader did not see
-	c.put(id, a, lease)
-	if _, known, _ := c.get(id); known {
+	c.put(a, lease)
+	if known, _ := c.get(&id); known != nil {
 		t.Error("what was read before the drop came back after it")
 	}
-	_, _, lease = c.get(id)
-	c.put(id, a, lease)
-	if got, known, _ := c.get(id); !known || got != a {
-		t.Errorf("get = %v, %v, want what was put", got, known)
+	_, lease = c.get(&id)
+	c.put(a, lease)
+	if known, _ := c.get(&id); known != a {
+		t.Errorf("get = %v, want what was put", known)
 	}
-	_, _, lease = c.get(cacheID(2))
+	other := cacheID(2)
+	_, lease = c.get(&other)
 	c.clear()
-	c.put(cacheID(2), a, lease)
+	c.put(&cachedAccount{subject: other}, lease)
 	for n := range 3 {
-		if _, known, _ := c.get(cacheID(n)); known {
+		id := cacheID(n)
+		if known, _ := c.get(&id); known != nil {
 			t.Errorf("%d is known after everything was cleared", n)
 		}
 	}
 }
 
-func TestCacheIsBounded(t *testing.T) {
-	const size = 4 * cacheShards
-	c := newAccountCache(size)
-	for n := range 100 * size {
-		_, _, lease := c.get(cacheID(n))
-		c.put(cacheID(n), nil, lease)
-		if n%7 == 0 {
-			c.drop(cacheID(n - n%3))
-		}
-	}
-	held := 0
+// checkCache looks whether each entry can be found, once, and counts them.
+func checkCache(t *testing.T, c *accountCache, each int) (held int) {
+	t.Helper()
 	for i := range c.shards {
 		s := &c.shards[i]
-		if len(s.slots) > 4 || len(s.index) > len(s.slots) {
-			t.Fatalf("a shard has %d slots and %d entries, want at most 4", len(s.slots), len(s.index))
+		table, found := s.table.Load(), 0
+		if table == nil {
+			table = &cacheTable{}
 		}
-		for id, at := range s.index {
-			if s.slots[at].subject != id {
-				t.Fatalf("the entry of %x is that of %x", id, s.slots[at].subject)
+		for at := range table.places {
+			e := table.places[at].entry.Load()
+			if e == nil {
+				continue
+			}
+			found++
+			of, hash := c.of(&e.subject)
+			if of != s || table.places[at].hash.Load() != hash {
+				t.Fatalf("the entry of %x is in the wrong shard or under another's hash", e.subject)
+			}
+			if seen, place := table.find(&e.subject, hash); seen != e || place != at {
+				t.Fatalf("the entry of %x at %d of %d is looked for at %d", e.subject, at, len(table.places), place)
 			}
 		}
-		held += len(s.index)
+		if found != s.held || found > each || found*4 > len(table.places)*3 {
+			t.Fatalf("a shard of %d places has %d entries and counts %d, want at most %d", len(table.places), found, s.held, each)
+		}
+		held += found
 	}
-	if held < size/2 {
-		t.Errorf("%d entries are held, want about %d", held, size)
+	return held
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	for _, each := range []int{1, 2, 4, 6, 7, 50} {
+		size := each * cacheShards
+		c := newAccountCache(size)
+		for n := range 20 * size {
+			putAccount(t, c, cacheID(n))
+			if n%7 == 0 {
+				c.drop(cacheID(n - n%3))
+			}
+			if n%size == 0 {
+				checkCache(t, c, each)
+			}
+		}
+		if held := checkCache(t, c, each); held < size/2 {
+			t.Errorf("%d entries are held, want about %d", held, size)
+		}
 	}
 }
 
 func TestCacheKeepsWhatIsAskedFor(t *testing.T) {
 	c := newAccountCache(4 * cacheShards)
 	popular := cacheID(0)
-	_, _, lease := c.get(popular)
-	c.put(popular, nil, lease)
-	for n := range 100 {
-		if _, known, _ := c.get(popular); !known {
-			t.Fatalf("what is asked for all the time was let go after %d others", n)
+	putAccount(t, c, popular)
+	s, _ := c.of(&popular)
+	for n, others := 1, 0; others < 100; n++ {
+		if known, _ := c.get(&popular); known == nil {
+			t.Fatalf("what is asked for all the time was let go after %d others", others)
 		}
-		id := cacheID((n + 1) * 256) // the same shard
-		_, _, lease := c.get(id)
-		c.put(id, nil, lease)
+		id := cacheID(n)
+		if of, _ := c.of(&id); of == s {
+			putAccount(t, c, id)
+			others++
+		}
 	}
 }
 
+// TestCacheUnderWriters has accounts in a shard that is too small for them, whose epochs
+// only rise: whoever asks gets the account that was asked for, and none that is older
+// than what was written when it began.
+func TestCacheUnderWriters(t *testing.T) {
+	const accounts, each, rounds = 24, 16, 20000
+	c := newAccountCache(each * cacheShards)
+	type record struct {
+		id             [16]byte
+		mu             sync.Mutex    // held to write
+		epoch, dropped atomic.Uint32 // what a read finds; what was dropped from the cache since
+	}
+	var records []*record
+	first := cacheID(0)
+	shard, _ := c.of(&first)
+	for n := 0; len(records) < accounts; n++ {
+		id := cacheID(n)
+		if s, _ := c.of(&id); s == shard {
+			records = append(records, &record{id: id})
+		}
+	}
+	var all sync.WaitGroup
+	for who := range 4 {
+		all.Go(func() {
+			lots := rand.New(rand.NewPCG(1, uint64(who)))
+			for range rounds {
+				r := records[lots.IntN(accounts)]
+				if lots.IntN(8) == 0 {
+					r.mu.Lock()
+					epoch := r.epoch.Add(1)
+					c.drop(r.id)
+					r.dropped.Store(epoch)
+					r.mu.Unlock()
+					continue
+				}
+				least := r.dropped.Load()
+				e, lease := c.get(&r.id)
+				if e == nil {
+					e = &cachedAccount{subject: r.id, account: Account{Epoch: r.epoch.Load()}}
+					c.put(e, lease)
+				}
+				if e.subject != r.id || e.account.Epoch < least {
+					t.Errorf("asked for %x of epoch %d or later, got %x of %d", r.id, least, e.subject, e.account.Epoch)
+				}
+			}
+		})
+	}
+	all.Wait()
+	checkCache(t, c, each)
+	kept := 0
+	for _, r := range records {
+		e, _ := c.get(&r.id)
+		if e == nil {
+			continue
+		}
+		if kept++; e.account.Epoch != r.epoch.Load() {
+			t.Errorf("%x is kept as of epoch %d, want %d", r.id, e.account.Epoch, r.epoch.Load())
+		}
+	}
+	if kept == 0 {
+		t.Error("nothing is kept at the end")
+	}
+}
+
+func TestCacheEntriesAreWholeLines(t *testing.T) {
+	if size := unsafe.Sizeof(cachedAccount{}); unsafe.Sizeof(uintptr(0)) == 8 && size%64 != 0 {
+		t.Errorf("an entry has %d bytes, want a multiple of 64", size)
+	}
+	if size := unsafe.Sizeof(cacheShard{}); unsafe.Sizeof(uintptr(0)) == 8 && size%64 != 0 {
+		t.Errorf("a shard has %d bytes, want a multiple of 64", size)
+	}
+}
+
+// BenchmarkCachedAccount asks for accounts in no order, so many that their memory is not
+// at hand, and looks at what an update check needs of them.
 func BenchmarkCachedAccount(b *testing.B) {
-	c := newAccountCache(1 << 16)
-	for n := range 1 << 14 {
-		_, _, lease := c.get(cacheID(n))
-		c.put(cacheID(n), &Account{}, lease)
+	const accounts = 1 << 16
+	s := newStore(nil, Config{Accounts: 2 * accounts})
+	ids := make([][16]byte, accounts)
+	for n := range ids {
+		ids[n] = cacheID(n)
+		_, lease := s.cache.get(&ids[n])
+		s.cache.put(&cachedAccount{subject: ids[n], account: Account{Account: fmt.Sprint(n), Grants: []string{"beta"}}}, lease)
 	}
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
-		for n := 0; pb.Next(); n++ {
-			c.get(cacheID(n % (1 << 14)))
+		n := rand.Uint32()
+		for pb.Next() {
+			n = n*1664525 + 1013904223
+			a, err := s.CachedAccount(b.Context(), ids[n>>16])
+			if err != nil || a.Epoch != 0 || len(a.Grants) != 1 || a.Territory != "" {
+				b.Errorf("CachedAccount = %+v, %v", a, err)
+				return
+			}
 		}
 	})
 }

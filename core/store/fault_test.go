@@ -283,7 +283,14 @@ func give(s *store.Store, account, grant string) error {
 }
 
 func wantGrants(s *store.Store, account string, grants ...string) error {
-	for _, read := range []func(context.Context, [16]byte) (store.Account, error){s.Account, s.CachedAccount} {
+	cached := func(ctx context.Context, subject [16]byte) (store.Account, error) {
+		a, err := s.CachedAccount(ctx, subject)
+		if err != nil {
+			return store.Account{}, err
+		}
+		return *a, nil
+	}
+	for _, read := range []func(context.Context, [16]byte) (store.Account, error){s.Account, cached} {
 		if a, err := read(ctx, store.SubjectID(account)); err != nil || !slices.Equal(a.Grants, grants) {
 			return fmt.Errorf("the account is %+v, %w", a, err)
 		}
