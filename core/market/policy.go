@@ -40,7 +40,9 @@ func (m *Market) decide(ctx context.Context, q *Request, w *work, purpose abi.Pu
 func (w *work) fetch() {
 	var sum byte // so that nobody leaves out the reading
 	for i := range w.picks {
-		sum += w.picks[i].entry.BundleID[0]
+		if id := w.picks[i].entry.BundleID; id != "" {
+			sum += id[0]
+		}
 	}
 	for i := range w.candidates {
 		c := w.candidates[i].Packed
