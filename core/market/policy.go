@@ -185,7 +185,7 @@ func (m *Market) askVersions(ctx context.Context, call *plugin.Call, w *work, he
 			continue
 		}
 		list := w.candidates[p.from:p.to]
-		q.App(&abi.SelectVersionApp{Item: p.entry.ID, Installed: p.app.Version, BundleID: p.entry.BundleID}, len(list))
+		q.App(p.entry.ID, p.app.Version, p.entry.BundleID, "", len(list))
 		for k := range list {
 			q.Candidate(list[k].Packed, list[k].MinOS, list[k].Flags)
 		}

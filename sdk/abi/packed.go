@@ -81,15 +81,15 @@ func (w *SelectVersionWriter) text(at int, s string) {
 	binary.LittleEndian.PutUint64(w.b[at:], to)
 }
 
-// App writes the next app, which has so many candidates.
-func (w *SelectVersionWriter) App(a *SelectVersionApp, candidates int) {
+// App writes the next app, which has so many candidates; see SelectVersionApp.
+func (w *SelectVersionWriter) App(item, installed uint64, bundleID, channel string, candidates int) {
 	at := w.app
 	w.app += SizeSelectVersionApp
 	w.Candidates = append(w.Candidates, candidates)
-	binary.LittleEndian.PutUint64(w.b[at:], a.Item)
-	binary.LittleEndian.PutUint64(w.b[at+8:], a.Installed)
-	w.text(at+16, a.BundleID)
-	w.text(at+24, a.Channel)
+	binary.LittleEndian.PutUint64(w.b[at:], item)
+	binary.LittleEndian.PutUint64(w.b[at+8:], installed)
+	w.text(at+16, bundleID)
+	w.text(at+24, channel)
 	w.candidate = w.list(at+32, candidates, SizeCandidate)
 }
 

@@ -114,8 +114,9 @@ func TestPackedMessages(t *testing.T) {
 
 		w.Begin(bytes.Clone(before), &q.Head, len(q.Apps))
 		for i := range q.Apps {
-			w.App(&q.Apps[i], len(q.Apps[i].Candidates))
-			for _, c := range q.Apps[i].Candidates {
+			a := &q.Apps[i]
+			w.App(a.Item, a.Installed, a.BundleID, a.Channel, len(a.Candidates))
+			for _, c := range a.Candidates {
 				minOS, flags := c.MinOS, c.Flags
 				c.MinOS, c.Flags = r.Uint32(), abi.CandidateFlags(r.Uint32()) // of who was asked about before
 				w.Candidate(c.Pack(), minOS, flags)
