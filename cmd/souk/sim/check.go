@@ -70,7 +70,7 @@ func newChecks() *checks {
 		answered:  named("answered", "every request is answered, and no answer is 5xx; 503 with Retry-After counts as shed"),
 		codes:     named("codes", "an expired token is answered with 403, none with 401, a body that is no JSON with 400, one that is too large with 413, one that never ends with 408, and all else so that a device can read it"),
 		failures:  named("failures", "an app that is not there is a failure in the answer, and no other app is"),
-		restored:  named("restored", "each app of a restore is given or is a failure"),
+		restored:  named("restored", "each app of a restore is given once or is a failure, in the version that the device had if there still is one for it, else in the newest that is open to it"),
 		refresh:   named("refresh", "a refresh gives two good tokens, and no device is signed out"),
 		whole:     named("whole", "no answer mixes two policies"),
 		shed:      named("shed", "at most 1 % of the requests are shed, or answered without an offer that is due"),

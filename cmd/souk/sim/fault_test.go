@@ -26,6 +26,7 @@ import (
 // fault is something that a server must not do, and the check that has to find it.
 type fault struct {
 	check   string
+	only    bool // no other check finds it
 	command *Command
 	// ask changes a request before the real server sees it, answer what it says. admin
 	// answers the operator in its place.
@@ -116,12 +117,46 @@ var faults = map[string]*fault{
 		}
 		return status, body
 	}},
+	"offers what was withdrawn": {check: "status", command: weekend(), admin: func(_, path string, body []byte) ([]byte, bool) {
+		return bytes.ReplaceAll(body, []byte(`"withdrawn":true`), []byte(`"withdrawn":false`)), false
+	}},
+	"restores another version that fits": {check: "restored", only: true, command: weekend(), ask: func(path string, body []byte) []byte {
+		if path == pathRestore {
+			return installed.ReplaceAll(body, []byte(`"appleVersionId":"1"`))
+		}
+		return body
+	}},
+	"leaves an app out of a restore": {check: "restored", only: true, command: weekend(), answer: leavesOut()},
 	"sheds much": {check: "shed", command: night("steady"), answer: func(path string, _ []byte, status int, body []byte) (int, []byte) {
 		if path == pathUpdates && rand.IntN(10) == 0 {
 			return 503, []byte("{}")
 		}
 		return status, body
 	}},
+}
+
+// weekend is one of which a night is played.
+func weekend() *Command {
+	c := command("restore-wave", 1000, 7_200)
+	c.Duration = 8 * time.Hour
+	return c
+}
+
+// leavesOut takes the first app out of one restore in twenty.
+func leavesOut() func(string, []byte, int, []byte) (int, []byte) {
+	first := regexp.MustCompile(`\{"appleItemId":[^}]*"installVerificationToken":"[^}]*\},?`)
+	var restores atomic.Uint64
+	return func(path string, _ []byte, status int, body []byte) (int, []byte) {
+		at := first.FindIndex(body)
+		if path != pathRestore || status != 200 || at == nil || restores.Add(1)%20 != 0 {
+			return status, body
+		}
+		rest := body[at[1]:]
+		if bytes.HasPrefix(rest, []byte("]")) { // it was the last one
+			return status, append([]byte(`{"restores":[`), rest...)
+		}
+		return status, append(bytes.Clone(body[:at[0]]), rest...)
+	}
 }
 
 // keepsBack gives one of fifty devices nothing that are to be offered one app.
@@ -260,6 +295,10 @@ func TestFaultsAreFound(t *testing.T) {
 			}
 			if verdict := string(line[1]); !strings.Contains(verdict, "does not hold: ") || !regexp.MustCompile(`\b`+f.check+` \(`).MatchString(verdict) {
 				t.Errorf("the verdict is %q, and %s should not hold\n%s", verdict, f.check, out)
+			} else if why := regexp.MustCompile(`(?m)^first failure of `+f.check+`: (.*)$`).FindSubmatch(out); why == nil || bytes.Contains(why[1], []byte("too small")) {
+				t.Errorf("%s does not hold because of %q, and it should because of what it saw\n%s", f.check, why, out)
+			} else if f.only && strings.Contains(verdict, ", ") {
+				t.Errorf("the verdict is %q, and nothing but %s should not hold\n%s", verdict, f.check, out)
 			}
 		})
 	}

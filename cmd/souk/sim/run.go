@@ -49,6 +49,7 @@ type run struct {
 	// What a server under pressure may do, as often as it says itself:
 	withheld *check // an answer lacks an offer that is due
 	excused  excused
+	restored restored
 	tally    *tally
 	nonces   *nonces
 	release  *release // that devices are asked about; nil = none
@@ -98,7 +99,7 @@ func newRun(c *Command) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{c: c, checks: newChecks(), lacking: new(check), withheld: new(check), excused: newExcused(), tally: newTally(), nonces: newNonces(), exact: c.Config == "" && c.Target == ""}
+	r := &run{c: c, checks: newChecks(), lacking: new(check), withheld: new(check), excused: newExcused(), restored: restored{unasked: new(check)}, tally: newTally(), nonces: newNonces(), exact: c.Config == "" && c.Target == ""}
 	r.config = population.Default()
 	r.config.Seed, r.config.Devices, r.config.Apps = c.Seed, c.Devices, c.Apps
 	if r.scenario, err = of.make(r); err != nil {
@@ -313,6 +314,7 @@ func (r *run) finish() *report.Result {
 	}
 	r.checks.due.add(r.withheld, float64(r.withheld.failed.Load()) > total.withheld())
 	r.checks.sticky.add(r.lacking, float64(r.lacking.failed.Load()) > mostLacking(total.withheld()))
+	r.checks.restored.add(r.restored.unasked, float64(r.restored.unasked.failed.Load()) > total.rushed)
 	beyond := float64(r.excused.failed()) > total.empty
 	r.checks.codes.add(r.excused.codes, beyond)
 	r.checks.failures.add(r.excused.failures, beyond)

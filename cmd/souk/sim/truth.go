@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"math"
@@ -172,4 +173,28 @@ func (s *state) expected(d *population.Device, installed uint64) uint64 {
 		}
 	}
 	return 0
+}
+
+// restored is the version that a device is to get back of an app, 0 = none: the one that
+// it asks for, which alone may be halted, else the newest that is open to the account,
+// else the newest; all of them versions that it can run. bare is what the core gives when
+// the plugin rollout doesn't say: it knows no rollouts there. "" is an account of nobody.
+func (s *state) restored(d *population.Device, account string, requested uint64) (version, bare uint64) {
+	if s.item.Removed {
+		return 0, 0
+	}
+	for i := range s.versions {
+		v := &s.versions[i]
+		switch {
+		case v.withdrawn || v.minOS == 0 || v.minOS > d.OS:
+		case v.id == requested:
+			return requested, requested
+		case !v.halted:
+			bare = cmp.Or(bare, v.id)
+			if version == 0 && v.open(account) {
+				version = v.id
+			}
+		}
+	}
+	return cmp.Or(version, bare), bare
 }

@@ -299,7 +299,7 @@ func (w *worker) tokenless(j *job) bool {
 	}
 	w.r.checks.codes.hold(rp.status == want, w.unexpected(rp.status, want))
 	if rp.status == 200 && want == 200 {
-		w.judgeRestore(j, rp)
+		w.judgeRestore(j, rp, "")
 	}
 	return true
 }
