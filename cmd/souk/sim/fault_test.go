@@ -127,6 +127,14 @@ var faults = map[string]*fault{
 		return body
 	}},
 	"leaves an app out of a restore": {check: "restored", only: true, command: weekend(), answer: leavesOut()},
+	"lets who is well wait for the others": {check: "harm", command: of(command("poison", 2000, 3_600), func(c *Command) {
+		c.Duration, c.Patience = 4*time.Hour, 1
+	}), answer: func(_ string, request []byte, status int, body []byte) (int, []byte) {
+		if status == 200 && rand.IntN(20) == 0 {
+			time.Sleep(inTime + inTime/10)
+		}
+		return status, body
+	}},
 	"sheds much": {check: "shed", command: night("steady"), answer: func(path string, _ []byte, status int, body []byte) (int, []byte) {
 		if path == pathUpdates && rand.IntN(10) == 0 {
 			return 503, []byte("{}")
@@ -295,12 +303,25 @@ func TestFaultsAreFound(t *testing.T) {
 			}
 			if verdict := string(line[1]); !strings.Contains(verdict, "does not hold: ") || !regexp.MustCompile(`\b`+f.check+` \(`).MatchString(verdict) {
 				t.Errorf("the verdict is %q, and %s should not hold\n%s", verdict, f.check, out)
-			} else if why := regexp.MustCompile(`(?m)^first failure of `+f.check+`: (.*)$`).FindSubmatch(out); why == nil || bytes.Contains(why[1], []byte("too small")) {
+			} else if why := regexp.MustCompile(`(?m)^first failure of ` + f.check + `: (.*)$`).FindSubmatch(out); why == nil || bytes.Contains(why[1], []byte("too small")) {
 				t.Errorf("%s does not hold because of %q, and it should because of what it saw\n%s", f.check, why, out)
 			} else if f.only && strings.Contains(verdict, ", ") {
 				t.Errorf("the verdict is %q, and nothing but %s should not hold\n%s", verdict, f.check, out)
 			}
 		})
+	}
+}
+
+// There is no check that nobody has seen fail.
+func TestEachCheckHasAFault(t *testing.T) {
+	found := map[string]bool{}
+	for _, f := range faults {
+		found[f.check] = true
+	}
+	for _, c := range newChecks().all() {
+		if !found[c.name] {
+			t.Errorf("no fault is planted for %s", c.name)
+		}
 	}
 }
 
