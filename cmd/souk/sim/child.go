@@ -70,8 +70,8 @@ type order struct {
 
 // done is the answer to an order.
 type done struct {
-	Signed  int      `json:"signed,omitempty"`  // devices
-	Devices []uint64 `json:"devices,omitempty"` // and their refresh tokens, where they were asked for
+	Known   int      `json:"known,omitempty"`   // devices
+	Devices []uint64 `json:"devices,omitempty"` // and the refresh tokens of each, where they were asked for
 	Refresh []string `json:"refresh,omitempty"`
 	Error   string   `json:"error,omitempty"`
 }

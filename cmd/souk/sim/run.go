@@ -183,7 +183,7 @@ func (r *run) open(ctx context.Context, dir string) error {
 	if err := r.op.importApps(ctx, r.items); err != nil {
 		return fmt.Errorf("write the catalogue: %w", err)
 	}
-	r.c.progress.say("%d devices: those that will ask sign in …", r.c.Devices)
+	r.c.progress.say("%d devices: the server gets to know those that will ask …", r.c.Devices)
 	d, err := r.server.tell(order{Fill: &fill{From: r.from, To: r.to, Refresh: r.keeper != nil}})
 	if err != nil {
 		return err
