@@ -50,6 +50,7 @@ func of(c *Command, change func(*Command)) *Command {
 var (
 	offered   = regexp.MustCompile(`"appleItemId":"(\d+)","appleVersionId":"(\d+)"[^}]*"installVerificationToken":"([^"]+)"`)
 	installed = regexp.MustCompile(`"appleVersionId":"\d+"`)
+	element   = regexp.MustCompile(`\{"appleItemId":[^}]*"installVerificationToken":"[^}]*\}`)
 	system    = regexp.MustCompile(`"osVersion":"[^"]*"`)
 )
 
@@ -120,6 +121,17 @@ var faults = map[string]*fault{
 	"offers what was withdrawn": {check: "status", command: weekend(), admin: func(_, path string, body []byte) ([]byte, bool) {
 		return bytes.ReplaceAll(body, []byte(`"withdrawn":true`), []byte(`"withdrawn":false`)), false
 	}},
+	"offers an app twice": {check: "status", command: night("steady"), answer: func(path string, _ []byte, status int, body []byte) (int, []byte) {
+		at := element.FindIndex(body)
+		if path != pathUpdates || at == nil {
+			return status, body
+		}
+		another := bytes.Replace(body[at[0]:at[1]], []byte(`"}`), []byte(`"},`), 1)
+		return status, append(append(bytes.Clone(body[:at[0]]), another...), body[at[0]:]...)
+	}},
+	"tells a version by another's number": {check: "described", only: true, command: night("steady"), answer: func(_ string, _ []byte, status int, body []byte) (int, []byte) {
+		return status, bytes.Replace(body, []byte(`"shortVersionString":"1.`), []byte(`"shortVersionString":"2.`), 1)
+	}},
 	"restores another version that fits": {check: "restored", only: true, command: weekend(), ask: func(path string, body []byte) []byte {
 		if path == pathRestore {
 			return installed.ReplaceAll(body, []byte(`"appleVersionId":"1"`))
@@ -152,14 +164,13 @@ func weekend() *Command {
 
 // leavesOut takes the first app out of one restore in twenty.
 func leavesOut() func(string, []byte, int, []byte) (int, []byte) {
-	first := regexp.MustCompile(`\{"appleItemId":[^}]*"installVerificationToken":"[^}]*\},?`)
 	var restores atomic.Uint64
 	return func(path string, _ []byte, status int, body []byte) (int, []byte) {
-		at := first.FindIndex(body)
+		at := element.FindIndex(body)
 		if path != pathRestore || status != 200 || at == nil || restores.Add(1)%20 != 0 {
 			return status, body
 		}
-		rest := body[at[1]:]
+		rest := bytes.TrimPrefix(body[at[1]:], []byte(","))
 		if bytes.HasPrefix(rest, []byte("]")) { // it was the last one
 			return status, append([]byte(`{"restores":[`), rest...)
 		}

@@ -61,7 +61,7 @@ func (w *worker) judgeRestore(j *job, rp reply, account string) {
 		c.fits.hold(slices.ContainsFunc(states, func(s *state) bool { return w.fits(s, o.version) }), func() string {
 			return fmt.Sprintf("device %d, app %d: %d is restored, which needs a newer system", w.device.Index, o.item, o.version)
 		})
-		w.judgeToken(j, rp, o, states)
+		w.judgeContent(j, rp, o, states)
 	}
 }
 

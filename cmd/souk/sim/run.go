@@ -47,6 +47,7 @@ type run struct {
 	// What a server under pressure may do, as often as it says itself:
 	withheld *check // an answer lacks an offer that is due
 	excused  excused
+	gone     atomic.Uint64 // apps that a device was told of that they are not there
 	restored restored
 	tally    *tally
 	nonces   *nonces

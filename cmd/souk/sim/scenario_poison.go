@@ -49,6 +49,9 @@ func poison(r *run) (*scenario, error) {
 	}
 	s.conclude = func() {
 		r.figure("endless", "%d requests that never ended were cut off", cut.Load())
+		r.checks.codes.hold(cut.Load() > 0 && r.tally.count(class400) > 0 && r.tally.count(class403) > 0 && r.tally.count(class413) > 0, func() string {
+			return "of the requests that are broken, too large, endless or have an old token not all were there: the run was too small or too short"
+		})
 		if n := late.Load(); n*100 > r.checks.harm.looked.Load() {
 			r.checks.harm.failed.Store(n)
 			r.checks.harm.first = "more than one of a hundred had to wait for more than " + inTime.String()

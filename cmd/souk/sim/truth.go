@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
@@ -42,6 +43,8 @@ type version struct {
 	salt      string
 	halted    bool
 	withdrawn bool
+
+	pack, build, short string // an empty pack is one of the server itself
 }
 
 func newState(it catalog.Item, begun time.Duration) *state {
@@ -55,6 +58,7 @@ func newState(it catalog.Item, begun time.Duration) *state {
 		}
 		s.versions = append(s.versions, version{
 			id: v.ID, minOS: min, share: uint32(v.Rollout.Share), salt: salt, halted: v.Rollout.Halted, withdrawn: v.Withdrawn,
+			pack: v.Package, build: v.Build, short: v.Short,
 		})
 	}
 	slices.SortFunc(s.versions, func(a, b version) int {
@@ -141,6 +145,22 @@ func (s *state) version(id uint64) *version {
 func (s *state) published(id uint64) bool {
 	v := s.version(id)
 	return v != nil && !s.item.Removed && !v.withdrawn && !v.halted
+}
+
+// describes says whether an offer has the package and the numbers of its version.
+func (s *state) describes(o *offer) bool {
+	v := s.version(o.version)
+	if v == nil {
+		return false
+	}
+	if v.pack == "" {
+		if !bytes.HasSuffix(o.pack, []byte("/packages/"+digits(o.item)+"/"+digits(o.version))) {
+			return false
+		}
+	} else if string(o.pack) != v.pack {
+		return false
+	}
+	return o.build == nil || string(o.build) == v.build && string(o.short) == v.short
 }
 
 // open says whether a version's rollout is open to an account.

@@ -25,17 +25,22 @@ func (r *run) finish() *report.Result {
 		r.checks.shed.first = fmt.Sprintf("%d of %d requests", t.shed, t.offered)
 	}
 	r.checks.due.add(r.withheld, float64(r.withheld.failed.Load()) > total.withheld())
-	r.checks.sticky.add(r.lacking, float64(r.lacking.failed.Load()) > mostLacking(total.withheld()))
+	r.checks.sticky.add(r.lacking, float64(r.lacking.failed.Load()) > mostLacking(total.withheld(), r.stickyEvery()))
 	r.checks.restored.add(r.restored.unasked, float64(r.restored.unasked.failed.Load()) > total.rushed)
 	beyond := float64(r.excused.failed()) > total.empty
 	r.checks.codes.add(r.excused.codes, beyond)
 	r.checks.failures.add(r.excused.failures, beyond)
+	claimed := append([]*check{r.checks.answered, r.checks.shed}, r.scenario.claims...)
+	if slices.Contains(claimed, r.checks.failures) && r.gone.Load() == 0 {
+		r.checks.failures.hold(false, func() string {
+			return "nobody asked for an app that is not there: the run was too small or too short for it"
+		})
+	}
 	res := &r.result
 	res.Took = r.clock.since()
 	res.Offered, res.Sent, res.Answered, res.Shed, res.Failed = t.offered, t.sent, t.answered, t.shed, t.failed
 	res.Classes = t.order
 	res.CPU, res.Signatures, res.GuestCalls = total.cpu, uint64(total.signatures), uint64(total.guestCalls)
-	claimed := append([]*check{r.checks.answered, r.checks.shed}, r.scenario.claims...)
 	for _, c := range r.checks.all() {
 		claims := slices.Contains(claimed, c)
 		if looked := c.looked.Load(); looked == 0 && !claims {
@@ -61,14 +66,14 @@ func (r *run) finish() *report.Result {
 }
 
 // mostLacking is how many pairs of answers may differ in what they lack when so many
-// offers were left out: one answer of stickyEvery begins a pair, and another ends it. The
+// offers were left out: one answer of every begins a pair, and another ends it. The
 // pairs are drawn at random, so it is four standard deviations more, and three for a
 // number that is small.
-func mostLacking(withheld float64) float64 {
+func mostLacking(withheld float64, every uint64) float64 {
 	if withheld == 0 {
 		return 0
 	}
-	mean := 2 * withheld / stickyEvery
+	mean := 2 * withheld / float64(every)
 	return mean + 4*math.Sqrt(mean) + 3
 }
 
