@@ -72,7 +72,7 @@ func newChecks() *checks {
 		codes:     named("codes", "an expired token is answered with 403, none with 401, a body that is no JSON with 400, one that is too large with 413, one that never ends with 408, and all else so that a device can read it"),
 		failures:  named("failures", "an app that is not there is a failure in the answer, and no other app is"),
 		restored:  named("restored", "each app of a restore is given once or is a failure, in the version that the device had if there still is one for it, else in the newest that is open to it"),
-		refresh:   named("refresh", "a refresh gives two good tokens, and no device is signed out"),
+		refresh:   named("refresh", "a refresh gives two new tokens that are good for as long as they should be, and no device is signed out"),
 		whole:     named("whole", "no answer mixes two policies"),
 		shed:      named("shed", "at most 1 % of the requests are shed, or answered without an offer that is due"),
 		harm:      named("harm", "99 of 100 requests that are as they should be are answered within a second beside those that are not"),

@@ -51,6 +51,7 @@ var (
 	offered   = regexp.MustCompile(`"appleItemId":"(\d+)","appleVersionId":"(\d+)"[^}]*"installVerificationToken":"([^"]+)"`)
 	installed = regexp.MustCompile(`"appleVersionId":"\d+"`)
 	element   = regexp.MustCompile(`\{"appleItemId":[^}]*"installVerificationToken":"[^}]*\}`)
+	expires   = regexp.MustCompile(`"expires_in":\d+`)
 	system    = regexp.MustCompile(`"osVersion":"[^"]*"`)
 )
 
@@ -99,6 +100,11 @@ var faults = map[string]*fault{
 	"loses a successor": {check: "refresh", command: of(command("lost-answer", 1000, 86_400), func(c *Command) {
 		c.Duration = 3 * aDay
 	}), answer: losesSuccessors()},
+	"gives tokens that are over": {check: "refresh", only: true, command: of(command("token-expiry", 1000, 28_800), func(c *Command) {
+		c.Duration = aDay
+	}), answer: func(path string, _ []byte, status int, body []byte) (int, []byte) {
+		return status, expires.ReplaceAll(body, []byte(`"expires_in":1`))
+	}},
 	"mixes two policies": {check: "whole", command: command("policy-swap", 1500, 10_800), answer: func(path string, _ []byte, status int, body []byte) (int, []byte) {
 		i := bytes.Index(body, []byte(`},{"appleItemId"`))
 		if path != pathUpdates || i < 0 {
@@ -137,6 +143,12 @@ var faults = map[string]*fault{
 			return installed.ReplaceAll(body, []byte(`"appleVersionId":"1"`))
 		}
 		return body
+	}},
+	"restores what is not open": {check: "restored", command: weekend(), admin: func(_, path string, body []byte) ([]byte, bool) {
+		if path == "/api/import" {
+			return bytes.ReplaceAll(body, []byte(`"share":5000`), []byte(`"share":10000`)), false
+		}
+		return body, false
 	}},
 	"leaves an app out of a restore": {check: "restored", only: true, command: weekend(), answer: leavesOut()},
 	"lets who is well wait for the others": {check: "harm", command: of(command("poison", 2000, 3_600), func(c *Command) {
