@@ -26,7 +26,8 @@ type fill struct {
 
 const fillers = 256
 
-func (f *fill) run(ctx context.Context, h *core.Host, c population.Config) (done, error) {
+// run fills the server. soFar is told each second how many devices it knows.
+func (f *fill) run(ctx context.Context, h *core.Host, c population.Config, soFar func(known int) error) (done, error) {
 	people, err := population.New(c, population.Catalogue(c))
 	if err != nil {
 		return done{}, err
@@ -35,6 +36,7 @@ func (f *fill) run(ctx context.Context, h *core.Host, c population.Config) (done
 	defer stop(nil)
 	var d done
 	var mu sync.Mutex
+	said := time.Now()
 	var wg sync.WaitGroup
 	todo := make(chan uint64, fillers)
 	for range fillers {
@@ -50,6 +52,11 @@ func (f *fill) run(ctx context.Context, h *core.Host, c population.Config) (done
 				mu.Lock()
 				if d.Known++; f.Refresh {
 					d.Devices, d.Refresh = append(d.Devices, index), append(d.Refresh, refresh)
+				}
+				if now := time.Now(); now.Sub(said) >= time.Second {
+					if said, err = now, soFar(d.Known); err != nil {
+						stop(err)
+					}
 				}
 				mu.Unlock()
 			}

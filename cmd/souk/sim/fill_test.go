@@ -36,7 +36,7 @@ func benchmarkFill(b *testing.B, refresh bool) {
 		go func() { served <- host.Serve(ctx) }()
 		f := &fill{From: c.Start, To: c.Start.Add(aDay), Refresh: refresh}
 		b.StartTimer()
-		d, err := f.run(ctx, host, c)
+		d, err := f.run(ctx, host, c, func(int) error { return nil })
 		b.StopTimer()
 		stop()
 		if err := <-served; err != nil {

@@ -182,8 +182,12 @@ func (r *run) open(ctx context.Context, dir string) error {
 	if err := r.op.importApps(ctx, r.items); err != nil {
 		return fmt.Errorf("write the catalogue: %w", err)
 	}
-	r.c.progress.say("%d devices: the server gets to know those that will ask …", r.c.Devices)
-	d, err := r.server.tell(order{Fill: &fill{From: r.from, To: r.to, Refresh: r.keeper != nil}})
+	const meets = "%d devices: the server gets to know those that will ask: %d of about %d"
+	expected := r.expected()
+	r.c.progress.say(meets, r.c.Devices, 0, expected)
+	d, err := r.server.follow(order{Fill: &fill{From: r.from, To: r.to, Refresh: r.keeper != nil}}, func(d done) {
+		r.c.progress.say(meets, r.c.Devices, d.Known, expected)
+	})
 	if err != nil {
 		return err
 	}
@@ -191,6 +195,16 @@ func (r *run) open(ctx context.Context, dir string) error {
 		r.keeper.fill(d.Devices, d.Refresh)
 	}
 	return nil
+}
+
+// expected is about how many devices will ask: each once a day, and more of them the
+// longer the run is.
+func (r *run) expected() uint64 {
+	n := 0.0
+	for at := r.from; at.Before(r.to); at = at.Add(time.Minute) {
+		n += r.people.Rate(at) * min(time.Minute, r.to.Sub(at)).Seconds()
+	}
+	return uint64(min(n, float64(r.config.Devices)))
 }
 
 // drive sends the load, and returns when all of it is answered.
