@@ -324,13 +324,18 @@ func TestFaultsAreFound(t *testing.T) {
 			if line == nil {
 				t.Fatalf("the run said nothing:\n%s", out)
 			}
-			if verdict := string(line[1]); !strings.Contains(verdict, "does not hold: ") || !regexp.MustCompile(`\b`+f.check+` \(`).MatchString(verdict) {
-				t.Errorf("the verdict is %q, and %s should not hold\n%s", verdict, f.check, out)
-			} else if why := regexp.MustCompile(`(?m)^first failure of ` + f.check + `: (.*)$`).FindSubmatch(out); why == nil || bytes.Contains(why[1], []byte("too small")) {
-				t.Errorf("%s does not hold because of %q, and it should because of what it saw\n%s", f.check, why, out)
-			} else if f.only && strings.Contains(verdict, ", ") {
+			verdict := string(line[1])
+			if !strings.Contains(verdict, "does not hold: ") || !regexp.MustCompile(`\b`+f.check+` \(`).MatchString(verdict) {
+				t.Fatalf("the verdict is %q, and %s should not hold\n%s", verdict, f.check, out)
+			}
+			why := regexp.MustCompile(`(?m)^first failure of ` + f.check + `: (.*)$`).FindSubmatch(out)
+			if why == nil || bytes.Contains(why[1], []byte("too small")) {
+				t.Fatalf("%s does not hold because of %q, and it should because of what it saw\n%s", f.check, why, out)
+			}
+			if f.only && strings.Contains(verdict, ", ") {
 				t.Errorf("the verdict is %q, and nothing but %s should not hold\n%s", verdict, f.check, out)
 			}
+			t.Logf("%s: %s", f.check, why[1])
 		})
 	}
 }

@@ -71,16 +71,17 @@ func (w *worker) judgeRestore(j *job, rp reply, account string) {
 func (w *worker) judgeRestored(a *population.Installed, account string, states []*state) (unasked bool) {
 	got, times := w.got.version(a.Item)
 	told, want := slices.Contains(w.got.failures, a.Item), uint64(0)
-	right := times == 1 && !told || times == 0 && told
-	if right && w.r.exact {
-		right = len(states) == 0 && told
+	once := times == 1 && !told || times == 0 && told
+	right := once
+	if w.r.exact {
+		meant := len(states) == 0 && told
 		for _, s := range states {
 			version, bare := s.restored(&w.device, account, a.Version)
-			want, right, unasked = version, right || got == version, unasked || got == bare
+			want, meant, unasked = version, meant || got == version, unasked || got == bare
 		}
-	}
-	if !right && unasked {
-		return true
+		if right = once && meant; once && !meant && unasked {
+			return true
+		}
 	}
 	w.r.checks.restored.hold(right, func() string {
 		return fmt.Sprintf("device %d of %q with system %s, app %d: it had %d, and %d would be right; it got %d, %d times; is it a failure? %v",
