@@ -47,6 +47,7 @@ type planCommand struct {
 	TokenFile string        `placeholder:"FILE" help:"Of --admin: the file with the admin token. Or put the token itself into SOUK_ADMIN_TOKEN."`
 	Recorded  []string      `type:"existingfile" placeholder:"FILE" help:"Take decisions that were recorded by [plugins] record, and no population: which of them would be others with --plugin. Several files are possible."`
 	Devices   uint64        `default:"100000" placeholder:"N" help:"Devices of the population. Default: 100000."`
+	Sample    uint64        `default:"1000000" placeholder:"N" help:"Look at about so many of the devices, drawn by a hash, and scale what they come to; the plan says how far that may be from all of them. 0 looks at all, in some 25 s and 250 MB a million. Default: 1000000."`
 	Seed      uint64        `default:"1" placeholder:"S" help:"The same seed is the same population. Default: 1."`
 	Grant     []string      `placeholder:"TEXT" help:"A grant that everybody has, for plugins that ask for it. Several are possible."`
 	Base      []string      `placeholder:"ITEM=70%" help:"Of --admin: the share of devices that have an app. Default: 70% have an app whose rollout changes; of the others, the first ones of the catalogue are the most liked."`
@@ -66,8 +67,11 @@ Example: souk plan --devices 100000 --rollout 10..50
          souk plan --admin http://127.0.0.1:8081 --token-file data/admin.token --config config.toml --rollout 1000002/2000022=50`
 }
 
-// maxPlanned keeps a forecast to minutes. The figures of more devices are the same shares.
-const maxPlanned = 10_000_000
+// maxPlanned is what a simulation takes, too.
+const maxPlanned = 100_000_000
+
+// minSample is one that says something of a market.
+const minSample = 1000
 
 // Validate refuses what doesn't go together.
 func (c *planCommand) Validate() error {
@@ -89,7 +93,9 @@ func (c *planCommand) Validate() error {
 	case c.Admin == "" && (c.TokenFile != "" || len(c.Base) > 0):
 		return errors.New("--token-file and --base are of --admin")
 	case c.Devices < 1 || c.Devices > maxPlanned:
-		return fmt.Errorf("--devices has to be 1 to %d: the shares of more are the same", maxPlanned)
+		return fmt.Errorf("--devices has to be 1 to %d", maxPlanned)
+	case c.Sample != 0 && c.Sample < minSample:
+		return fmt.Errorf("--sample has to be %d or more, or 0 to look at all devices", minSample)
 	case c.After < 0 || c.After > 60*24*time.Hour:
 		return errors.New("--after has to be up to 1440h")
 	case c.Limit < 0:
@@ -109,7 +115,7 @@ func (c *planCommand) Run(std *streams) (err error) {
 	if err != nil {
 		return err
 	}
-	f := &plan.Forecast{Rollouts: rollouts, Grants: c.Grant}
+	f := &plan.Forecast{Rollouts: rollouts, Grants: c.Grant, Sample: c.Sample}
 	notes, err := c.scene(f)
 	if err != nil {
 		return err

@@ -16,6 +16,9 @@ import (
 func (s *streams) printPlan(r *plan.Report, limit int) error {
 	fmt.Fprintf(s.out, "%d devices, seed %d: from %s as it is, and on %s to %s both as it is and as it would be\n",
 		r.Devices, r.Seed, minute(r.From), minute(r.Change), minute(r.To))
+	if r.Share < 1 {
+		fmt.Fprintf(s.out, "looked at: a share of %.3g of the devices, drawn by a hash, and scaled; in 999 of 1000 samples a count is within ± of what all devices come to\n", r.Share)
+	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(s.out, "note: %s\n", printable(note))
 	}
@@ -24,6 +27,9 @@ func (s *streams) printPlan(r *plan.Report, limit int) error {
 		fmt.Fprintf(s.out, "  %d devices with the app ask by the end of the day and could have it; offered: %s before the change, %s by the end\n",
 			o.Asked, outOf(o.OfferedUntilChange, o.Asked), outOf(o.Offered, o.Asked))
 		fmt.Fprintf(s.out, "  on the day it is offered to %d devices, and would be to %d\n", o.OnTheDay, o.WouldBe)
+		if o.Within > 0 {
+			fmt.Fprintf(s.out, "  each of them ±%d devices\n", o.Within)
+		}
 	}
 	fmt.Fprintln(s.out)
 	if err := s.table("ON THE DAY\tDEVICES OFFERED\tSIGNATURES\tA SECOND\tAT THE PEAK\tFROM", []string{
@@ -34,7 +40,7 @@ func (s *streams) printPlan(r *plan.Report, limit int) error {
 	fmt.Fprintln(s.out)
 	var rows []string
 	for _, h := range r.Hours {
-		rows = append(rows, cells(minute(h.At), count(h.Checks), count(h.Before.Devices), count(h.After.Devices),
+		rows = append(rows, cells(minute(h.At), count(h.Checks), bounded(h.Before.Devices, h.Before.DevicesWithin), bounded(h.After.Devices, h.After.DevicesWithin),
 			perSecond(h.Before.Offers), perSecond(h.After.Offers)))
 	}
 	if err := s.table("HOUR, UTC\tCHECKS\tOFFERED\tWOULD BE\tSIGNATURES/S\tWOULD BE", rows); err != nil {
@@ -43,12 +49,12 @@ func (s *streams) printPlan(r *plan.Report, limit int) error {
 	if err := s.printPlannedApps(r); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "\n%d devices get another answer\n", r.Changed)
+	fmt.Fprintf(s.out, "\n%s devices get another answer\n", bounded(r.Changed, r.Within))
 	if rows = nil; r.Changed == 0 {
 		return nil
 	}
 	for _, c := range r.Changes {
-		rows = append(rows, cells(strconv.Itoa(c.Count), digits(c.Item), c.From, c.To, c.WhyFrom, c.WhyTo))
+		rows = append(rows, cells(bounded(c.Count, c.Within), digits(c.Item), c.From, c.To, c.WhyFrom, c.WhyTo))
 	}
 	if err := s.table("COUNT\tITEM\tIS\tWOULD BE\tWHY IT IS\tWHY IT WOULD BE", rows); err != nil {
 		return err
@@ -77,7 +83,8 @@ func (s *streams) printPlannedApps(r *plan.Report) error {
 		if a.Before == a.After || len(rows) == most {
 			break // those that change are the first
 		}
-		rows = append(rows, cells(digits(a.Item), a.Name, count(a.Before.Devices), count(a.After.Devices), count(a.Before.Offers), count(a.After.Offers)))
+		rows = append(rows, cells(digits(a.Item), a.Name, bounded(a.Before.Devices, a.Before.DevicesWithin), bounded(a.After.Devices, a.After.DevicesWithin),
+			bounded(a.Before.Offers, a.Before.OffersWithin), bounded(a.After.Offers, a.After.OffersWithin)))
 	}
 	if len(rows) == 0 {
 		return nil
@@ -91,7 +98,19 @@ func total(name string, t *plan.Total) string {
 	if t.Offers > 0 {
 		at = minute(t.PeakAt)
 	}
-	return cells(name, count(t.Devices), count(t.Offers), rate(t.Mean), rate(t.Peak), at)
+	peak := rate(t.Peak)
+	if t.Within > 0 {
+		peak += " ±" + rate(t.Within)
+	}
+	return cells(name, bounded(t.Devices, t.DevicesWithin), bounded(t.Offers, t.OffersWithin), rate(t.Mean), peak, at)
+}
+
+// bounded is a count, and how far it may be from that of all devices.
+func bounded(n, by uint64) string {
+	if by == 0 {
+		return count(n)
+	}
+	return count(n) + " ±" + count(by)
 }
 
 func perSecond(offers uint64) string { return rate(float64(offers) / 3600) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -61,7 +62,7 @@ func TestPlanOfARollout(t *testing.T) {
 	if o.Before != 1000 || o.After != 5000 || share(o.OfferedUntilChange) < 0.07 || share(o.OfferedUntilChange) > 0.1 || share(o.Offered) < 0.41 || share(o.Offered) > 0.49 {
 		t.Errorf("the rollout is %+v", o)
 	}
-	if len(r.Changes) == 0 || r.Changes[0].From != plugin.ResultHold || r.Changes[0].To != plugin.ResultOffer || uint64(r.Changes[0].Count) > r.Changed {
+	if len(r.Changes) == 0 || r.Changes[0].From != plugin.ResultHold || r.Changes[0].To != plugin.ResultOffer || r.Changes[0].Count > r.Changed {
 		t.Errorf("%d devices change: %+v", r.Changed, r.Changes)
 	}
 	for _, e := range r.Examples {
@@ -84,6 +85,27 @@ func TestPlanOfARollout(t *testing.T) {
 	}
 	if len(r.Examples) > 2 && strings.Contains(out, r.Examples[2].Account) {
 		t.Errorf("the limit of 2 is not kept:\n%s", out)
+	}
+}
+
+// What a sample comes to says of all devices what it claims to.
+func TestPlanOfASample(t *testing.T) {
+	r := planned(t, "--devices", "4000", "--sample", "1000", "--rollout", "10..50")
+	whole := planned(t, "--devices", "4000", "--rollout", "10..50")
+	if r.Share != 0.25 || whole.Share != 1 || whole.Within != 0 || r.Within == 0 || r.Devices != 4000 {
+		t.Fatalf("a share of %g ±%d, and of %g ±%d", r.Share, r.Within, whole.Share, whole.Within)
+	}
+	if d := math.Abs(float64(r.Changed) - float64(whole.Changed)); d > float64(r.Within) {
+		t.Errorf("%d ±%d devices get another answer, and of all %d", r.Changed, r.Within, whole.Changed)
+	}
+	out := exits(t, 0, "plan", "--devices", "4000", "--sample", "1000", "--rollout", "10..50")
+	for _, words := range []string{"a share of 0.25 of the devices", fmt.Sprintf("%d ±%d devices get another answer", r.Changed, r.Within), "each of them ±"} {
+		if !strings.Contains(out, words) {
+			t.Errorf("the plan has no %q:\n%s", words, out)
+		}
+	}
+	if out := exits(t, 0, "plan", "--devices", "4000", "--rollout", "10..50"); strings.Contains(out, "±") {
+		t.Errorf("a plan of all devices is of a sample:\n%s", out)
 	}
 }
 
@@ -254,6 +276,8 @@ func TestPlanRefuses(t *testing.T) {
 		"--plugin rollout":                             "write the plugin's name and the file",
 		"--plugin quota=" + config:                     `the market has no plugin "quota": it has rollout`,
 		"--rollout 10..50 --devices 0":                 "--devices has to be 1 to",
+		"--rollout 10..50 --devices 100000001":         "--devices has to be 1 to 100000000",
+		"--rollout 10..50 --sample 10":                 "--sample has to be 1000 or more",
 		"--rollout 10..50 --base 1=2%":                 "--base are of --admin",
 		"--new-config " + config:                       "needs --config",
 		"--recorded " + config + " --rollout 10..50":   "--recorded and --rollout",

@@ -40,9 +40,11 @@ type Forecast struct {
 	Grants   []string // of everybody
 	From     time.Time
 	Change   time.Time
+	Sample   uint64                // about how many of the devices are looked at; 0 = all
 	Progress func(done, of uint64) // may be nil
 
 	population *population.Population
+	share      float64        // of the devices that are looked at
 	names      map[uint64]int // of items, by their place in Apps
 	sides      [2]*side
 	device     population.Device
@@ -138,6 +140,10 @@ func (f *Forecast) Run(ctx context.Context) (*Report, error) {
 func (f *Forecast) begin() (err error) {
 	if f.population, err = population.New(f.Config, f.Apps); err != nil {
 		return err
+	}
+	f.share = 1
+	if f.Sample > 0 {
+		f.share = min(1, float64(f.Sample)/float64(f.Config.Devices))
 	}
 	f.names = make(map[uint64]int, len(f.Apps))
 	items := make([]catalog.Item, len(f.Apps))
@@ -263,7 +269,7 @@ func (f *Forecast) arrive(ctx context.Context, a population.Arrival) error {
 			return err
 		}
 	}
-	if !a.Kind.Answered() {
+	if !a.Kind.Answered() || f.share < 1 && !f.population.Sampled(a.Device, f.share) {
 		return nil
 	}
 	d := &f.device
@@ -432,17 +438,15 @@ func (f *Forecast) end() *Report {
 	}
 	for i, s := range f.sides {
 		t := []*Total{&r.Before, &r.After}[i]
-		devices := map[uint64]bool{}
+		devices := map[uint64]uint64{}
 		for at, times := range s.offered {
-			devices[at.device()] = true
-			t.Offers += times
+			devices[at.device()] += times
 			app := f.app(f.Apps[at&(1<<17-1)].Item)
-			n := []*Offered{&app.Before, &app.After}[i]
-			n.Devices++
-			n.Offers += times
+			[]*Offered{&app.Before, &app.After}[i].add(times)
 		}
-		t.Devices = uint64(len(devices))
-		t.finish()
+		for _, times := range devices {
+			t.add(times)
+		}
 	}
 	for i := range r.Rollouts {
 		o := &r.Rollouts[i]
@@ -452,6 +456,7 @@ func (f *Forecast) end() *Report {
 		o.OnTheDay, o.WouldBe = count(f.sides[before].onTheDay, v), count(f.sides[after].onTheDay, v)
 	}
 	r.finish(f)
+	r.scale(f.share)
 	return r
 }
 

@@ -12,8 +12,12 @@ import (
 )
 
 // Report is what a forecast came to: a day of the market as it is, and as it would be.
+// Where only a share of the devices was looked at, all counts are scaled to all of them,
+// and Within says how far a count is from what all would have come to: in 999 of 1000
+// samples no farther. It is 0 where nothing was scaled.
 type Report struct {
 	Devices uint64    `json:"devices"`
+	Share   float64   `json:"share"` // of them that were looked at; 1 = all
 	Seed    uint64    `json:"seed"`
 	From    time.Time `json:"from"`   // the market goes on as it is
 	Change  time.Time `json:"change"` // from then on, both are looked at
@@ -26,6 +30,7 @@ type Report struct {
 	Apps     []App      `json:"apps"` // of which something is offered on the day, those that change first
 
 	Changed  uint64    `json:"changed"` // devices that get another answer
+	Within   uint64    `json:"changed_within"`
 	Changes  []Change  `json:"changes"` // how and why, the most frequent first; an app on a device counts once
 	Examples []Example `json:"examples"`
 	Notes    []string  `json:"notes"` // what the forecast took for granted
@@ -41,8 +46,19 @@ type Hour struct {
 
 // Offered counts offers, each of which is a signature, and who gets them.
 type Offered struct {
-	Devices uint64 `json:"devices"`
-	Offers  uint64 `json:"offers"`
+	Devices       uint64 `json:"devices"`
+	DevicesWithin uint64 `json:"devices_within"`
+	Offers        uint64 `json:"offers"`
+	OffersWithin  uint64 `json:"offers_within"`
+
+	squares uint64 // the sum of those of each device's offers
+}
+
+// add counts a device, or an answer to one.
+func (o *Offered) add(offers uint64) {
+	o.Devices++
+	o.Offers += offers
+	o.squares += offers * offers
 }
 
 // Total is a side's whole day.
@@ -50,11 +66,11 @@ type Total struct {
 	Offered
 	Mean   float64   `json:"signatures_per_second"`
 	Peak   float64   `json:"signatures_per_second_peak"` // over the busiest 30 s
+	Within float64   `json:"signatures_per_second_peak_within"`
 	PeakAt time.Time `json:"peak_at"`
 
-	bin   int64 // the 30 s that are counted
-	inBin uint64
-	most  uint64
+	bin         int64   // the 30 s that are counted
+	inBin, most Offered // in them, and in the busiest
 }
 
 // Foretold is a rollout as it would go.
@@ -70,6 +86,7 @@ type Foretold struct {
 	Offered            uint64 `json:"offered"`              // and by the end of the day
 	OnTheDay           uint64 `json:"on_the_day"`           // devices that are offered it on the day as it is
 	WouldBe            uint64 `json:"would_be"`             // and as it would be
+	Within             uint64 `json:"within"`               // all of them
 }
 
 // App is an app on the day.
@@ -88,7 +105,8 @@ type Change struct {
 	To      string `json:"to"`
 	WhyFrom string `json:"why_from"`
 	WhyTo   string `json:"why_to"`
-	Count   int    `json:"count"`
+	Count   uint64 `json:"count"`
+	Within  uint64 `json:"within"`
 }
 
 // Example is one device that gets another answer.
@@ -148,19 +166,13 @@ func (r *Report) count(s *side, hour int, at time.Time, offers uint64) {
 	if s.after {
 		h, t = &r.Hours[hour].After, &r.After
 	}
-	h.Devices++
-	h.Offers += offers
+	h.add(offers)
 	if bin := at.UnixNano() / int64(peakOver); bin != t.bin {
-		t.bin, t.inBin = bin, 0
+		t.bin, t.inBin = bin, Offered{}
 	}
-	if t.inBin += offers; t.inBin > t.most {
+	if t.inBin.add(offers); t.inBin.Offers > t.most.Offers {
 		t.most, t.PeakAt = t.inBin, time.Unix(0, t.bin*int64(peakOver)).UTC()
 	}
-}
-
-func (t *Total) finish() {
-	t.Mean = float64(t.Offers) / horizon.Seconds()
-	t.Peak = float64(t.most) / peakOver.Seconds()
 }
 
 // finish puts the lists in order.
@@ -168,7 +180,7 @@ func (r *Report) finish(f *Forecast) {
 	r.Changed = uint64(len(f.differing))
 	r.Changes = make([]Change, 0, len(f.changes))
 	for c, n := range f.changes {
-		c.Count = n
+		c.Count = uint64(n)
 		r.Changes = append(r.Changes, c)
 	}
 	slices.SortFunc(r.Changes, func(a, b Change) int {

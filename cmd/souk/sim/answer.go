@@ -18,6 +18,8 @@ type answer struct {
 type offer struct {
 	item, version uint64
 	token         []byte // install verification token
+	pack          []byte // URL of the package
+	build, short  []byte // nil in a restore
 }
 
 // parse reads the body of an answer. What the server usually writes is read quickly;
@@ -47,11 +49,11 @@ func (a *answer) scan(body []byte, list string) bool {
 		c.take(`,"appleVersionId":`)
 		o.version = c.id()
 		c.take(`,"alternativeDistributionPackage":`)
-		c.text()
+		o.pack = c.text()
 		if c.has(`,"bundleVersion":`) {
-			c.text()
+			o.build = c.text()
 			c.take(`,"shortVersionString":`)
-			c.text()
+			o.short = c.text()
 		} else if list == listUpdates {
 			return false // it has to be there: encoding/json will say so
 		}
@@ -166,7 +168,11 @@ func (a *answer) decode(body []byte, list string) error {
 		if err != nil {
 			return err
 		}
-		a.offers = append(a.offers, offer{item, version, []byte(*g.Token)})
+		o := offer{item: item, version: version, token: []byte(*g.Token), pack: []byte(*g.Package)}
+		if g.Bundle != nil && g.Short != nil {
+			o.build, o.short = []byte(*g.Bundle), []byte(*g.Short)
+		}
+		a.offers = append(a.offers, o)
 	}
 	for _, g := range whole["failures"] {
 		if g.Item == nil || g.Version == nil || g.Failure == nil || g.Failure.Code == nil || *g.Failure.Code != 404 {

@@ -44,6 +44,13 @@ func TestParse(t *testing.T) {
 				t.Errorf("%s: %s = %v, %+v, want %d offers, %d failures, %q", test.name, how, err, a, test.offers, test.failures, test.err)
 			}
 			for _, o := range a.offers {
+				numbers := "7 3.2"
+				if test.list == listRestores {
+					numbers = " "
+				}
+				if string(o.pack) != "https://market.example.com/p" || string(o.build)+" "+string(o.short) != numbers {
+					t.Errorf("%s: %s reads package %s, build %s, version %s", test.name, how, o.pack, o.build, o.short)
+				}
 				if o.item != 1000002 || o.version != 2000022 || string(o.token) != "a.b.c" {
 					t.Errorf("%s: %s reads %+v", test.name, how, o)
 				}

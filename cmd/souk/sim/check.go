@@ -50,7 +50,7 @@ func (c *check) report() report.Check {
 
 // checks are all there are.
 type checks struct {
-	newer, fits, status, newest, due, share, sticky, nonce, signature, halt,
+	newer, fits, status, described, newest, due, share, sticky, nonce, signature, halt,
 	answered, codes, failures, restored, refresh, whole, shed, harm *check
 }
 
@@ -59,7 +59,8 @@ func newChecks() *checks {
 	return &checks{
 		newer:     named("newer", "an offered version is newer than the installed one"),
 		fits:      named("fits", "a device runs the system that an offered version needs"),
-		status:    named("status", "an offered version is published, neither withdrawn nor halted, of an app that is there"),
+		status:    named("status", "an offered version is published, neither withdrawn nor halted, of an app that is there, and offered once"),
+		described: named("described", "an offer has the package of its version, and an update its numbers"),
 		newest:    named("newest", "what is offered is the newest version that fits and is open to the device"),
 		due:       named("due", "an offer that is due is made, or the server says itself that it had no time for it"),
 		share:     named("share", "the share of devices that a rollout is open to is within the 99.9 % bounds of the binomial distribution"),
@@ -70,8 +71,8 @@ func newChecks() *checks {
 		answered:  named("answered", "every request is answered, and no answer is 5xx; 503 with Retry-After counts as shed"),
 		codes:     named("codes", "an expired token is answered with 403, none with 401, a body that is no JSON with 400, one that is too large with 413, one that never ends with 408, and all else so that a device can read it"),
 		failures:  named("failures", "an app that is not there is a failure in the answer, and no other app is"),
-		restored:  named("restored", "each app of a restore is given or is a failure"),
-		refresh:   named("refresh", "a refresh gives two good tokens, and no device is signed out"),
+		restored:  named("restored", "each app of a restore is given once or is a failure, in the version that the device had if there still is one for it, else in the newest that is open to it"),
+		refresh:   named("refresh", "a refresh gives two new tokens that are good for as long as they should be, and no device is signed out"),
 		whole:     named("whole", "no answer mixes two policies"),
 		shed:      named("shed", "at most 1 % of the requests are shed, or answered without an offer that is due"),
 		harm:      named("harm", "99 of 100 requests that are as they should be are answered within a second beside those that are not"),
@@ -80,7 +81,7 @@ func newChecks() *checks {
 
 func (c *checks) all() []*check {
 	return []*check{
-		c.newer, c.fits, c.status, c.newest, c.due, c.share, c.sticky, c.nonce, c.signature, c.halt,
+		c.newer, c.fits, c.status, c.described, c.newest, c.due, c.share, c.sticky, c.nonce, c.signature, c.halt,
 		c.answered, c.codes, c.failures, c.restored, c.refresh, c.whole, c.shed, c.harm,
 	}
 }
@@ -92,6 +93,13 @@ func (c *checks) failedSoFar() (n uint64) {
 	}
 	return n
 }
+
+// telling says whether a share of so many devices can be told from none and from all.
+func telling(n uint64, p float64) bool { return float64(n)*min(p, 1-p) >= fewest }
+
+// fewest is how many devices there have to be on either side: of as many, none at all is
+// outside of the bounds of within.
+const fewest = 16
 
 // within says whether a count of n independent devices, each with probability p, lies
 // inside the bounds that 99.9 % of counts do. People with two devices, which share

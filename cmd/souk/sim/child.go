@@ -70,8 +70,9 @@ type order struct {
 
 // done is the answer to an order.
 type done struct {
-	Signed  int      `json:"signed,omitempty"`  // devices
-	Devices []uint64 `json:"devices,omitempty"` // and their refresh tokens, where they were asked for
+	Part    bool     `json:"part,omitempty"`    // it is not carried out yet: more answers come
+	Known   int      `json:"known,omitempty"`   // devices
+	Devices []uint64 `json:"devices,omitempty"` // and the refresh tokens of each, where they were asked for
 	Refresh []string `json:"refresh,omitempty"`
 	Error   string   `json:"error,omitempty"`
 }
@@ -168,7 +169,7 @@ func (s *served) obey(ctx context.Context, in *json.Decoder, out *json.Encoder) 
 		var err error
 		switch {
 		case o.Fill != nil:
-			d, err = o.Fill.run(ctx, s.host, s.Population)
+			d, err = o.Fill.run(ctx, s.host, s.Population, func(known int) error { return out.Encode(done{Part: true, Known: known}) })
 		case o.Start != nil:
 			s.clock.start(*o.Start)
 		case o.Held != "":

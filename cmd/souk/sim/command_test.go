@@ -83,7 +83,7 @@ func TestTarget(t *testing.T) {
 	}
 	for _, x := range result.Checks {
 		switch {
-		case x.Failed > 0 && x.First != "nothing was looked at: the run was too small or too short for it":
+		case x.Failed > 0 && !strings.HasSuffix(x.First, ": the run was too small or too short for it"):
 			t.Errorf("%s does not hold: %d of %d, first %s", x.Name, x.Failed, x.Looked, x.First)
 		case x.Name == "codes" && x.Looked == 0:
 			t.Errorf("%s looked at nothing", x.Name)

@@ -26,6 +26,7 @@ import (
 // fault is something that a server must not do, and the check that has to find it.
 type fault struct {
 	check   string
+	only    bool // no other check finds it
 	command *Command
 	// ask changes a request before the real server sees it, answer what it says. admin
 	// answers the operator in its place.
@@ -49,6 +50,8 @@ func of(c *Command, change func(*Command)) *Command {
 var (
 	offered   = regexp.MustCompile(`"appleItemId":"(\d+)","appleVersionId":"(\d+)"[^}]*"installVerificationToken":"([^"]+)"`)
 	installed = regexp.MustCompile(`"appleVersionId":"\d+"`)
+	element   = regexp.MustCompile(`\{"appleItemId":[^}]*"installVerificationToken":"[^}]*\}`)
+	expires   = regexp.MustCompile(`"expires_in":\d+`)
 	system    = regexp.MustCompile(`"osVersion":"[^"]*"`)
 )
 
@@ -97,6 +100,11 @@ var faults = map[string]*fault{
 	"loses a successor": {check: "refresh", command: of(command("lost-answer", 1000, 86_400), func(c *Command) {
 		c.Duration = 3 * aDay
 	}), answer: losesSuccessors()},
+	"gives tokens that are over": {check: "refresh", only: true, command: of(command("token-expiry", 1000, 28_800), func(c *Command) {
+		c.Duration = aDay
+	}), answer: func(path string, _ []byte, status int, body []byte) (int, []byte) {
+		return status, expires.ReplaceAll(body, []byte(`"expires_in":1`))
+	}},
 	"mixes two policies": {check: "whole", command: command("policy-swap", 1500, 10_800), answer: func(path string, _ []byte, status int, body []byte) (int, []byte) {
 		i := bytes.Index(body, []byte(`},{"appleItemId"`))
 		if path != pathUpdates || i < 0 {
@@ -116,12 +124,70 @@ var faults = map[string]*fault{
 		}
 		return status, body
 	}},
+	"offers what was withdrawn": {check: "status", command: weekend(), admin: func(_, path string, body []byte) ([]byte, bool) {
+		return bytes.ReplaceAll(body, []byte(`"withdrawn":true`), []byte(`"withdrawn":false`)), false
+	}},
+	"offers an app twice": {check: "status", command: night("steady"), answer: func(path string, _ []byte, status int, body []byte) (int, []byte) {
+		at := element.FindIndex(body)
+		if path != pathUpdates || at == nil {
+			return status, body
+		}
+		another := bytes.Replace(body[at[0]:at[1]], []byte(`"}`), []byte(`"},`), 1)
+		return status, append(append(bytes.Clone(body[:at[0]]), another...), body[at[0]:]...)
+	}},
+	"tells a version by another's number": {check: "described", only: true, command: night("steady"), answer: func(_ string, _ []byte, status int, body []byte) (int, []byte) {
+		return status, bytes.Replace(body, []byte(`"shortVersionString":"1.`), []byte(`"shortVersionString":"2.`), 1)
+	}},
+	"restores another version that fits": {check: "restored", only: true, command: weekend(), ask: func(path string, body []byte) []byte {
+		if path == pathRestore {
+			return installed.ReplaceAll(body, []byte(`"appleVersionId":"1"`))
+		}
+		return body
+	}},
+	"restores what is not open": {check: "restored", command: weekend(), admin: func(_, path string, body []byte) ([]byte, bool) {
+		if path == "/api/import" {
+			return bytes.ReplaceAll(body, []byte(`"share":5000`), []byte(`"share":10000`)), false
+		}
+		return body, false
+	}},
+	"leaves an app out of a restore": {check: "restored", only: true, command: weekend(), answer: leavesOut()},
+	"lets who is well wait for the others": {check: "harm", command: of(command("poison", 2000, 3_600), func(c *Command) {
+		c.Duration, c.Patience = 4*time.Hour, 1
+	}), answer: func(_ string, request []byte, status int, body []byte) (int, []byte) {
+		if status == 200 && rand.IntN(20) == 0 {
+			time.Sleep(inTime + inTime/10)
+		}
+		return status, body
+	}},
 	"sheds much": {check: "shed", command: night("steady"), answer: func(path string, _ []byte, status int, body []byte) (int, []byte) {
 		if path == pathUpdates && rand.IntN(10) == 0 {
 			return 503, []byte("{}")
 		}
 		return status, body
 	}},
+}
+
+// weekend is one of which a night is played.
+func weekend() *Command {
+	c := command("restore-wave", 1000, 7_200)
+	c.Duration = 8 * time.Hour
+	return c
+}
+
+// leavesOut takes the first app out of one restore in twenty.
+func leavesOut() func(string, []byte, int, []byte) (int, []byte) {
+	var restores atomic.Uint64
+	return func(path string, _ []byte, status int, body []byte) (int, []byte) {
+		at := element.FindIndex(body)
+		if path != pathRestore || status != 200 || at == nil || restores.Add(1)%20 != 0 {
+			return status, body
+		}
+		rest := bytes.TrimPrefix(body[at[1]:], []byte(","))
+		if bytes.HasPrefix(rest, []byte("]")) { // it was the last one
+			return status, append([]byte(`{"restores":[`), rest...)
+		}
+		return status, append(bytes.Clone(body[:at[0]]), rest...)
+	}
 }
 
 // keepsBack gives one of fifty devices nothing that are to be offered one app.
@@ -258,10 +324,32 @@ func TestFaultsAreFound(t *testing.T) {
 			if line == nil {
 				t.Fatalf("the run said nothing:\n%s", out)
 			}
-			if verdict := string(line[1]); !strings.Contains(verdict, "does not hold: ") || !regexp.MustCompile(`\b`+f.check+` \(`).MatchString(verdict) {
-				t.Errorf("the verdict is %q, and %s should not hold\n%s", verdict, f.check, out)
+			verdict := string(line[1])
+			if !strings.Contains(verdict, "does not hold: ") || !regexp.MustCompile(`\b`+f.check+` \(`).MatchString(verdict) {
+				t.Fatalf("the verdict is %q, and %s should not hold\n%s", verdict, f.check, out)
 			}
+			why := regexp.MustCompile(`(?m)^first failure of ` + f.check + `: (.*)$`).FindSubmatch(out)
+			if why == nil || bytes.Contains(why[1], []byte("too small")) {
+				t.Fatalf("%s does not hold because of %q, and it should because of what it saw\n%s", f.check, why, out)
+			}
+			if f.only && strings.Contains(verdict, ", ") {
+				t.Errorf("the verdict is %q, and nothing but %s should not hold\n%s", verdict, f.check, out)
+			}
+			t.Logf("%s: %s", f.check, why[1])
 		})
+	}
+}
+
+// There is no check that nobody has seen fail.
+func TestEachCheckHasAFault(t *testing.T) {
+	found := map[string]bool{}
+	for _, f := range faults {
+		found[f.check] = true
+	}
+	for _, c := range newChecks().all() {
+		if !found[c.name] {
+			t.Errorf("no fault is planted for %s", c.name)
+		}
 	}
 }
 

@@ -12,19 +12,22 @@ import (
 	"github.com/souk-market/souk/cmd/souk/sim/population"
 	"github.com/souk-market/souk/core"
 	"github.com/souk-market/souk/core/oauth"
+	"github.com/souk-market/souk/core/store"
 )
 
-// fill signs the devices in that ask in a stretch of time, and no others: a server of
-// a hundred million devices has their accounts, and the simulator those it needs.
+// fill makes the server know the people whose devices ask in a stretch of time, and no
+// others: a server of a hundred million devices has their accounts, and the simulator
+// those it needs.
 type fill struct {
 	From    time.Time `json:"from"`
 	To      time.Time `json:"to"`
-	Refresh bool      `json:"refresh"` // return the refresh tokens
+	Refresh bool      `json:"refresh"` // sign the devices in, and return their refresh tokens
 }
 
-const fillers = 256 // at once, for the store commits them together
+const fillers = 256
 
-func (f *fill) run(ctx context.Context, h *core.Host, c population.Config) (done, error) {
+// run fills the server. soFar is told each second how many devices it knows.
+func (f *fill) run(ctx context.Context, h *core.Host, c population.Config, soFar func(known int) error) (done, error) {
 	people, err := population.New(c, population.Catalogue(c))
 	if err != nil {
 		return done{}, err
@@ -33,6 +36,7 @@ func (f *fill) run(ctx context.Context, h *core.Host, c population.Config) (done
 	defer stop(nil)
 	var d done
 	var mu sync.Mutex
+	said := time.Now()
 	var wg sync.WaitGroup
 	todo := make(chan uint64, fillers)
 	for range fillers {
@@ -40,14 +44,19 @@ func (f *fill) run(ctx context.Context, h *core.Host, c population.Config) (done
 			var device population.Device
 			for index := range todo {
 				people.Device(&device, index, f.From)
-				refresh, err := signIn(ctx, h, strings.Clone(device.Account), strings.Clone(device.ClientID))
+				refresh, err := f.meet(ctx, h, strings.Clone(device.Account), strings.Clone(device.ClientID))
 				if err != nil {
-					stop(fmt.Errorf("sign device %d in: %w", index, err))
+					stop(fmt.Errorf("fill the server with device %d: %w", index, err))
 					return
 				}
 				mu.Lock()
-				if d.Signed++; f.Refresh {
+				if d.Known++; f.Refresh {
 					d.Devices, d.Refresh = append(d.Devices, index), append(d.Refresh, refresh)
+				}
+				if now := time.Now(); now.Sub(said) >= time.Second {
+					if said, err = now, soFar(d.Known); err != nil {
+						stop(err)
+					}
 				}
 				mu.Unlock()
 			}
@@ -68,6 +77,17 @@ func (f *fill) run(ctx context.Context, h *core.Host, c population.Config) (done
 	close(todo)
 	wg.Wait()
 	return d, context.Cause(ctx)
+}
+
+// meet makes the server know a device. Of one that refreshes nothing the account is all
+// that a check looks at: its access tokens are minted, see worker.mint. A sign-in writes
+// five times as much.
+func (f *fill) meet(ctx context.Context, h *core.Host, account, client string) (refresh string, err error) {
+	if f.Refresh {
+		return signIn(ctx, h, account, client)
+	}
+	_, err = h.Store.UpdateAccount(ctx, account, func(*store.Account) (bool, error) { return true, nil })
+	return "", err
 }
 
 // signIn signs one device in, with the token of an install link.

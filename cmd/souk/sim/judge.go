@@ -52,6 +52,9 @@ func (w *worker) judge(j *job, rp reply) {
 
 // judgeHalt looks at those who would take the version if they could.
 func (w *worker) judgeHalt(h *halt, rp reply) {
+	if w.device.OS < h.minOS {
+		return
+	}
 	for i := range w.apps {
 		if w.apps[i].Item != h.item || w.apps[i].Version >= h.version {
 			continue
@@ -87,6 +90,11 @@ func (w *worker) judgeOffer(j *job, rp reply, o *offer) {
 		})
 		return
 	}
+	if _, times := w.got.version(o.item); times > 1 {
+		c.status.hold(false, func() string {
+			return fmt.Sprintf("device %d was offered app %d %d times in one answer", w.device.Index, o.item, times)
+		})
+	}
 	installed := w.apps[at].Version
 	c.newer.hold(o.version > installed, func() string {
 		return fmt.Sprintf("device %d, app %d: %d is offered, and %d is installed", w.device.Index, o.item, o.version, installed)
@@ -104,7 +112,7 @@ func (w *worker) judgeOffer(j *job, rp reply, o *offer) {
 				states[len(states)-1].expected(&w.device, installed))
 		})
 	}
-	w.judgeToken(j, rp, o, states)
+	w.judgeContent(j, rp, o, states)
 }
 
 func (w *worker) fits(s *state, id uint64) bool {
@@ -112,9 +120,13 @@ func (w *worker) fits(s *state, id uint64) bool {
 	return v != nil && v.minOS != 0 && v.minOS <= w.device.OS
 }
 
-// judgeToken looks at an install verification token.
-func (w *worker) judgeToken(j *job, rp reply, o *offer, states []*state) {
+// judgeContent looks at what comes with a version, above all its install verification
+// token.
+func (w *worker) judgeContent(j *job, rp reply, o *offer, states []*state) {
 	r, c := w.r, w.r.checks
+	c.described.hold(slices.ContainsFunc(states, func(s *state) bool { return s.describes(o) }), func() string {
+		return fmt.Sprintf("device %d, app %d: %d is offered with package %.200s, build %q, version %q", w.device.Index, o.item, o.version, o.pack, o.build, o.short)
+	})
 	nonce, ok := nonceOf(o.token)
 	looked, fresh := true, false
 	if ok {
@@ -125,7 +137,7 @@ func (w *worker) judgeToken(j *job, rp reply, o *offer, states []*state) {
 			return fmt.Sprintf("device %d, app %d: the token for %d has the nonce %X of one before, or none", w.device.Index, o.item, o.version, nonce)
 		})
 	}
-	if r.key == nil || len(states) == 0 || !w.sampled(j, signatureEvery) {
+	if r.key == nil || len(states) == 0 || !w.sampled(j, whatSignature, w.r.signatureEvery()) {
 		return
 	}
 	err := r.key.verify(o, states[0].item.BundleID, r.clock.at(rp.sent), r.clock.at(rp.answered))
@@ -150,6 +162,9 @@ func (w *worker) judgeFailure(a *population.Installed, states []*state) {
 		w.excuse(w.r.excused.failures, why)
 		return
 	}
+	if told && gone {
+		w.r.gone.Add(1)
+	}
 	w.r.checks.failures.hold(told && gone || !told && there, why)
 }
 
@@ -171,13 +186,16 @@ func (w *worker) askAgain(j *job, before reply) {
 	why := func() string {
 		return fmt.Sprintf("device %d of %s was offered %s, and %s when it asked again", w.device.Index, w.device.Account, w.once.text(), w.got.text())
 	}
+	if len(w.once.offers) == 0 && len(w.got.offers) == 0 {
+		return // most answers are that, and it tells nothing
+	}
 	if len(w.once.offers) != len(w.got.offers) && (w.once.within(&w.got) || w.got.within(&w.once)) {
 		w.r.lacking.hold(false, why) // a server under pressure may leave offers out, and says how many
 	} else {
 		w.r.checks.sticky.hold(w.once.within(&w.got) && w.got.within(&w.once), why)
 	}
 	for i := range w.got.offers {
-		w.judgeToken(j, rp, &w.got.offers[i], w.r.truth.during(w.got.offers[i].item, rp.sent, rp.answered))
+		w.judgeContent(j, rp, &w.got.offers[i], w.r.truth.during(w.got.offers[i].item, rp.sent, rp.answered))
 	}
 }
 
@@ -201,43 +219,4 @@ func (a *answer) text() string {
 		s += fmt.Sprintf("%d of app %d", o.version, o.item)
 	}
 	return s
-}
-
-// judgeRestore holds the answer to a restore against what is known.
-func (w *worker) judgeRestore(j *job, rp reply) {
-	c := w.r.checks
-	for i := range w.apps {
-		a := &w.apps[i]
-		given, told := w.given(a.Item), slices.Contains(w.got.failures, a.Item)
-		c.restored.hold(given != told, func() string {
-			return fmt.Sprintf("device %d, app %d: is it given? %v; is it a failure? %v", w.device.Index, a.Item, given, told)
-		})
-		w.judgeFailure(a, w.r.truth.during(a.Item, rp.sent, rp.answered))
-	}
-	for i := range w.got.offers {
-		o := &w.got.offers[i]
-		states := w.r.truth.during(o.item, rp.sent, rp.answered)
-		c.status.hold(slices.ContainsFunc(states, func(s *state) bool {
-			v := s.version(o.version)
-			return v != nil && !v.withdrawn && !s.item.Removed
-		}), func() string {
-			return fmt.Sprintf("device %d, app %d: %d is restored, and it is not published", w.device.Index, o.item, o.version)
-		})
-		c.fits.hold(slices.ContainsFunc(states, func(s *state) bool { return w.fits(s, o.version) }), func() string {
-			return fmt.Sprintf("device %d, app %d: %d is restored, which needs a newer system", w.device.Index, o.item, o.version)
-		})
-		w.judgeToken(j, rp, o, states)
-	}
-}
-
-// restores is the class of an answer to a restore.
-func (w *worker) restores(status int) string {
-	if status != 200 {
-		return w.refused(status)
-	}
-	if err := w.got.parse(w.response.Body(), listRestores); err != nil {
-		w.r.checks.codes.hold(false, func() string { return fmt.Sprintf("device %d: %v", w.device.Index, err) })
-		return classWrong
-	}
-	return classRestore
 }

@@ -82,15 +82,20 @@ func (w *worker) renew(d *kept, due time.Duration, lose bool) bool {
 	if !good {
 		return false
 	}
+	life := time.Duration(*t.Expires) * time.Second
+	if r.exact && !d.lost { // a token that is given once more to who asks late may be nearly over
+		took := r.clock.simulated(rp.answered - rp.sent) // of the life, too
+		c.hold(life >= accessLife-took-time.Second, func() string {
+			return fmt.Sprintf("device %d: a refresh has given a token that is good for %v", w.device.Index, life)
+		})
+	}
 	if d.lost {
 		r.keeper.later.Add(1)
 		d.lost = false
 	}
 	d.times++
 	d.refresh = append(d.refresh[:0], t.Refresh...)
-	// At a high speed, a token that is given once more to who asks late may be nearly over.
-	life := min(max(0, time.Duration(*t.Expires)*time.Second), accessLife)
-	w.token, w.expires = append(w.token[:0], t.Access...), w.r.clock.Now().Add(life)
+	w.token, w.expires = append(w.token[:0], t.Access...), w.r.clock.Now().Add(min(max(0, life), accessLife))
 	return true
 }
 

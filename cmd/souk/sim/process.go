@@ -32,17 +32,29 @@ func startProcess(ctx context.Context, s *setup) (*process, error) {
 }
 
 // tell gives an order and waits until it is carried out.
-func (p *process) tell(o order) (d done, err error) {
+func (p *process) tell(o order) (done, error) { return p.follow(o, nil) }
+
+// follow is tell of an order that takes a while: soFar is called with what is done of it,
+// now and then.
+func (p *process) follow(o order, soFar func(done)) (done, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.Send(o); err != nil {
-		return d, err
+		return done{}, err
 	}
-	if err := p.Receive(&d); err != nil {
-		return d, err
+	for {
+		var d done
+		if err := p.Receive(&d); err != nil {
+			return d, err
+		}
+		if d.Error != "" {
+			return d, fmt.Errorf("the server: %s", d.Error)
+		}
+		if !d.Part {
+			return d, nil
+		}
+		if soFar != nil {
+			soFar(d)
+		}
 	}
-	if d.Error != "" {
-		return d, fmt.Errorf("the server: %s", d.Error)
-	}
-	return d, nil
 }

@@ -112,10 +112,16 @@ const perPerson = 1 + 0.8/3
 func (rel *release) judge(c *check) {
 	for _, p := range rel.phases {
 		n, count := p.n.Load(), p.count.Load()
-		if p.seen == nil || n == 0 {
+		if p.seen == nil {
 			continue
 		}
 		share := float64(p.share) / catalog.FullShare
+		if !telling(n, share) {
+			c.hold(false, func() string {
+				return fmt.Sprintf("open to %g %%: %d devices asked, from whom no share can be told: the run was too small or too short", 100*share, n)
+			})
+			continue
+		}
 		c.hold(within(count, n, share, perPerson), func() string {
 			return fmt.Sprintf("open to %g %%: it was for %d of %d devices, %.2f %%", 100*share, count, n, 100*float64(count)/float64(n))
 		})

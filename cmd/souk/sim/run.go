@@ -7,11 +7,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,6 +47,8 @@ type run struct {
 	// What a server under pressure may do, as often as it says itself:
 	withheld *check // an answer lacks an offer that is due
 	excused  excused
+	gone     atomic.Uint64 // apps that a device was told of that they are not there
+	restored restored
 	tally    *tally
 	nonces   *nonces
 	release  *release // that devices are asked about; nil = none
@@ -98,7 +98,7 @@ func newRun(c *Command) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{c: c, checks: newChecks(), lacking: new(check), withheld: new(check), excused: newExcused(), tally: newTally(), nonces: newNonces(), exact: c.Config == "" && c.Target == ""}
+	r := &run{c: c, checks: newChecks(), lacking: new(check), withheld: new(check), excused: newExcused(), restored: restored{unasked: new(check)}, tally: newTally(), nonces: newNonces(), exact: c.Config == "" && c.Target == ""}
 	r.config = population.Default()
 	r.config.Seed, r.config.Devices, r.config.Apps = c.Seed, c.Devices, c.Apps
 	if r.scenario, err = of.make(r); err != nil {
@@ -182,8 +182,12 @@ func (r *run) open(ctx context.Context, dir string) error {
 	if err := r.op.importApps(ctx, r.items); err != nil {
 		return fmt.Errorf("write the catalogue: %w", err)
 	}
-	r.c.progress.say("%d devices: those that will ask sign in …", r.c.Devices)
-	d, err := r.server.tell(order{Fill: &fill{From: r.from, To: r.to, Refresh: r.keeper != nil}})
+	const meets = "%d devices: the server gets to know those that will ask: %d of about %d"
+	expected := r.expected()
+	r.c.progress.say(meets, r.c.Devices, 0, expected)
+	d, err := r.server.follow(order{Fill: &fill{From: r.from, To: r.to, Refresh: r.keeper != nil}}, func(d done) {
+		r.c.progress.say(meets, r.c.Devices, d.Known, expected)
+	})
 	if err != nil {
 		return err
 	}
@@ -191,6 +195,16 @@ func (r *run) open(ctx context.Context, dir string) error {
 		r.keeper.fill(d.Devices, d.Refresh)
 	}
 	return nil
+}
+
+// expected is about how many devices will ask: each once a day, and more of them the
+// longer the run is.
+func (r *run) expected() uint64 {
+	n := 0.0
+	for at := r.from; at.Before(r.to); at = at.Add(time.Minute) {
+		n += r.people.Rate(at) * min(time.Minute, r.to.Sub(at)).Seconds()
+	}
+	return uint64(min(n, float64(r.config.Devices)))
 }
 
 // drive sends the load, and returns when all of it is answered.
@@ -242,171 +256,11 @@ func (r *run) drive(ctx context.Context) (err error) {
 	return err
 }
 
-// publish lets the market's own releases come out when their time has come.
-func (r *run) publish(ctx context.Context) error {
-	type coming struct {
-		app *population.App
-		v   population.Version
-	}
-	var all []coming
-	for i := range r.apps {
-		for _, v := range r.apps[i].Versions {
-			if v.Released.After(r.from) && v.Released.Before(r.to) {
-				all = append(all, coming{&r.apps[i], v})
-			}
-		}
-	}
-	slices.SortFunc(all, func(a, b coming) int { return a.v.Released.Compare(b.v.Released) })
-	for _, c := range all {
-		if err := r.sleep(ctx, c.v.Released); err != nil {
-			return nil // the run is over
-		}
-		if r.down.now() {
-			continue // an operator whose server is down publishes later, and later is after this run
-		}
-		it := r.truth.now(c.app.Item)
-		for _, v := range c.app.Entry(c.v.Released).Versions {
-			if v.ID == c.v.ID && !slices.ContainsFunc(it.Versions, func(x catalog.Version) bool { return x.ID == v.ID }) {
-				it.Versions = append(it.Versions, v)
-			}
-		}
-		if err := r.change(it, func() error { return r.op.putApp(ctx, it) }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// change has the operator change an app, and notes from when to when both are right.
-func (r *run) change(it catalog.Item, tell func() error) error {
-	s := r.truth.change(it, r.clock.since())
-	err := tell()
-	s.done.Store(int64(r.clock.since()))
-	if err != nil && r.down.now() { // killed under its hands: whether it was done isn't known
-		s.done.Store(math.MaxInt64)
-		return nil
-	}
-	return err
-}
-
 // void notes why the run says nothing.
 func (r *run) void(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.result.Void = append(r.result.Void, fmt.Sprintf(format, args...))
-}
-
-// finish turns what was counted into a result.
-func (r *run) finish() *report.Result {
-	if r.scenario.conclude != nil {
-		r.scenario.conclude()
-	}
-	t := r.tally
-	total := r.used.plus(r.last.minus(r.base))
-	if r.server != nil { // nobody else asks it: what was turned away without anything due counts too
-		t.shed = max(t.shed, total.shed())
-	}
-	r.checks.shed.looked.Store(t.offered)
-	if t.shed*100 > t.offered {
-		r.checks.shed.failed.Store(t.shed)
-		r.checks.shed.first = fmt.Sprintf("%d of %d requests", t.shed, t.offered)
-	}
-	r.checks.due.add(r.withheld, float64(r.withheld.failed.Load()) > total.withheld())
-	r.checks.sticky.add(r.lacking, float64(r.lacking.failed.Load()) > mostLacking(total.withheld()))
-	beyond := float64(r.excused.failed()) > total.empty
-	r.checks.codes.add(r.excused.codes, beyond)
-	r.checks.failures.add(r.excused.failures, beyond)
-	res := &r.result
-	res.Took = r.clock.since()
-	res.Offered, res.Sent, res.Answered, res.Shed, res.Failed = t.offered, t.sent, t.answered, t.shed, t.failed
-	res.Classes = t.order
-	res.CPU, res.Signatures, res.GuestCalls = total.cpu, uint64(total.signatures), uint64(total.guestCalls)
-	claimed := append([]*check{r.checks.answered, r.checks.shed}, r.scenario.claims...)
-	for _, c := range r.checks.all() {
-		claims := slices.Contains(claimed, c)
-		if looked := c.looked.Load(); looked == 0 && !claims {
-			continue
-		} else if looked == 0 {
-			c.hold(false, func() string { return "nothing was looked at: the run was too small or too short for it" })
-			c.looked.Store(0)
-		}
-		res.Checks = append(res.Checks, c.report())
-	}
-	if r.nonces.part > 1 {
-		r.figure("nonces", "one in %d was kept and compared, by its value", r.nonces.part)
-	}
-	if t.answered == 0 {
-		res.Void = append(res.Void, "nothing was answered")
-	}
-	most := r.mostLag()
-	r.figure("the machine's own lateness", "p99.9 %v, of an idle process: a lag of up to %v is taken", r.late, most)
-	if lag := time.Duration(t.lag.ValueAtQuantile(99)) * time.Microsecond; lag > most {
-		res.Void = append(res.Void, fmt.Sprintf("the generator fell behind: of 100 requests one was sent %v late or more, and %v is taken: use a lower --speed, or let the machine be quieter", lag, most))
-	}
-	return res
-}
-
-// mostLacking is how many pairs of answers may differ in what they lack when so many
-// offers were left out: one answer of stickyEvery begins a pair, and another ends it. The
-// pairs are drawn at random, so it is four standard deviations more, and three for a
-// number that is small.
-func mostLacking(withheld float64) float64 {
-	if withheld == 0 {
-		return 0
-	}
-	mean := 2 * withheld / stickyEvery
-	return mean + 4*math.Sqrt(mean) + 3
-}
-
-// excused are requests that were answered with an empty list where something else was
-// due. A server that turns an update check away does so before it has read more than
-// its path.
-type excused struct{ codes, failures *check }
-
-func newExcused() excused { return excused{new(check), new(check)} }
-
-func (e excused) failed() uint64 { return e.codes.failed.Load() + e.failures.failed.Load() }
-
-// machineTimes is how many times as late the generator may be, once in a hundred, as an
-// idle process is once in a thousand: a request takes it several wake-ups where that has
-// one. A generator that has too much to do is late by more and more.
-const machineTimes = 2
-
-// lagTimes is how many times --max-lag is taken at most, however late the machine is.
-const lagTimes = 5
-
-// mostLag is how late one request of a hundred may be sent.
-func (r *run) mostLag() time.Duration {
-	return max(r.c.MaxLag, min(machineTimes*r.late+time.Millisecond, lagTimes*r.c.MaxLag))
-}
-
-// outages are the times in which no answer was to be expected.
-type outages struct {
-	mu   sync.Mutex
-	list []outage
-}
-
-type outage struct{ from, to time.Duration }
-
-func (o *outages) begin(at time.Duration) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.list = append(o.list, outage{at, math.MaxInt64})
-}
-
-func (o *outages) end(at time.Duration) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.list[len(o.list)-1].to = at
-}
-
-func (o *outages) now() bool { return o.during(math.MaxInt64-1, math.MaxInt64-1) }
-
-// during says whether any of a time was one.
-func (o *outages) during(from, to time.Duration) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return slices.ContainsFunc(o.list, func(x outage) bool { return from < x.to && x.from < to })
 }
 
 // simulate runs a scenario from its beginning to its end.

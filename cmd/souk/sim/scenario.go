@@ -63,7 +63,7 @@ func scenarioNamed(name string) (*named, error) {
 // usual are the checks that any day with enough devices looks for.
 func (r *run) usual(more ...*check) []*check {
 	c := r.checks
-	all := []*check{c.newer, c.fits, c.status, c.sticky, c.nonce, c.codes, c.failures}
+	all := []*check{c.newer, c.fits, c.status, c.described, c.sticky, c.nonce, c.codes, c.failures}
 	if r.exact {
 		all = append(all, c.newest, c.due)
 	}

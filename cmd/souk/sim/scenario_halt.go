@@ -11,6 +11,7 @@ import (
 // halt is one that the operator has ordered, and when it was answered.
 type halt struct {
 	item, version uint64
+	minOS         uint32
 	done          time.Duration
 	last          atomicDuration // when the latest offer of it was answered
 }
@@ -44,7 +45,7 @@ func haltOfARelease(r *run) (*scenario, error) {
 			}
 		}
 		err := r.change(it, func() error { return r.op.halt(ctx, rel.Item, rel.Version.ID) })
-		r.halted.Store(&halt{item: rel.Item, version: rel.Version.ID, done: r.clock.since()})
+		r.halted.Store(&halt{item: rel.Item, version: rel.Version.ID, minOS: rel.Version.MinOS, done: r.clock.since()})
 		r.mark("the release is halted")
 		return err
 	}
@@ -55,6 +56,7 @@ func haltOfARelease(r *run) (*scenario, error) {
 		}
 		r.figure("last offer", "%v after the answer to the halt", max(0, h.last.Load()-h.done).Round(10*time.Microsecond))
 		r.figure("release", "%d devices were offered it before", r.release.offers.Load())
+		r.checks.halt.hold(r.release.offers.Load() > 0, func() string { return "nobody was offered the release before: the run was too small" })
 	}
 	return s, nil
 }

@@ -149,6 +149,9 @@ func (o *outageRun) conclude() {
 	}
 	o.figure("away", "%v by the simulated clock", o.clock.simulated(o.back-o.killed).Round(time.Second))
 	o.figure("tried again", "%d times", o.tried.Load())
+	if o.tally.failed == 0 {
+		o.result.Void = append(o.result.Void, "nobody asked while the server was away: the run was too small or too short")
+	}
 	if n := len(o.pacer.later); n > 0 {
 		o.figure("still waiting", "%d devices, to try again after the end", n)
 	}

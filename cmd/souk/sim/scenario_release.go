@@ -48,6 +48,7 @@ func releaseDay(r *run) (*scenario, error) {
 		rel := r.release
 		r.figure("release", "of %d devices that could have it and asked, %d did since it came out, %d were offered it and %d have it",
 			rel.people.Load(), rel.since.Load(), rel.offers.Load(), rel.has.Load())
+		r.checks.newest.hold(rel.has.Load() > 0, func() string { return "nobody was offered the release and has it: the run was too small or too short" })
 	}
 	return s, nil
 }

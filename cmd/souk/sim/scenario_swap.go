@@ -22,7 +22,7 @@ func policySwap(r *run) (*scenario, error) {
 	if r.c.Config != "" {
 		return nil, errors.New("--config: policy-swap has a plugin of its own: leave it out")
 	}
-	s := &scenario{length: aDay / 4, speed: 720, alone: "swaps a plugin", claims: []*check{r.checks.whole, r.checks.newer, r.checks.fits, r.checks.status, r.checks.nonce, r.checks.codes}}
+	s := &scenario{length: aDay / 4, speed: 720, alone: "swaps a plugin", claims: []*check{r.checks.whole, r.checks.newer, r.checks.fits, r.checks.status, r.checks.described, r.checks.nonce, r.checks.codes}}
 	r.mixes.Store(true)
 	s.catalogue = func(r *run) {
 		for i := range r.items {

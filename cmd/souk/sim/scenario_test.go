@@ -28,7 +28,7 @@ func TestScenarios(t *testing.T) {
 		{"lost-answer", of(command("lost-answer", 1500, 86_400), func(c *Command) { c.Duration = 4 * aDay }), []string{"signed out", "lost"}},
 		{"takedown", command("takedown", 1500, 10_800), []string{"takedown"}},
 		{"halt", command("halt", 1500, 5_400), []string{"last offer"}},
-		{"poison", of(command("poison", 2000, 3_600), func(c *Command) { c.Duration = 4 * time.Hour }), []string{"endless"}},
+		{"poison", of(command("poison", 2000, 900), func(c *Command) { c.Duration = 4 * time.Hour }), []string{"endless"}},
 		{"policy-swap", command("policy-swap", 1500, 7_200), []string{"swaps"}},
 	} {
 		t.Run(strings.ReplaceAll(test.name, " ", "_"), func(t *testing.T) {

@@ -81,6 +81,16 @@ func (t *tally) answer(class string, latency time.Duration) {
 	_ = t.tick.RecordValue(us)
 }
 
+// count is how many answers of a class there were.
+func (t *tally) count(class string) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c := t.classes[class]; c != nil {
+		return c.Count
+	}
+	return 0
+}
+
 // givenUp counts an answer that was given, without an offer that was due.
 func (t *tally) givenUp() {
 	t.mu.Lock()

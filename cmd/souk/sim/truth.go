@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"math"
@@ -41,6 +43,8 @@ type version struct {
 	salt      string
 	halted    bool
 	withdrawn bool
+
+	pack, build, short string // an empty pack is one of the server itself
 }
 
 func newState(it catalog.Item, begun time.Duration) *state {
@@ -54,6 +58,7 @@ func newState(it catalog.Item, begun time.Duration) *state {
 		}
 		s.versions = append(s.versions, version{
 			id: v.ID, minOS: min, share: uint32(v.Rollout.Share), salt: salt, halted: v.Rollout.Halted, withdrawn: v.Withdrawn,
+			pack: v.Package, build: v.Build, short: v.Short,
 		})
 	}
 	slices.SortFunc(s.versions, func(a, b version) int {
@@ -142,6 +147,22 @@ func (s *state) published(id uint64) bool {
 	return v != nil && !s.item.Removed && !v.withdrawn && !v.halted
 }
 
+// describes says whether an offer has the package and the numbers of its version.
+func (s *state) describes(o *offer) bool {
+	v := s.version(o.version)
+	if v == nil {
+		return false
+	}
+	if v.pack == "" {
+		if !bytes.HasSuffix(o.pack, []byte("/packages/"+digits(o.item)+"/"+digits(o.version))) {
+			return false
+		}
+	} else if string(o.pack) != v.pack {
+		return false
+	}
+	return o.build == nil || string(o.build) == v.build && string(o.short) == v.short
+}
+
 // open says whether a version's rollout is open to an account.
 func (v *version) open(account string) bool {
 	return v.share >= catalog.FullShare || account != "" && bucket(account, v.salt) < v.share
@@ -172,4 +193,28 @@ func (s *state) expected(d *population.Device, installed uint64) uint64 {
 		}
 	}
 	return 0
+}
+
+// restored is the version that a device is to get back of an app, 0 = none: the one that
+// it asks for, which alone may be halted, else the newest that is open to the account,
+// else the newest; all of them versions that it can run. bare is what the core gives when
+// the plugin rollout doesn't say: it knows no rollouts there. "" is an account of nobody.
+func (s *state) restored(d *population.Device, account string, requested uint64) (version, bare uint64) {
+	if s.item.Removed {
+		return 0, 0
+	}
+	for i := range s.versions {
+		v := &s.versions[i]
+		switch {
+		case v.withdrawn || v.minOS == 0 || v.minOS > d.OS:
+		case v.id == requested:
+			return requested, requested
+		case !v.halted:
+			bare = cmp.Or(bare, v.id)
+			if version == 0 && v.open(account) {
+				version = v.id
+			}
+		}
+	}
+	return cmp.Or(version, bare), bare
 }

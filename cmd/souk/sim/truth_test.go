@@ -168,3 +168,35 @@ func TestShares(t *testing.T) {
 		}
 	}
 }
+
+// A restore gives the version that a device had, halted or not, if there still is one for
+// it, else the newest that is open to it, else the newest.
+func TestRestored(t *testing.T) {
+	const account = "p1@example.com"                             // bucket 6568 of 7/2
+	d := &population.Device{Account: account, OS: 17<<16 | 4<<8} // 17.4
+	halted, withdrawn, partly := aVersion(3, "17.0", 10_000), aVersion(3, "17.0", 10_000), aVersion(2, "17.0", 6_500)
+	halted.Rollout.Halted, withdrawn.Withdrawn = true, true
+	removed := anApp(aVersion(2, "17.0", 10_000))
+	removed.Removed = true
+	for _, test := range []struct {
+		name          string
+		item          catalog.Item
+		had           uint64
+		version, bare uint64
+	}{
+		{"what it had", anApp(aVersion(1, "17.0", 10_000), aVersion(2, "17.0", 10_000)), 1, 1, 1},
+		{"what it had, halted", anApp(aVersion(2, "17.0", 10_000), halted), 3, 3, 3},
+		{"another's is halted", anApp(aVersion(2, "17.0", 10_000), halted), 1, 2, 2},
+		{"what it had, open to others", anApp(aVersion(1, "17.0", 10_000), partly), 2, 2, 2},
+		{"withdrawn", anApp(aVersion(1, "17.0", 10_000), aVersion(2, "17.0", 10_000), withdrawn), 3, 2, 2},
+		{"withdrawn, and the next open to others", anApp(aVersion(1, "17.0", 10_000), partly, withdrawn), 3, 1, 2},
+		{"withdrawn, and nothing is open", anApp(partly, withdrawn), 3, 2, 2},
+		{"of a newer system", anApp(aVersion(2, "17.0", 10_000), aVersion(3, "18.0", 10_000)), 3, 2, 2},
+		{"nothing runs", anApp(aVersion(3, "18.0", 10_000)), 3, 0, 0},
+		{"taken down", removed, 2, 0, 0},
+	} {
+		if version, bare := newState(test.item, 0).restored(d, d.Account, test.had); version != test.version || bare != test.bare {
+			t.Errorf("%s: restored = %d, %d, want %d, %d", test.name, version, bare, test.version, test.bare)
+		}
+	}
+}

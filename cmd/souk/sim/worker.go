@@ -202,7 +202,7 @@ func (w *worker) check(j *job) {
 		return
 	}
 	w.judge(j, rp)
-	if w.sampled(j, stickyEvery) {
+	if w.sampled(j, whatSticky, w.r.stickyEvery()) {
 		w.askAgain(j, rp)
 	}
 }
@@ -299,7 +299,7 @@ func (w *worker) tokenless(j *job) bool {
 	}
 	w.r.checks.codes.hold(rp.status == want, w.unexpected(rp.status, want))
 	if rp.status == 200 && want == 200 {
-		w.judgeRestore(j, rp)
+		w.judgeRestore(j, rp, "")
 	}
 	return true
 }
@@ -362,17 +362,27 @@ func (w *worker) retry(j *job) {
 
 // How often an answer is looked at more closely: one in so many, by a hash of device
 // and time. To verify a signature takes the generator as long as three requests; of few
-// devices it can do so more often.
+// devices it can do so more often, and has to, so that there is something to see.
 const (
-	stickyEvery    = 16
-	signatureEvery = 32
-	fewDevices     = 20_000
-	signatureOften = 4
+	fewDevices = 20_000
+
+	whatSticky, whatSignature = 1, 2
 )
 
-func (w *worker) sampled(j *job, every uint64) bool {
-	if every == signatureEvery && w.r.c.Devices <= fewDevices {
-		every = signatureOften
+func (r *run) stickyEvery() uint64 {
+	if r.c.Devices <= fewDevices {
+		return 4
 	}
-	return mix(j.device, uint64(j.at), every) < 1/float64(every)
+	return 16
+}
+
+func (r *run) signatureEvery() uint64 {
+	if r.c.Devices <= fewDevices {
+		return 4
+	}
+	return 32
+}
+
+func (w *worker) sampled(j *job, what, every uint64) bool {
+	return mix(j.device, uint64(j.at), what) < 1/float64(every)
 }

@@ -27,6 +27,7 @@ const (
 	nameTop
 	nameRelease
 	nameNeeds
+	nameSampled
 )
 
 // hash is a property of something: of a device, a day, an app. Its bits are as good as

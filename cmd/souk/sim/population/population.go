@@ -120,6 +120,12 @@ func New(c Config, apps []App) (*Population, error) {
 // Config is what the population was made of.
 func (p *Population) Config() Config { return p.config }
 
+// Sampled says whether a device is of a sample that has a share of all, each device of
+// which is drawn or not whatever becomes of the others. A sample holds all smaller ones.
+func (p *Population) Sampled(device uint64, share float64) bool {
+	return chance(hash(p.config.Seed, device, nameSampled), share)
+}
+
 // Device is one device. It can be filled again: Device.Apps keeps its space.
 //
 // Account and ClientID lie inside the Device: they are good until it is filled again.

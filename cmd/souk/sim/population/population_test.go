@@ -386,3 +386,21 @@ func TestImpossibleFiguresAreNamed(t *testing.T) {
 		t.Errorf("versions out of order: %v", err)
 	}
 }
+
+// A sample is drawn as often as it should be, also of a hundred million, and a smaller one
+// is part of it.
+func TestSampled(t *testing.T) {
+	p, _ := market(t, func(c *population.Config) { c.Devices = 100_000_000 })
+	n := 0
+	for d := range uint64(1_000_000) {
+		in := p.Sampled(d*99, 0.01)
+		if in {
+			n++
+		} else if p.Sampled(d*99, 0.001) {
+			t.Fatalf("device %d is of the small sample, and not of the large one", d*99)
+		}
+	}
+	if n < 9672 || n > 10_328 { // 99.9 %
+		t.Errorf("%d of a million are in a sample of one in a hundred", n)
+	}
+}
