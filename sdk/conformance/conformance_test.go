@@ -415,7 +415,7 @@ func TestConfigure(t *testing.T) {
 func TestExamples(t *testing.T) {
 	// Fuel of one question about five apps with three candidates each: the same
 	// number on every machine.
-	limits := map[string]uint64{"go": 60_000, "rust": 8_000, "assemblyscript": 40_000, "c": 5_000, "wat": 2_000, "javascript": 110_000}
+	limits := map[string]uint64{"go": 3_500, "rust": 8_000, "assemblyscript": 40_000, "c": 5_000, "wat": 2_000, "javascript": 110_000}
 	for language, limit := range limits {
 		t.Run(language, func(t *testing.T) {
 			h := open(t, module(t, "../examples/"+language), nil, func(s *plugin.Spec) { s.Allow = nil })
