@@ -345,8 +345,8 @@ func (r *EntitleRequest) quick(b []byte) bool {
 		if bytes < n*minStride || off+bytes > size || taken > size || n > uint64(cap(r.Head.Grants)) {
 			return false
 		}
-		list := r.Head.Grants[:n]
-		r.Head.Grants = list
+		r.Head.Grants = r.Head.Grants[:n]
+		list := r.Head.Grants
 		for i := range list {
 			p, r := (*[minStride]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
 			{
@@ -373,8 +373,6 @@ func (r *EntitleRequest) quick(b []byte) bool {
 		}
 	}
 	{
-	}
-	{
 		l := p[96:]
 		off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
 		bytes := n * stride
@@ -382,8 +380,8 @@ func (r *EntitleRequest) quick(b []byte) bool {
 		if bytes < n*SizeEntitleApp || off+bytes > size || taken > size || n > uint64(cap(r.Apps)) {
 			return false
 		}
-		list := r.Apps[:n]
-		r.Apps = list
+		r.Apps = r.Apps[:n]
+		list := r.Apps
 		for i := range list {
 			p, r := (*[SizeEntitleApp]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
 			{
@@ -530,10 +528,6 @@ func (r *EntitleVerdict) quick(b []byte) bool {
 	r.VerdictHead.Flags = uint16(binary.LittleEndian.Uint16(p[6:]))
 	r.VerdictHead.Zero = uint64(binary.LittleEndian.Uint64(p[8:]))
 	{
-	}
-	{
-	}
-	{
 		l := p[16:]
 		off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
 		bytes := n * stride
@@ -541,8 +535,8 @@ func (r *EntitleVerdict) quick(b []byte) bool {
 		if bytes < n*SizeEntitleDecision || off+bytes > size || taken > size || n > uint64(cap(r.Items)) {
 			return false
 		}
-		list := r.Items[:n]
-		r.Items = list
+		r.Items = r.Items[:n]
+		list := r.Items
 		for i := range list {
 			p, r := (*[SizeEntitleDecision]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
 			{
@@ -944,8 +938,8 @@ func (r *SelectVersionRequest) quick(b []byte) bool {
 		if bytes < n*minStride || off+bytes > size || taken > size || n > uint64(cap(r.Head.Grants)) {
 			return false
 		}
-		list := r.Head.Grants[:n]
-		r.Head.Grants = list
+		r.Head.Grants = r.Head.Grants[:n]
+		list := r.Head.Grants
 		for i := range list {
 			p, r := (*[minStride]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
 			{
@@ -972,8 +966,6 @@ func (r *SelectVersionRequest) quick(b []byte) bool {
 		}
 	}
 	{
-	}
-	{
 		l := p[96:]
 		off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
 		bytes := n * stride
@@ -981,8 +973,8 @@ func (r *SelectVersionRequest) quick(b []byte) bool {
 		if bytes < n*SizeSelectVersionApp || off+bytes > size || taken > size || n > uint64(cap(r.Apps)) {
 			return false
 		}
-		list := r.Apps[:n]
-		r.Apps = list
+		r.Apps = r.Apps[:n]
+		list := r.Apps
 		for i := range list {
 			p, r := (*[SizeSelectVersionApp]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
 			{
@@ -1030,8 +1022,8 @@ func (r *SelectVersionRequest) quick(b []byte) bool {
 				if bytes < n*SizeCandidate || off+bytes > size || taken > size || n > uint64(cap(r.Candidates)) {
 					return false
 				}
-				list := r.Candidates[:n]
-				r.Candidates = list
+				r.Candidates = r.Candidates[:n]
+				list := r.Candidates
 				for i := range list {
 					p, r := (*[SizeCandidate]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
 					{
@@ -1244,10 +1236,6 @@ func (r *SelectVersionVerdict) quick(b []byte) bool {
 	r.VerdictHead.Flags = uint16(binary.LittleEndian.Uint16(p[6:]))
 	r.VerdictHead.Zero = uint64(binary.LittleEndian.Uint64(p[8:]))
 	{
-	}
-	{
-	}
-	{
 		l := p[16:]
 		off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
 		bytes := n * stride
@@ -1255,8 +1243,8 @@ func (r *SelectVersionVerdict) quick(b []byte) bool {
 		if bytes < n*SizeVersionChoice || off+bytes > size || taken > size || n > uint64(cap(r.Items)) {
 			return false
 		}
-		list := r.Items[:n]
-		r.Items = list
+		r.Items = r.Items[:n]
+		list := r.Items
 		for i := range list {
 			p, r := (*[SizeVersionChoice]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
 			{
@@ -1646,8 +1634,8 @@ func (r *SignInRequest) quick(b []byte) bool {
 		if bytes < n*minStride || off+bytes > size || taken > size || n > uint64(cap(r.Head.Grants)) {
 			return false
 		}
-		list := r.Head.Grants[:n]
-		r.Head.Grants = list
+		r.Head.Grants = r.Head.Grants[:n]
+		list := r.Head.Grants
 		for i := range list {
 			p, r := (*[minStride]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
 			{
@@ -1760,8 +1748,8 @@ func (r *SignInRequest) quick(b []byte) bool {
 		if bytes < n*SizeSubmittedField || off+bytes > size || taken > size || n > uint64(cap(r.Fields)) {
 			return false
 		}
-		list := r.Fields[:n]
-		r.Fields = list
+		r.Fields = r.Fields[:n]
+		list := r.Fields
 		for i := range list {
 			p, r := (*[SizeSubmittedField]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
 			{
@@ -2087,10 +2075,6 @@ func (r *SignInVerdict) quick(b []byte) bool {
 	r.VerdictHead.Flags = uint16(binary.LittleEndian.Uint16(p[6:]))
 	r.VerdictHead.Zero = uint64(binary.LittleEndian.Uint64(p[8:]))
 	{
-	}
-	{
-	}
-	{
 		l := p[16:]
 		off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
 		bytes := n * stride
@@ -2098,8 +2082,8 @@ func (r *SignInVerdict) quick(b []byte) bool {
 		if bytes < n*SizeSignInAnswer || off+bytes > size || taken > size || n > uint64(cap(r.Items)) {
 			return false
 		}
-		list := r.Items[:n]
-		r.Items = list
+		r.Items = r.Items[:n]
+		list := r.Items
 		for i := range list {
 			p, r := (*[SizeSignInAnswer]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
 			{
@@ -2231,8 +2215,8 @@ func (r *SignInVerdict) quick(b []byte) bool {
 				if bytes < n*SizeFormField || off+bytes > size || taken > size || n > uint64(cap(r.Fields)) {
 					return false
 				}
-				list := r.Fields[:n]
-				r.Fields = list
+				r.Fields = r.Fields[:n]
+				list := r.Fields
 				for i := range list {
 					p, r := (*[SizeFormField]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
 					{
@@ -2308,8 +2292,8 @@ func (r *SignInVerdict) quick(b []byte) bool {
 				if bytes < n*minStride || off+bytes > size || taken > size || n > uint64(cap(r.Grants)) {
 					return false
 				}
-				list := r.Grants[:n]
-				r.Grants = list
+				r.Grants = r.Grants[:n]
+				list := r.Grants
 				for i := range list {
 					p, r := (*[minStride]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
 					{
@@ -2648,8 +2632,8 @@ func (r *ExchangeRequest) quick(b []byte) bool {
 		if bytes < n*minStride || off+bytes > size || taken > size || n > uint64(cap(r.Head.Grants)) {
 			return false
 		}
-		list := r.Head.Grants[:n]
-		r.Head.Grants = list
+		r.Head.Grants = r.Head.Grants[:n]
+		list := r.Head.Grants
 		for i := range list {
 			p, r := (*[minStride]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
 			{
@@ -2824,10 +2808,6 @@ func (r *ExchangeVerdict) quick(b []byte) bool {
 	r.VerdictHead.Flags = uint16(binary.LittleEndian.Uint16(p[6:]))
 	r.VerdictHead.Zero = uint64(binary.LittleEndian.Uint64(p[8:]))
 	{
-	}
-	{
-	}
-	{
 		l := p[16:]
 		off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))
 		bytes := n * stride
@@ -2835,8 +2815,8 @@ func (r *ExchangeVerdict) quick(b []byte) bool {
 		if bytes < n*SizeExchangeAnswer || off+bytes > size || taken > size || n > uint64(cap(r.Items)) {
 			return false
 		}
-		list := r.Items[:n]
-		r.Items = list
+		r.Items = r.Items[:n]
+		list := r.Items
 		for i := range list {
 			p, r := (*[SizeExchangeAnswer]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
 			{
@@ -3036,8 +3016,6 @@ func (r *FetchRequest) quick(b []byte) bool {
 	r.VerdictHead.Flags = uint16(binary.LittleEndian.Uint16(p[6:]))
 	r.VerdictHead.Zero = uint64(binary.LittleEndian.Uint64(p[8:]))
 	{
-	}
-	{
 		w := binary.LittleEndian.Uint64(p[16:])
 		off, n := w&(1<<32-1), w>>32
 		outside |= (size - 1 - off) | (size - off - n)
@@ -3094,8 +3072,8 @@ func (r *FetchRequest) quick(b []byte) bool {
 		if bytes < n*SizeFetchHeader || off+bytes > size || taken > size || n > uint64(cap(r.Headers)) {
 			return false
 		}
-		list := r.Headers[:n]
-		r.Headers = list
+		r.Headers = r.Headers[:n]
+		list := r.Headers
 		for i := range list {
 			p, r := (*[SizeFetchHeader]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
 			{
@@ -3274,8 +3252,6 @@ func (r *FetchResponse) quick(b []byte) bool {
 	r.VerdictHead.Flags = uint16(binary.LittleEndian.Uint16(p[6:]))
 	r.VerdictHead.Zero = uint64(binary.LittleEndian.Uint64(p[8:]))
 	{
-	}
-	{
 		w := binary.LittleEndian.Uint64(p[40:])
 		off, n := w&(1<<32-1), w>>32
 		outside |= (size - 1 - off) | (size - off - n)
@@ -3306,8 +3282,8 @@ func (r *FetchResponse) quick(b []byte) bool {
 		if bytes < n*SizeFetchHeader || off+bytes > size || taken > size || n > uint64(cap(r.Headers)) {
 			return false
 		}
-		list := r.Headers[:n]
-		r.Headers = list
+		r.Headers = r.Headers[:n]
+		list := r.Headers
 		for i := range list {
 			p, r := (*[SizeFetchHeader]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]
 			{

@@ -415,7 +415,7 @@ func TestConfigure(t *testing.T) {
 func TestExamples(t *testing.T) {
 	// Fuel of one question about five apps with three candidates each: the same
 	// number on every machine.
-	limits := map[string]uint64{"go": 60_000, "rust": 8_000, "assemblyscript": 40_000, "c": 5_000, "wat": 2_000, "javascript": 110_000}
+	limits := map[string]uint64{"go": 3_500, "rust": 5_000, "assemblyscript": 18_000, "c": 5_000, "wat": 2_000, "javascript": 110_000}
 	for language, limit := range limits {
 		t.Run(language, func(t *testing.T) {
 			h := open(t, module(t, "../examples/"+language), nil, func(s *plugin.Spec) { s.Allow = nil })
@@ -455,7 +455,7 @@ func TestExamples(t *testing.T) {
 // begun, and says what that may take: the later questions of an instance, as its first
 // one makes space. Nobody is in a share of 0, so no guest asks its host.
 func TestExamplesHold(t *testing.T) {
-	limits := map[string]uint64{"go": 1_500, "rust": 3_200, "assemblyscript": 23_000, "c": 1_300, "javascript": 54_000}
+	limits := map[string]uint64{"go": 1_500, "rust": 2_300, "assemblyscript": 16_000, "c": 1_300, "javascript": 54_000}
 	r := abi.SelectVersionRequest{Head: head()}
 	for i := range uint64(5) {
 		r.Apps = append(r.Apps, abi.SelectVersionApp{Item: 1_000_001 + i, Installed: 100, BundleID: fmt.Sprintf("com.example.app%d", i), Candidates: []abi.Candidate{

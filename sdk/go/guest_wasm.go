@@ -9,8 +9,8 @@ import (
 )
 
 var (
-	buffer    []uint64 // uint64 so that it is 8-aligned
-	answer    []byte
+	buffer    []uint64                // uint64 so that it is 8-aligned
+	answer    = make([]byte, 0, 1024) // a verdict of usual length
 	configure func(config []byte) error
 )
 

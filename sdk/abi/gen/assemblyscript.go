@@ -92,6 +92,13 @@ let wrong: bool = false;
 let listAt: usize = 0;
 let listStride: u32 = 0;
 
+// The question that is being answered, and its number, which is another one as soon as
+// the answer is there. While it is read, texts are only looked at: most plugins want
+// few of them, and one that is wanted is decoded then.
+let question: usize = 0;
+let turn: u32 = 0;
+let later: bool = false;
+
 // open checks the size of a message and returns that of its fixed part, or 0. A
 // verdict has no field for it.
 function open(at: usize, length: u32, request: bool): u32 {
@@ -114,6 +121,18 @@ function part(p: usize, have: u32, space: usize, n: u32): usize {
   memory.fill(space, 0, n);
   memory.copy(space, p, have);
   return space;
+}
+
+// ascii says whether n bytes, at least 1, are ASCII: eight at a time, the last ones
+// again with those before them.
+function ascii(p: usize, n: u32): bool {
+  if (n < 8) {
+    if (n < 4) return !((load<u8>(p) | load<u8>(p + (n >> 1)) | load<u8>(p + n - 1)) & 0x80);
+    return !((load<u32>(p) | load<u32>(p + n - 4)) & 0x80808080);
+  }
+  let all = load<u64>(p + n - 8);
+  for (let i: u32 = 0; i + 8 < n; i += 8) all |= load<u64>(p + i);
+  return !(all & 0x8080808080808080);
 }
 
 // utf8 says whether n bytes are UTF-8: the shortest form, no surrogates.
@@ -141,16 +160,55 @@ function utf8(p: usize, n: u32): bool {
   return true;
 }
 
-function text(p: usize): string {
+// look says whether there is a text at p; one that is not in the message, or not
+// UTF-8, makes the message wrong.
+function look(p: usize): bool {
   const off = load<u32>(p);
   const n = load<u32>(p, 4);
-  if (n == 0 || wrong) return "";
-  if (<u64>off + n > size || n > texts || !utf8(message + off, n)) {
+  if (n == 0 || wrong) return false;
+  if (<u64>off + n > size || n > texts || !(ascii(message + off, n) || utf8(message + off, n))) {
     wrong = true;
-    return "";
+    return false;
   }
   texts -= n;
-  return String.UTF8.decodeUnsafe(message + off, n);
+  return true;
+}
+
+function text(p: usize): string {
+  if (load<u32>(p, 4) == 0) return "";
+  return look(p) ? decode(message + load<u32>(p), load<u32>(p, 4)) : "";
+}
+
+// textOrLater is null for a text that is decoded when it is wanted.
+function textOrLater(p: usize): string | null {
+  if (load<u32>(p, 4) == 0 || !later) return text(p);
+  return look(p) ? null : "";
+}
+
+// wanted decodes a text of the question number asked, for which p points to where the
+// text is. When that question is answered, its bytes are gone.
+function wanted(p: usize, asked: u32): string {
+  if (asked != turn) abort("a text of a question that is over", "abi.ts", 0, 0);
+  return decode(question + load<u32>(p), load<u32>(p, 4));
+}
+
+// decode makes a text of UTF-8, four bytes of ASCII at a time.
+function decode(p: usize, n: u32): string {
+  const s = changetype<string>(__new(<usize>n << 1, idof<string>()));
+  const at = changetype<usize>(s);
+  let i: u32 = 0;
+  for (; i + 4 <= n; i += 4) {
+    let c = <u64>load<u32>(p + i);
+    if (c & 0x80808080) return String.UTF8.decodeUnsafe(p, n);
+    c = (c | (c << 16)) & 0x0000ffff0000ffff;
+    store<u64>(at + (<usize>i << 1), (c | (c << 8)) & 0x00ff00ff00ff00ff);
+  }
+  for (; i < n; i++) {
+    const c = load<u8>(p + i);
+    if (c & 0x80) return String.UTF8.decodeUnsafe(p, n);
+    store<u16>(at + (<usize>i << 1), c);
+  }
+  return s;
 }
 
 // list returns the number of a list's elements; the first is at listAt, the next
@@ -172,12 +230,32 @@ function list(p: usize): u32 {
 }
 
 function strings(p: usize): string[] {
-  const all: string[] = [];
   const count = list(p);
   const at = listAt;
   const stride = listStride;
-  for (let i: u32 = 0; i < count && !wrong; i++) all.push(text(at + <usize>i * stride));
+  const all = new Array<string>(count);
+  for (let i: u32 = 0; i < count; i++) unchecked((all[i] = text(at + <usize>i * stride)));
   return all;
+}
+
+// narrow writes a text that is ASCII, a byte a character, or says that it is not; then
+// it has written something else.
+export function narrow(s: string, to: usize): bool {
+  const from = changetype<usize>(s);
+  const n = <u32>s.length;
+  let i: u32 = 0;
+  for (; i + 4 <= n; i += 4) {
+    let c = load<u64>(from + (<usize>i << 1));
+    if (c & 0xff80ff80ff80ff80) return false;
+    c = (c | (c >> 8)) & 0x0000ffff0000ffff;
+    store<u32>(to + i, <u32>(c | (c >> 16)));
+  }
+  for (; i < n; i++) {
+    const c = load<u16>(from + (<usize>i << 1));
+    if (c & 0xff80) return false;
+    store<u8>(to + i, <u8>c);
+  }
+  return true;
 }
 
 // Where a message is written. One that has no space left is full and stays it.
@@ -207,13 +285,16 @@ export class Writer {
   }
 
   text(at: u32, s: string): void {
-    if (s.length == 0 || this.full) return;
-    const n = <u32>String.UTF8.byteLength(s);
-    if (n > this.space - this.size) {
-      this.full = true;
-      return;
+    let n = <u32>s.length;
+    if (n == 0 || this.full) return;
+    if (n > this.space - this.size || !narrow(s, this.at + this.size)) {
+      n = <u32>String.UTF8.byteLength(s);
+      if (n > this.space - this.size) {
+        this.full = true;
+        return;
+      }
+      String.UTF8.encodeUnsafe(changetype<usize>(s), s.length, this.at + this.size, false, String.UTF8.ErrorMode.REPLACE);
     }
-    String.UTF8.encodeUnsafe(changetype<usize>(s), s.length, this.at + this.size, false, String.UTF8.ErrorMode.REPLACE);
     this.put<u32>(at, this.size);
     this.put<u32>(at + 4, n);
     this.size += n;
@@ -288,6 +369,10 @@ func asRecord(w *writer, s *Schema, r *Record) {
 	if r.Head != "" {
 		w.p("  head: %s = new %s();", r.Head, r.Head)
 	}
+	asked := s.asked(r)
+	if asked {
+		w.p("  private at: usize = 0; // where it is in the question …\n  private turn: u32 = 0; // … of this number")
+	}
 	for _, f := range r.Fields {
 		zero := "0"
 		switch f.Kind {
@@ -300,9 +385,29 @@ func asRecord(w *writer, s *Schema, r *Record) {
 		if f.Doc != "" {
 			note = " // " + f.Doc
 		}
+		if asked && f.Kind == Str {
+			w.p("  private _%s: string | null = \"\";%s", camel(f.Name), note)
+			continue
+		}
 		w.p("  %s: %s = %s;%s", camel(f.Name), asType(s, f), zero, note)
 	}
-	w.p("\n  static get(p: usize, have: u32): %s {\n    p = part(p, have, space%s, %d);\n    const v = new %s();", r.Name, r.Name, r.Size, r.Name)
+	for _, f := range r.Fields {
+		if name := camel(f.Name); asked && f.Kind == Str {
+			w.p("\n  get %s(): string {\n    const s = this._%s;\n    if (s !== null) return s;", name, name)
+			w.p("    const t = wanted(this.at + %d, this.turn);\n    this._%s = t;\n    return t;\n  }", f.Offset, name)
+			w.p("\n  set %s(s: string) {\n    this._%s = s;\n  }", name, name)
+		}
+	}
+	w.p("\n  static get(p: usize, have: u32): %s {", r.Name)
+	if asked {
+		// What is filled up with zeros lies in space that the next one of its kind takes.
+		w.p("    const kept = later;\n    if (have < %d) later = false;", r.Size)
+	}
+	// Every field is set below: the values that a new object begins with would be made in vain.
+	w.p("    p = part(p, have, space%s, %d);\n    const v = changetype<%s>(__new(offsetof<%s>(), idof<%s>()));", r.Name, r.Size, r.Name, r.Name, r.Name)
+	if asked {
+		w.p("    v.at = p;\n    v.turn = turn;")
+	}
 	if r.Head != "" {
 		w.p("    v.head = %s.get(p, %d);", r.Head, s.byName[r.Head].Size)
 	}
@@ -310,15 +415,23 @@ func asRecord(w *writer, s *Schema, r *Record) {
 		name := camel(f.Name)
 		switch f.Kind {
 		case Str:
-			w.p("    v.%s = text(p + %d);", name, f.Offset)
+			if asked {
+				w.p("    v._%s = textOrLater(p + %d);", name, f.Offset)
+			} else {
+				w.p("    v.%s = text(p + %d);", name, f.Offset)
+			}
 		case Strs:
 			w.p("    v.%s = strings(p + %d);", name, f.Offset)
 		case List:
 			w.p("    const %sCount = list(p + %d);\n    const %sAt = listAt;\n    const %sStride = listStride;", name, f.Offset, name, name)
-			w.p("    for (let i: u32 = 0; i < %sCount && !wrong; i++) v.%s.push(%s.get(%sAt + <usize>i * %sStride, %sStride));", name, name, f.Elem.Name, name, name, name)
+			w.p("    const %s = new Array<%s>(%sCount);\n    v.%s = %s;", name, f.Elem.Name, name, name, name)
+			w.p("    for (let i: u32 = 0; i < %sCount; i++) unchecked((%s[i] = %s.get(%sAt + <usize>i * %sStride, %sStride)));", name, name, f.Elem.Name, name, name, name)
 		default:
 			w.p("    v.%s = load<%s>(p, %d);", name, asType(s, f), f.Offset)
 		}
+	}
+	if asked {
+		w.p("    later = kept;")
 	}
 	w.p("    return v;\n  }\n\n  put(w: Writer, at: u32): void {")
 	if r.Head != "" {
@@ -352,6 +465,17 @@ func asRecord(w *writer, s *Schema, r *Record) {
 	w.p("}")
 }
 
+// asked says whether a record is a question or part of one: its texts are decoded when
+// they are wanted.
+func (s *Schema) asked(r *Record) bool {
+	for _, m := range s.Records {
+		if m.Message && m.Request && (m.holds(r) || m.Head == r.Name) {
+			return true
+		}
+	}
+	return false
+}
+
 func asHook(w *writer, s *Schema, r *Record) {
 	item := s.item(s.verdict(r))
 	count, note := "1", "The one answer; none is an abstention."
@@ -361,8 +485,8 @@ func asHook(w *writer, s *Schema, r *Record) {
 	w.p("\n// %s\nexport class %sAnswers extends Answers {\n  push(answer: %s): void {\n    answer.put(this.w, this.next(%d));\n  }\n}", note, r.Hook, item.Name, item.Size)
 	w.p("\n// answer%s is the hook %s from the bytes of the request to its result.", r.Hook, snake(r.Hook))
 	w.p("export function answer%s(at: usize, length: u32, space: usize, capacity: u32, handler: (request: %sRequest, out: %sAnswers) => void): u64 {", r.Hook, r.Hook, r.Hook)
-	w.p("  const request = %sRequest.read(at, length);\n  if (request == null) return NOT_A_RECORD;", r.Hook)
-	w.p("  const out = new %sAnswers(space, capacity, %s, %d);\n  handler(request, out);\n  return out.result();\n}", r.Hook, count, item.Size)
+	w.p("  question = at;\n  turn++;\n  later = true;\n  const request = %sRequest.read(at, length);\n  later = false;\n  if (request == null) return NOT_A_RECORD;", r.Hook)
+	w.p("  const out = new %sAnswers(space, capacity, %s, %d);\n  handler(request, out);\n  turn++;\n  return out.result();\n}", r.Hook, count, item.Size)
 }
 
 func asHost(w *writer, s *Schema) {

@@ -125,7 +125,7 @@ func (q *quick) list(r string, f *Field) {
 	q.p("off, n, stride := uint64(binary.LittleEndian.Uint32(l)), uint64(binary.LittleEndian.Uint32(l[4:])), uint64(binary.LittleEndian.Uint32(l[8:]))")
 	q.p("bytes := n * stride\ntaken += bytes")
 	q.p("if bytes < n*%s || off+bytes > size || taken > size || n > uint64(cap(%s.%s)) {\nreturn false\n}", size, r, f.Name)
-	q.p("list := %s.%s[:n]\n%s.%s = list\nfor i := range list {", r, f.Name, r, f.Name)
+	q.p("%s.%s = %s.%s[:n]\nlist := %s.%s\nfor i := range list {", r, f.Name, r, f.Name, r, f.Name)
 	q.p("p, r := (*[%s]byte)(unsafe.Add(m, off+uint64(i)*stride)), &list[i]", size)
 	if f.Kind == List {
 		q.record("r", f.Elem)
@@ -157,6 +157,9 @@ func (q *quick) check(at []int) {
 // texts writes the texts of these places to where the expressions point, the pointers
 // together: the compiler has one barrier for them then.
 func (q *quick) texts(into []string, at []int) {
+	if len(at) == 0 {
+		return
+	}
 	for i, v := range into {
 		q.p("(*text)(unsafe.Pointer(%s)).n = int(binary.LittleEndian.Uint32(p[%d:]))", v, at[i]+4)
 	}

@@ -179,6 +179,13 @@ let wrong: bool = false;
 let listAt: usize = 0;
 let listStride: u32 = 0;
 
+// The question that is being answered, and its number, which is another one as soon as
+// the answer is there. While it is read, texts are only looked at: most plugins want
+// few of them, and one that is wanted is decoded then.
+let question: usize = 0;
+let turn: u32 = 0;
+let later: bool = false;
+
 // open checks the size of a message and returns that of its fixed part, or 0. A
 // verdict has no field for it.
 function open(at: usize, length: u32, request: bool): u32 {
@@ -201,6 +208,18 @@ function part(p: usize, have: u32, space: usize, n: u32): usize {
   memory.fill(space, 0, n);
   memory.copy(space, p, have);
   return space;
+}
+
+// ascii says whether n bytes, at least 1, are ASCII: eight at a time, the last ones
+// again with those before them.
+function ascii(p: usize, n: u32): bool {
+  if (n < 8) {
+    if (n < 4) return !((load<u8>(p) | load<u8>(p + (n >> 1)) | load<u8>(p + n - 1)) & 0x80);
+    return !((load<u32>(p) | load<u32>(p + n - 4)) & 0x80808080);
+  }
+  let all = load<u64>(p + n - 8);
+  for (let i: u32 = 0; i + 8 < n; i += 8) all |= load<u64>(p + i);
+  return !(all & 0x8080808080808080);
 }
 
 // utf8 says whether n bytes are UTF-8: the shortest form, no surrogates.
@@ -228,16 +247,55 @@ function utf8(p: usize, n: u32): bool {
   return true;
 }
 
-function text(p: usize): string {
+// look says whether there is a text at p; one that is not in the message, or not
+// UTF-8, makes the message wrong.
+function look(p: usize): bool {
   const off = load<u32>(p);
   const n = load<u32>(p, 4);
-  if (n == 0 || wrong) return "";
-  if (<u64>off + n > size || n > texts || !utf8(message + off, n)) {
+  if (n == 0 || wrong) return false;
+  if (<u64>off + n > size || n > texts || !(ascii(message + off, n) || utf8(message + off, n))) {
     wrong = true;
-    return "";
+    return false;
   }
   texts -= n;
-  return String.UTF8.decodeUnsafe(message + off, n);
+  return true;
+}
+
+function text(p: usize): string {
+  if (load<u32>(p, 4) == 0) return "";
+  return look(p) ? decode(message + load<u32>(p), load<u32>(p, 4)) : "";
+}
+
+// textOrLater is null for a text that is decoded when it is wanted.
+function textOrLater(p: usize): string | null {
+  if (load<u32>(p, 4) == 0 || !later) return text(p);
+  return look(p) ? null : "";
+}
+
+// wanted decodes a text of the question number asked, for which p points to where the
+// text is. When that question is answered, its bytes are gone.
+function wanted(p: usize, asked: u32): string {
+  if (asked != turn) abort("a text of a question that is over", "abi.ts", 0, 0);
+  return decode(question + load<u32>(p), load<u32>(p, 4));
+}
+
+// decode makes a text of UTF-8, four bytes of ASCII at a time.
+function decode(p: usize, n: u32): string {
+  const s = changetype<string>(__new(<usize>n << 1, idof<string>()));
+  const at = changetype<usize>(s);
+  let i: u32 = 0;
+  for (; i + 4 <= n; i += 4) {
+    let c = <u64>load<u32>(p + i);
+    if (c & 0x80808080) return String.UTF8.decodeUnsafe(p, n);
+    c = (c | (c << 16)) & 0x0000ffff0000ffff;
+    store<u64>(at + (<usize>i << 1), (c | (c << 8)) & 0x00ff00ff00ff00ff);
+  }
+  for (; i < n; i++) {
+    const c = load<u8>(p + i);
+    if (c & 0x80) return String.UTF8.decodeUnsafe(p, n);
+    store<u16>(at + (<usize>i << 1), c);
+  }
+  return s;
 }
 
 // list returns the number of a list's elements; the first is at listAt, the next
@@ -259,12 +317,32 @@ function list(p: usize): u32 {
 }
 
 function strings(p: usize): string[] {
-  const all: string[] = [];
   const count = list(p);
   const at = listAt;
   const stride = listStride;
-  for (let i: u32 = 0; i < count && !wrong; i++) all.push(text(at + <usize>i * stride));
+  const all = new Array<string>(count);
+  for (let i: u32 = 0; i < count; i++) unchecked((all[i] = text(at + <usize>i * stride)));
   return all;
+}
+
+// narrow writes a text that is ASCII, a byte a character, or says that it is not; then
+// it has written something else.
+export function narrow(s: string, to: usize): bool {
+  const from = changetype<usize>(s);
+  const n = <u32>s.length;
+  let i: u32 = 0;
+  for (; i + 4 <= n; i += 4) {
+    let c = load<u64>(from + (<usize>i << 1));
+    if (c & 0xff80ff80ff80ff80) return false;
+    c = (c | (c >> 8)) & 0x0000ffff0000ffff;
+    store<u32>(to + i, <u32>(c | (c >> 16)));
+  }
+  for (; i < n; i++) {
+    const c = load<u16>(from + (<usize>i << 1));
+    if (c & 0xff80) return false;
+    store<u8>(to + i, <u8>c);
+  }
+  return true;
 }
 
 // Where a message is written. One that has no space left is full and stays it.
@@ -294,13 +372,16 @@ export class Writer {
   }
 
   text(at: u32, s: string): void {
-    if (s.length == 0 || this.full) return;
-    const n = <u32>String.UTF8.byteLength(s);
-    if (n > this.space - this.size) {
-      this.full = true;
-      return;
+    let n = <u32>s.length;
+    if (n == 0 || this.full) return;
+    if (n > this.space - this.size || !narrow(s, this.at + this.size)) {
+      n = <u32>String.UTF8.byteLength(s);
+      if (n > this.space - this.size) {
+        this.full = true;
+        return;
+      }
+      String.UTF8.encodeUnsafe(changetype<usize>(s), s.length, this.at + this.size, false, String.UTF8.ErrorMode.REPLACE);
     }
-    String.UTF8.encodeUnsafe(changetype<usize>(s), s.length, this.at + this.size, false, String.UTF8.ErrorMode.REPLACE);
     this.put<u32>(at, this.size);
     this.put<u32>(at + 4, n);
     this.size += n;
@@ -372,6 +453,8 @@ const spaceHead = memory.data(96, 8);
 // Head begins every request. Size, Minor, Hook and Fixed are written by the
 // encoder.
 export class Head {
+  private at: usize = 0; // where it is in the question …
+  private turn: u32 = 0; // … of this number
   size: u32 = 0; // bytes of the whole message
   minor: u16 = 0; // the host's Minor
   hook: u16 = 0; // which question this is
@@ -380,18 +463,82 @@ export class Head {
   purpose: u16 = 0; // what the device or person is doing
   flags: u16 = 0; // none yet; unknown bits are ignored
   seed: u64 = 0; // random, the same for all questions of one request: a guest has no other randomness
-  account: string = ""; // the account, empty when nobody is signed in
-  client: string = ""; // the OAuth client: a registered one by its id, a device by 32 hexadecimal digits that stay the same
+  private _account: string | null = ""; // the account, empty when nobody is signed in
+  private _client: string | null = ""; // the OAuth client: a registered one by its id, a device by 32 hexadecimal digits that stay the same
   platform: u32 = 0; // of the device
   os: u32 = 0; // version of the device's system: major<<16 | minor<<8 | patch; 0 = not known, in front of an install page
-  territory: string = ""; // ISO 3166-1 alpha-3, or empty: never guessed
-  bucketKey: string = ""; // what a rollout counts by: the account, else the device; empty when anonymous
-  organization: string = ""; // the organization that a registered OAuth app acts for
+  private _territory: string | null = ""; // ISO 3166-1 alpha-3, or empty: never guessed
+  private _bucketKey: string | null = ""; // what a rollout counts by: the account, else the device; empty when anonymous
+  private _organization: string | null = ""; // the organization that a registered OAuth app acts for
   grants: string[] = []; // what the account holds: subscriptions, purchases, role:…
 
+  get account(): string {
+    const s = this._account;
+    if (s !== null) return s;
+    const t = wanted(this.at + 32, this.turn);
+    this._account = t;
+    return t;
+  }
+
+  set account(s: string) {
+    this._account = s;
+  }
+
+  get client(): string {
+    const s = this._client;
+    if (s !== null) return s;
+    const t = wanted(this.at + 40, this.turn);
+    this._client = t;
+    return t;
+  }
+
+  set client(s: string) {
+    this._client = s;
+  }
+
+  get territory(): string {
+    const s = this._territory;
+    if (s !== null) return s;
+    const t = wanted(this.at + 56, this.turn);
+    this._territory = t;
+    return t;
+  }
+
+  set territory(s: string) {
+    this._territory = s;
+  }
+
+  get bucketKey(): string {
+    const s = this._bucketKey;
+    if (s !== null) return s;
+    const t = wanted(this.at + 64, this.turn);
+    this._bucketKey = t;
+    return t;
+  }
+
+  set bucketKey(s: string) {
+    this._bucketKey = s;
+  }
+
+  get organization(): string {
+    const s = this._organization;
+    if (s !== null) return s;
+    const t = wanted(this.at + 72, this.turn);
+    this._organization = t;
+    return t;
+  }
+
+  set organization(s: string) {
+    this._organization = s;
+  }
+
   static get(p: usize, have: u32): Head {
+    const kept = later;
+    if (have < 96) later = false;
     p = part(p, have, spaceHead, 96);
-    const v = new Head();
+    const v = changetype<Head>(__new(offsetof<Head>(), idof<Head>()));
+    v.at = p;
+    v.turn = turn;
     v.size = load<u32>(p, 0);
     v.minor = load<u16>(p, 4);
     v.hook = load<u16>(p, 6);
@@ -400,14 +547,15 @@ export class Head {
     v.purpose = load<u16>(p, 20);
     v.flags = load<u16>(p, 22);
     v.seed = load<u64>(p, 24);
-    v.account = text(p + 32);
-    v.client = text(p + 40);
+    v._account = textOrLater(p + 32);
+    v._client = textOrLater(p + 40);
     v.platform = load<u32>(p, 48);
     v.os = load<u32>(p, 52);
-    v.territory = text(p + 56);
-    v.bucketKey = text(p + 64);
-    v.organization = text(p + 72);
+    v._territory = textOrLater(p + 56);
+    v._bucketKey = textOrLater(p + 64);
+    v._organization = textOrLater(p + 72);
     v.grants = strings(p + 80);
+    later = kept;
     return v;
   }
 
@@ -443,7 +591,7 @@ export class VerdictHead {
 
   static get(p: usize, have: u32): VerdictHead {
     p = part(p, have, spaceVerdictHead, 16);
-    const v = new VerdictHead();
+    const v = changetype<VerdictHead>(__new(offsetof<VerdictHead>(), idof<VerdictHead>()));
     v.size = load<u32>(p, 0);
     v.minor = load<u16>(p, 4);
     v.flags = load<u16>(p, 6);
@@ -464,20 +612,39 @@ const spaceEntitleApp = memory.data(32, 8);
 
 // EntitleApp is one app of an EntitleRequest.
 export class EntitleApp {
+  private at: usize = 0; // where it is in the question …
+  private turn: u32 = 0; // … of this number
   item: u64 = 0; // appleItemId
   version: u64 = 0; // appleVersionId; 0 for updates and restores, where it is asked before the choice
   devices: u32 = 0; // devices of the account that were given any app before the asking one was; 0 when nobody is signed in
   devicesItem: u32 = 0; // … that were given this app; both end at 256, which also stands for "there is no room to count it"
-  bundleId: string = "";
+  private _bundleId: string | null = "";
+
+  get bundleId(): string {
+    const s = this._bundleId;
+    if (s !== null) return s;
+    const t = wanted(this.at + 24, this.turn);
+    this._bundleId = t;
+    return t;
+  }
+
+  set bundleId(s: string) {
+    this._bundleId = s;
+  }
 
   static get(p: usize, have: u32): EntitleApp {
+    const kept = later;
+    if (have < 32) later = false;
     p = part(p, have, spaceEntitleApp, 32);
-    const v = new EntitleApp();
+    const v = changetype<EntitleApp>(__new(offsetof<EntitleApp>(), idof<EntitleApp>()));
+    v.at = p;
+    v.turn = turn;
     v.item = load<u64>(p, 0);
     v.version = load<u64>(p, 8);
     v.devices = load<u32>(p, 16);
     v.devicesItem = load<u32>(p, 20);
-    v.bundleId = text(p + 24);
+    v._bundleId = textOrLater(p + 24);
+    later = kept;
     return v;
   }
 
@@ -496,16 +663,25 @@ const spaceEntitleRequest = memory.data(112, 8);
 // EntitleRequest asks whether an account may have apps.
 export class EntitleRequest {
   head: Head = new Head();
+  private at: usize = 0; // where it is in the question …
+  private turn: u32 = 0; // … of this number
   apps: EntitleApp[] = [];
 
   static get(p: usize, have: u32): EntitleRequest {
+    const kept = later;
+    if (have < 112) later = false;
     p = part(p, have, spaceEntitleRequest, 112);
-    const v = new EntitleRequest();
+    const v = changetype<EntitleRequest>(__new(offsetof<EntitleRequest>(), idof<EntitleRequest>()));
+    v.at = p;
+    v.turn = turn;
     v.head = Head.get(p, 96);
     const appsCount = list(p + 96);
     const appsAt = listAt;
     const appsStride = listStride;
-    for (let i: u32 = 0; i < appsCount && !wrong; i++) v.apps.push(EntitleApp.get(appsAt + <usize>i * appsStride, appsStride));
+    const apps = new Array<EntitleApp>(appsCount);
+    v.apps = apps;
+    for (let i: u32 = 0; i < appsCount; i++) unchecked((apps[i] = EntitleApp.get(appsAt + <usize>i * appsStride, appsStride)));
+    later = kept;
     return v;
   }
 
@@ -547,7 +723,7 @@ export class EntitleDecision {
 
   static get(p: usize, have: u32): EntitleDecision {
     p = part(p, have, spaceEntitleDecision, 16);
-    const v = new EntitleDecision();
+    const v = changetype<EntitleDecision>(__new(offsetof<EntitleDecision>(), idof<EntitleDecision>()));
     v.decision = load<u32>(p, 0);
     v.code = load<u32>(p, 4);
     v.reason = text(p + 8);
@@ -572,12 +748,14 @@ export class EntitleVerdict {
 
   static get(p: usize, have: u32): EntitleVerdict {
     p = part(p, have, spaceEntitleVerdict, 32);
-    const v = new EntitleVerdict();
+    const v = changetype<EntitleVerdict>(__new(offsetof<EntitleVerdict>(), idof<EntitleVerdict>()));
     v.head = VerdictHead.get(p, 16);
     const itemsCount = list(p + 16);
     const itemsAt = listAt;
     const itemsStride = listStride;
-    for (let i: u32 = 0; i < itemsCount && !wrong; i++) v.items.push(EntitleDecision.get(itemsAt + <usize>i * itemsStride, itemsStride));
+    const items = new Array<EntitleDecision>(itemsCount);
+    v.items = items;
+    for (let i: u32 = 0; i < itemsCount; i++) unchecked((items[i] = EntitleDecision.get(itemsAt + <usize>i * itemsStride, itemsStride)));
     return v;
   }
 
@@ -612,30 +790,85 @@ const spaceCandidate = memory.data(64, 8);
 // Candidate is a version that fits the device. Candidates come newest first;
 // for an update all are newer than the installed version.
 export class Candidate {
+  private at: usize = 0; // where it is in the question …
+  private turn: u32 = 0; // … of this number
   version: u64 = 0; // appleVersionId
   releasedMs: u64 = 0; // when it was released, in ms since 1970
   minOs: u32 = 0; // lowest system version it runs on: major<<16 | minor<<8 | patch
   flags: u32 = 0;
   rollout: u32 = 0; // 0..10000: the share of devices that it is open to now
   zero: u32 = 0;
-  salt: string = ""; // of the rollout: see Bucket
-  short: string = ""; // CFBundleShortVersionString
-  build: string = ""; // CFBundleVersion
-  channel: string = ""; // empty = the default channel
+  private _salt: string | null = ""; // of the rollout: see Bucket
+  private _short: string | null = ""; // CFBundleShortVersionString
+  private _build: string | null = ""; // CFBundleVersion
+  private _channel: string | null = ""; // empty = the default channel
+
+  get salt(): string {
+    const s = this._salt;
+    if (s !== null) return s;
+    const t = wanted(this.at + 32, this.turn);
+    this._salt = t;
+    return t;
+  }
+
+  set salt(s: string) {
+    this._salt = s;
+  }
+
+  get short(): string {
+    const s = this._short;
+    if (s !== null) return s;
+    const t = wanted(this.at + 40, this.turn);
+    this._short = t;
+    return t;
+  }
+
+  set short(s: string) {
+    this._short = s;
+  }
+
+  get build(): string {
+    const s = this._build;
+    if (s !== null) return s;
+    const t = wanted(this.at + 48, this.turn);
+    this._build = t;
+    return t;
+  }
+
+  set build(s: string) {
+    this._build = s;
+  }
+
+  get channel(): string {
+    const s = this._channel;
+    if (s !== null) return s;
+    const t = wanted(this.at + 56, this.turn);
+    this._channel = t;
+    return t;
+  }
+
+  set channel(s: string) {
+    this._channel = s;
+  }
 
   static get(p: usize, have: u32): Candidate {
+    const kept = later;
+    if (have < 64) later = false;
     p = part(p, have, spaceCandidate, 64);
-    const v = new Candidate();
+    const v = changetype<Candidate>(__new(offsetof<Candidate>(), idof<Candidate>()));
+    v.at = p;
+    v.turn = turn;
     v.version = load<u64>(p, 0);
     v.releasedMs = load<u64>(p, 8);
     v.minOs = load<u32>(p, 16);
     v.flags = load<u32>(p, 20);
     v.rollout = load<u32>(p, 24);
     v.zero = load<u32>(p, 28);
-    v.salt = text(p + 32);
-    v.short = text(p + 40);
-    v.build = text(p + 48);
-    v.channel = text(p + 56);
+    v._salt = textOrLater(p + 32);
+    v._short = textOrLater(p + 40);
+    v._build = textOrLater(p + 48);
+    v._channel = textOrLater(p + 56);
+    later = kept;
     return v;
   }
 
@@ -658,23 +891,56 @@ const spaceSelectVersionApp = memory.data(48, 8);
 
 // SelectVersionApp is one app of a SelectVersionRequest.
 export class SelectVersionApp {
+  private at: usize = 0; // where it is in the question …
+  private turn: u32 = 0; // … of this number
   item: u64 = 0; // appleItemId
   installed: u64 = 0; // appleVersionId that the device has, 0 = unknown; on restore the requested one
-  bundleId: string = "";
-  channel: string = ""; // the channel that the device's account follows, empty = the default one
+  private _bundleId: string | null = "";
+  private _channel: string | null = ""; // the channel that the device's account follows, empty = the default one
   candidates: Candidate[] = [];
 
+  get bundleId(): string {
+    const s = this._bundleId;
+    if (s !== null) return s;
+    const t = wanted(this.at + 16, this.turn);
+    this._bundleId = t;
+    return t;
+  }
+
+  set bundleId(s: string) {
+    this._bundleId = s;
+  }
+
+  get channel(): string {
+    const s = this._channel;
+    if (s !== null) return s;
+    const t = wanted(this.at + 24, this.turn);
+    this._channel = t;
+    return t;
+  }
+
+  set channel(s: string) {
+    this._channel = s;
+  }
+
   static get(p: usize, have: u32): SelectVersionApp {
+    const kept = later;
+    if (have < 48) later = false;
     p = part(p, have, spaceSelectVersionApp, 48);
-    const v = new SelectVersionApp();
+    const v = changetype<SelectVersionApp>(__new(offsetof<SelectVersionApp>(), idof<SelectVersionApp>()));
+    v.at = p;
+    v.turn = turn;
     v.item = load<u64>(p, 0);
     v.installed = load<u64>(p, 8);
-    v.bundleId = text(p + 16);
-    v.channel = text(p + 24);
+    v._bundleId = textOrLater(p + 16);
+    v._channel = textOrLater(p + 24);
     const candidatesCount = list(p + 32);
     const candidatesAt = listAt;
     const candidatesStride = listStride;
-    for (let i: u32 = 0; i < candidatesCount && !wrong; i++) v.candidates.push(Candidate.get(candidatesAt + <usize>i * candidatesStride, candidatesStride));
+    const candidates = new Array<Candidate>(candidatesCount);
+    v.candidates = candidates;
+    for (let i: u32 = 0; i < candidatesCount; i++) unchecked((candidates[i] = Candidate.get(candidatesAt + <usize>i * candidatesStride, candidatesStride)));
+    later = kept;
     return v;
   }
 
@@ -694,16 +960,25 @@ const spaceSelectVersionRequest = memory.data(112, 8);
 // SelectVersionRequest asks which version of each app a device gets.
 export class SelectVersionRequest {
   head: Head = new Head();
+  private at: usize = 0; // where it is in the question …
+  private turn: u32 = 0; // … of this number
   apps: SelectVersionApp[] = [];
 
   static get(p: usize, have: u32): SelectVersionRequest {
+    const kept = later;
+    if (have < 112) later = false;
     p = part(p, have, spaceSelectVersionRequest, 112);
-    const v = new SelectVersionRequest();
+    const v = changetype<SelectVersionRequest>(__new(offsetof<SelectVersionRequest>(), idof<SelectVersionRequest>()));
+    v.at = p;
+    v.turn = turn;
     v.head = Head.get(p, 96);
     const appsCount = list(p + 96);
     const appsAt = listAt;
     const appsStride = listStride;
-    for (let i: u32 = 0; i < appsCount && !wrong; i++) v.apps.push(SelectVersionApp.get(appsAt + <usize>i * appsStride, appsStride));
+    const apps = new Array<SelectVersionApp>(appsCount);
+    v.apps = apps;
+    for (let i: u32 = 0; i < appsCount; i++) unchecked((apps[i] = SelectVersionApp.get(appsAt + <usize>i * appsStride, appsStride)));
+    later = kept;
     return v;
   }
 
@@ -745,7 +1020,7 @@ export class VersionChoice {
 
   static get(p: usize, have: u32): VersionChoice {
     p = part(p, have, spaceVersionChoice, 16);
-    const v = new VersionChoice();
+    const v = changetype<VersionChoice>(__new(offsetof<VersionChoice>(), idof<VersionChoice>()));
     v.choice = load<i32>(p, 0);
     v.code = load<u32>(p, 4);
     v.reason = text(p + 8);
@@ -770,12 +1045,14 @@ export class SelectVersionVerdict {
 
   static get(p: usize, have: u32): SelectVersionVerdict {
     p = part(p, have, spaceSelectVersionVerdict, 32);
-    const v = new SelectVersionVerdict();
+    const v = changetype<SelectVersionVerdict>(__new(offsetof<SelectVersionVerdict>(), idof<SelectVersionVerdict>()));
     v.head = VerdictHead.get(p, 16);
     const itemsCount = list(p + 16);
     const itemsAt = listAt;
     const itemsStride = listStride;
-    for (let i: u32 = 0; i < itemsCount && !wrong; i++) v.items.push(VersionChoice.get(itemsAt + <usize>i * itemsStride, itemsStride));
+    const items = new Array<VersionChoice>(itemsCount);
+    v.items = items;
+    for (let i: u32 = 0; i < itemsCount; i++) unchecked((items[i] = VersionChoice.get(itemsAt + <usize>i * itemsStride, itemsStride)));
     return v;
   }
 
@@ -809,14 +1086,45 @@ const spaceSubmittedField = memory.data(16, 8);
 
 // SubmittedField is what a person typed into one field.
 export class SubmittedField {
-  name: string = "";
-  value: string = "";
+  private at: usize = 0; // where it is in the question …
+  private turn: u32 = 0; // … of this number
+  private _name: string | null = "";
+  private _value: string | null = "";
+
+  get name(): string {
+    const s = this._name;
+    if (s !== null) return s;
+    const t = wanted(this.at + 0, this.turn);
+    this._name = t;
+    return t;
+  }
+
+  set name(s: string) {
+    this._name = s;
+  }
+
+  get value(): string {
+    const s = this._value;
+    if (s !== null) return s;
+    const t = wanted(this.at + 8, this.turn);
+    this._value = t;
+    return t;
+  }
+
+  set value(s: string) {
+    this._value = s;
+  }
 
   static get(p: usize, have: u32): SubmittedField {
+    const kept = later;
+    if (have < 16) later = false;
     p = part(p, have, spaceSubmittedField, 16);
-    const v = new SubmittedField();
-    v.name = text(p + 0);
-    v.value = text(p + 8);
+    const v = changetype<SubmittedField>(__new(offsetof<SubmittedField>(), idof<SubmittedField>()));
+    v.at = p;
+    v.turn = turn;
+    v._name = textOrLater(p + 0);
+    v._value = textOrLater(p + 8);
+    later = kept;
     return v;
   }
 
@@ -832,30 +1140,99 @@ const spaceSignInRequest = memory.data(160, 8);
 // SignInRequest is one step of a sign-in.
 export class SignInRequest {
   head: Head = new Head();
+  private at: usize = 0; // where it is in the question …
+  private turn: u32 = 0; // … of this number
   method: u32 = 0;
   attempts: u32 = 0; // failed attempts that the core counted for this account or address
-  loginHint: string = ""; // who the device says should sign in; text from outside
-  clientName: string = ""; // what the person is signing in to
-  locale: string = ""; // the browser's first language tag, e.g. "de-AT"
-  address: string = ""; // the address of the person's browser
-  state: string = ""; // what the plugin's last verdict of this sign-in carried in State
+  private _loginHint: string | null = ""; // who the device says should sign in; text from outside
+  private _clientName: string | null = ""; // what the person is signing in to
+  private _locale: string | null = ""; // the browser's first language tag, e.g. "de-AT"
+  private _address: string | null = ""; // the address of the person's browser
+  private _state: string | null = ""; // what the plugin's last verdict of this sign-in carried in State
   fields: SubmittedField[] = [];
 
+  get loginHint(): string {
+    const s = this._loginHint;
+    if (s !== null) return s;
+    const t = wanted(this.at + 104, this.turn);
+    this._loginHint = t;
+    return t;
+  }
+
+  set loginHint(s: string) {
+    this._loginHint = s;
+  }
+
+  get clientName(): string {
+    const s = this._clientName;
+    if (s !== null) return s;
+    const t = wanted(this.at + 112, this.turn);
+    this._clientName = t;
+    return t;
+  }
+
+  set clientName(s: string) {
+    this._clientName = s;
+  }
+
+  get locale(): string {
+    const s = this._locale;
+    if (s !== null) return s;
+    const t = wanted(this.at + 120, this.turn);
+    this._locale = t;
+    return t;
+  }
+
+  set locale(s: string) {
+    this._locale = s;
+  }
+
+  get address(): string {
+    const s = this._address;
+    if (s !== null) return s;
+    const t = wanted(this.at + 128, this.turn);
+    this._address = t;
+    return t;
+  }
+
+  set address(s: string) {
+    this._address = s;
+  }
+
+  get state(): string {
+    const s = this._state;
+    if (s !== null) return s;
+    const t = wanted(this.at + 136, this.turn);
+    this._state = t;
+    return t;
+  }
+
+  set state(s: string) {
+    this._state = s;
+  }
+
   static get(p: usize, have: u32): SignInRequest {
+    const kept = later;
+    if (have < 160) later = false;
     p = part(p, have, spaceSignInRequest, 160);
-    const v = new SignInRequest();
+    const v = changetype<SignInRequest>(__new(offsetof<SignInRequest>(), idof<SignInRequest>()));
+    v.at = p;
+    v.turn = turn;
     v.head = Head.get(p, 96);
     v.method = load<u32>(p, 96);
     v.attempts = load<u32>(p, 100);
-    v.loginHint = text(p + 104);
-    v.clientName = text(p + 112);
-    v.locale = text(p + 120);
-    v.address = text(p + 128);
-    v.state = text(p + 136);
+    v._loginHint = textOrLater(p + 104);
+    v._clientName = textOrLater(p + 112);
+    v._locale = textOrLater(p + 120);
+    v._address = textOrLater(p + 128);
+    v._state = textOrLater(p + 136);
     const fieldsCount = list(p + 144);
     const fieldsAt = listAt;
     const fieldsStride = listStride;
-    for (let i: u32 = 0; i < fieldsCount && !wrong; i++) v.fields.push(SubmittedField.get(fieldsAt + <usize>i * fieldsStride, fieldsStride));
+    const fields = new Array<SubmittedField>(fieldsCount);
+    v.fields = fields;
+    for (let i: u32 = 0; i < fieldsCount; i++) unchecked((fields[i] = SubmittedField.get(fieldsAt + <usize>i * fieldsStride, fieldsStride)));
+    later = kept;
     return v;
   }
 
@@ -906,7 +1283,7 @@ export class FormField {
 
   static get(p: usize, have: u32): FormField {
     p = part(p, have, spaceFormField, 32);
-    const v = new FormField();
+    const v = changetype<FormField>(__new(offsetof<FormField>(), idof<FormField>()));
     v.name = text(p + 0);
     v.label = text(p + 8);
     v.kind = text(p + 16);
@@ -942,7 +1319,7 @@ export class SignInAnswer {
 
   static get(p: usize, have: u32): SignInAnswer {
     p = part(p, have, spaceSignInAnswer, 104);
-    const v = new SignInAnswer();
+    const v = changetype<SignInAnswer>(__new(offsetof<SignInAnswer>(), idof<SignInAnswer>()));
     v.outcome = load<u32>(p, 0);
     v.zero = load<u32>(p, 4);
     v.account = text(p + 8);
@@ -956,7 +1333,9 @@ export class SignInAnswer {
     const fieldsCount = list(p + 72);
     const fieldsAt = listAt;
     const fieldsStride = listStride;
-    for (let i: u32 = 0; i < fieldsCount && !wrong; i++) v.fields.push(FormField.get(fieldsAt + <usize>i * fieldsStride, fieldsStride));
+    const fields = new Array<FormField>(fieldsCount);
+    v.fields = fields;
+    for (let i: u32 = 0; i < fieldsCount; i++) unchecked((fields[i] = FormField.get(fieldsAt + <usize>i * fieldsStride, fieldsStride)));
     v.grants = strings(p + 88);
     return v;
   }
@@ -988,12 +1367,14 @@ export class SignInVerdict {
 
   static get(p: usize, have: u32): SignInVerdict {
     p = part(p, have, spaceSignInVerdict, 32);
-    const v = new SignInVerdict();
+    const v = changetype<SignInVerdict>(__new(offsetof<SignInVerdict>(), idof<SignInVerdict>()));
     v.head = VerdictHead.get(p, 16);
     const itemsCount = list(p + 16);
     const itemsAt = listAt;
     const itemsStride = listStride;
-    for (let i: u32 = 0; i < itemsCount && !wrong; i++) v.items.push(SignInAnswer.get(itemsAt + <usize>i * itemsStride, itemsStride));
+    const items = new Array<SignInAnswer>(itemsCount);
+    v.items = items;
+    for (let i: u32 = 0; i < itemsCount; i++) unchecked((items[i] = SignInAnswer.get(itemsAt + <usize>i * itemsStride, itemsStride)));
     return v;
   }
 
@@ -1028,15 +1409,46 @@ const spaceExchangeRequest = memory.data(112, 8);
 // ExchangeRequest asks whose subject token this is (RFC 8693 §2.1).
 export class ExchangeRequest {
   head: Head = new Head();
-  subjectToken: string = "";
-  subjectTokenType: string = "";
+  private at: usize = 0; // where it is in the question …
+  private turn: u32 = 0; // … of this number
+  private _subjectToken: string | null = "";
+  private _subjectTokenType: string | null = "";
+
+  get subjectToken(): string {
+    const s = this._subjectToken;
+    if (s !== null) return s;
+    const t = wanted(this.at + 96, this.turn);
+    this._subjectToken = t;
+    return t;
+  }
+
+  set subjectToken(s: string) {
+    this._subjectToken = s;
+  }
+
+  get subjectTokenType(): string {
+    const s = this._subjectTokenType;
+    if (s !== null) return s;
+    const t = wanted(this.at + 104, this.turn);
+    this._subjectTokenType = t;
+    return t;
+  }
+
+  set subjectTokenType(s: string) {
+    this._subjectTokenType = s;
+  }
 
   static get(p: usize, have: u32): ExchangeRequest {
+    const kept = later;
+    if (have < 112) later = false;
     p = part(p, have, spaceExchangeRequest, 112);
-    const v = new ExchangeRequest();
+    const v = changetype<ExchangeRequest>(__new(offsetof<ExchangeRequest>(), idof<ExchangeRequest>()));
+    v.at = p;
+    v.turn = turn;
     v.head = Head.get(p, 96);
-    v.subjectToken = text(p + 96);
-    v.subjectTokenType = text(p + 104);
+    v._subjectToken = textOrLater(p + 96);
+    v._subjectTokenType = textOrLater(p + 104);
+    later = kept;
     return v;
   }
 
@@ -1079,7 +1491,7 @@ export class ExchangeAnswer {
 
   static get(p: usize, have: u32): ExchangeAnswer {
     p = part(p, have, spaceExchangeAnswer, 24);
-    const v = new ExchangeAnswer();
+    const v = changetype<ExchangeAnswer>(__new(offsetof<ExchangeAnswer>(), idof<ExchangeAnswer>()));
     v.outcome = load<u32>(p, 0);
     v.zero = load<u32>(p, 4);
     v.account = text(p + 8);
@@ -1105,12 +1517,14 @@ export class ExchangeVerdict {
 
   static get(p: usize, have: u32): ExchangeVerdict {
     p = part(p, have, spaceExchangeVerdict, 32);
-    const v = new ExchangeVerdict();
+    const v = changetype<ExchangeVerdict>(__new(offsetof<ExchangeVerdict>(), idof<ExchangeVerdict>()));
     v.head = VerdictHead.get(p, 16);
     const itemsCount = list(p + 16);
     const itemsAt = listAt;
     const itemsStride = listStride;
-    for (let i: u32 = 0; i < itemsCount && !wrong; i++) v.items.push(ExchangeAnswer.get(itemsAt + <usize>i * itemsStride, itemsStride));
+    const items = new Array<ExchangeAnswer>(itemsCount);
+    v.items = items;
+    for (let i: u32 = 0; i < itemsCount; i++) unchecked((items[i] = ExchangeAnswer.get(itemsAt + <usize>i * itemsStride, itemsStride)));
     return v;
   }
 
@@ -1149,7 +1563,7 @@ export class FetchHeader {
 
   static get(p: usize, have: u32): FetchHeader {
     p = part(p, have, spaceFetchHeader, 16);
-    const v = new FetchHeader();
+    const v = changetype<FetchHeader>(__new(offsetof<FetchHeader>(), idof<FetchHeader>()));
     v.name = text(p + 0);
     v.value = text(p + 8);
     return v;
@@ -1175,14 +1589,16 @@ export class FetchRequest {
 
   static get(p: usize, have: u32): FetchRequest {
     p = part(p, have, spaceFetchRequest, 56);
-    const v = new FetchRequest();
+    const v = changetype<FetchRequest>(__new(offsetof<FetchRequest>(), idof<FetchRequest>()));
     v.head = VerdictHead.get(p, 16);
     v.method = text(p + 16);
     v.url = text(p + 24);
     const headersCount = list(p + 32);
     const headersAt = listAt;
     const headersStride = listStride;
-    for (let i: u32 = 0; i < headersCount && !wrong; i++) v.headers.push(FetchHeader.get(headersAt + <usize>i * headersStride, headersStride));
+    const headers = new Array<FetchHeader>(headersCount);
+    v.headers = headers;
+    for (let i: u32 = 0; i < headersCount; i++) unchecked((headers[i] = FetchHeader.get(headersAt + <usize>i * headersStride, headersStride)));
     v.body = text(p + 48);
     return v;
   }
@@ -1229,14 +1645,16 @@ export class FetchResponse {
 
   static get(p: usize, have: u32): FetchResponse {
     p = part(p, have, spaceFetchResponse, 48);
-    const v = new FetchResponse();
+    const v = changetype<FetchResponse>(__new(offsetof<FetchResponse>(), idof<FetchResponse>()));
     v.head = VerdictHead.get(p, 16);
     v.status = load<u32>(p, 16);
     v.reserved = load<u32>(p, 20);
     const headersCount = list(p + 24);
     const headersAt = listAt;
     const headersStride = listStride;
-    for (let i: u32 = 0; i < headersCount && !wrong; i++) v.headers.push(FetchHeader.get(headersAt + <usize>i * headersStride, headersStride));
+    const headers = new Array<FetchHeader>(headersCount);
+    v.headers = headers;
+    for (let i: u32 = 0; i < headersCount; i++) unchecked((headers[i] = FetchHeader.get(headersAt + <usize>i * headersStride, headersStride)));
     v.body = text(p + 40);
     return v;
   }
@@ -1278,10 +1696,15 @@ export class EntitleAnswers extends Answers {
 
 // answerEntitle is the hook entitle from the bytes of the request to its result.
 export function answerEntitle(at: usize, length: u32, space: usize, capacity: u32, handler: (request: EntitleRequest, out: EntitleAnswers) => void): u64 {
+  question = at;
+  turn++;
+  later = true;
   const request = EntitleRequest.read(at, length);
+  later = false;
   if (request == null) return NOT_A_RECORD;
   const out = new EntitleAnswers(space, capacity, request.apps.length, 16);
   handler(request, out);
+  turn++;
   return out.result();
 }
 
@@ -1294,10 +1717,15 @@ export class SelectVersionAnswers extends Answers {
 
 // answerSelectVersion is the hook select_version from the bytes of the request to its result.
 export function answerSelectVersion(at: usize, length: u32, space: usize, capacity: u32, handler: (request: SelectVersionRequest, out: SelectVersionAnswers) => void): u64 {
+  question = at;
+  turn++;
+  later = true;
   const request = SelectVersionRequest.read(at, length);
+  later = false;
   if (request == null) return NOT_A_RECORD;
   const out = new SelectVersionAnswers(space, capacity, request.apps.length, 16);
   handler(request, out);
+  turn++;
   return out.result();
 }
 
@@ -1310,10 +1738,15 @@ export class SignInAnswers extends Answers {
 
 // answerSignIn is the hook sign_in from the bytes of the request to its result.
 export function answerSignIn(at: usize, length: u32, space: usize, capacity: u32, handler: (request: SignInRequest, out: SignInAnswers) => void): u64 {
+  question = at;
+  turn++;
+  later = true;
   const request = SignInRequest.read(at, length);
+  later = false;
   if (request == null) return NOT_A_RECORD;
   const out = new SignInAnswers(space, capacity, 1, 104);
   handler(request, out);
+  turn++;
   return out.result();
 }
 
@@ -1326,10 +1759,15 @@ export class ExchangeAnswers extends Answers {
 
 // answerExchange is the hook exchange from the bytes of the request to its result.
 export function answerExchange(at: usize, length: u32, space: usize, capacity: u32, handler: (request: ExchangeRequest, out: ExchangeAnswers) => void): u64 {
+  question = at;
+  turn++;
+  later = true;
   const request = ExchangeRequest.read(at, length);
+  later = false;
   if (request == null) return NOT_A_RECORD;
   const out = new ExchangeAnswers(space, capacity, 1, 24);
   handler(request, out);
+  turn++;
   return out.result();
 }
 

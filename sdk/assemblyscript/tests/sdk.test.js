@@ -144,6 +144,15 @@ test("a hook", () => {
   assert.equal(plugin.exports.souk_buffer((1 << 20) + 1), 0);
 });
 
+test("texts of the question before", () => {
+  const one = (account) => plugin.ask("select_version", { account, territory: "AUT", apps: [{ candidates }] });
+  const larger = { account: "before", apps: [{ candidates }, { candidates }] };
+  one("größe");
+  assert.equal(one("before").items[0].reason, "größe"); // it was looked at, so it stays
+  assert.throws(() => plugin.ask("select_version", larger), WebAssembly.RuntimeError);
+  assert.deepEqual(ask("alice").items, [{ choice: 1, reason: "-6" }, { reason: "-5" }]);
+});
+
 test("memory does not grow with the number of calls", () => {
   for (let i = 0; i < 2000; i++) ask("alice");
   const before = plugin.exports.memory.buffer.byteLength;

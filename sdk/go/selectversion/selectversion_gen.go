@@ -16,6 +16,19 @@ var (
 	verdict abi.SelectVersionVerdict
 )
 
+// init makes space for the lists of usual questions, so that the first one takes no
+// longer than the others.
+func init() {
+	request.Grants = make([]string, 0, 16)
+	apps := make([]abi.SelectVersionApp, 16)
+	candidates := make([]abi.Candidate, 4*len(apps))
+	for i := range apps {
+		apps[i].Candidates = candidates[4*i : 4*i : 4*(i+1)]
+	}
+	request.Apps = apps[:0]
+	verdict.Items = make([]abi.VersionChoice, 0, 16)
+}
+
 // Handle registers the plugin's answer; call it from func init. The request
 // and what it points to are valid during the call. The verdict comes empty; one
 // that stays empty abstains. An error is logged and the operator's on_error

@@ -16,6 +16,15 @@ var (
 	verdict abi.SignInVerdict
 )
 
+// init makes space for the lists of usual questions, so that the first one takes no
+// longer than the others.
+func init() {
+	request.Grants = make([]string, 0, 16)
+	fields := make([]abi.SubmittedField, 16)
+	request.Fields = fields[:0]
+	verdict.Items = make([]abi.SignInAnswer, 0, 1)
+}
+
 // Handle registers the plugin's answer; call it from func init. The request
 // and what it points to are valid during the call. The verdict comes empty; one
 // that stays empty abstains. An error is logged and the operator's on_error

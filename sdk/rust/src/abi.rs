@@ -271,16 +271,36 @@ pub trait Message<'a>: Record<'a> {
     }
 }
 
+#[inline(always)]
 fn get16(p: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([p[at], p[at + 1]])
 }
 
+#[inline(always)]
 fn get32(p: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([p[at], p[at + 1], p[at + 2], p[at + 3]])
 }
 
+#[inline(always)]
 fn get64(p: &[u8], at: usize) -> u64 {
     u64::from(get32(p, at)) | u64::from(get32(p, at + 4)) << 32
+}
+
+/// Says whether bytes, at least one, are ASCII. Eight at a time: the texts of a message
+/// are short, and nearly all are ASCII.
+fn ascii(b: &[u8]) -> bool {
+    let n = b.len();
+    if n < 4 {
+        return (b[0] | b[n / 2] | b[n - 1]) < 0x80;
+    }
+    if n < 8 {
+        return (get32(b, 0) | get32(b, n - 4)) & 0x8080_8080 == 0;
+    }
+    let mut all = get64(b, n - 8);
+    for word in b.chunks_exact(8) {
+        all |= get64(word, 0);
+    }
+    all & 0x8080_8080_8080_8080 == 0
 }
 
 /// Gives the bytes of a record that has fewer or more of them: what an older
@@ -316,23 +336,31 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline(always)]
     fn text(&mut self, p: &[u8], at: usize) -> &'a str {
         let (off, len) = (get32(p, at) as usize, get32(p, at + 4) as usize);
         if len == 0 || self.wrong {
             return "";
         }
-        let text = off.checked_add(len).and_then(|end| self.message.get(off..end));
-        if let Some(Ok(text)) = text.map(core::str::from_utf8) {
-            if self.checked {
-                return text;
-            }
-            if len <= self.texts {
-                self.texts -= len;
-                return text;
+        if let Some(bytes) = off.checked_add(len).and_then(|end| self.message.get(off..end)) {
+            if self.checked || self.allows(bytes) {
+                // Safety: it is UTF-8. It was looked at here, or when the message was
+                // read, which is borrowed since.
+                return unsafe { core::str::from_utf8_unchecked(bytes) };
             }
         }
         self.wrong = true;
         ""
+    }
+
+    /// Says whether a text of the message is UTF-8 and not one too many.
+    #[inline(never)]
+    fn allows(&mut self, text: &[u8]) -> bool {
+        if text.len() > self.texts {
+            return false;
+        }
+        self.texts -= text.len();
+        ascii(text) || core::str::from_utf8(text).is_ok()
     }
 
     fn list<T: Record<'a>>(&mut self, p: &[u8], at: usize) -> List<'a, T> {
