@@ -317,7 +317,7 @@ func (h *Host) openListeners() (err error) {
 	}
 	h.admin, err = admin.New(admin.Options{
 		Config: c.Admin, Token: secret, Store: h.Store, Catalog: h.Catalog, OAuth: h.OAuth, Market: h.Market, Plugins: h.Plugins,
-		People: people, Audit: h.Audit, Keys: h.keys, Reload: h.Reread, MaxModule: int(c.Plugins.MaxModule), Traffic: h.traffic,
+		People: people, Audit: h.Audit, Keys: h.keys, Reload: h.Reread, MaxModule: int(c.Plugins.MaxModule), Traffic: h.traffic, Pressure: h.pressure.Level,
 		Ready: h.ready, Log: c.Log, Now: c.clock(),
 	})
 	return err
