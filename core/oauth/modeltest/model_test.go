@@ -155,6 +155,7 @@ func spaced(n int) string {
 
 // least is how often things have to come up in 1000 histories: a third of what is usual.
 var least = map[string]int{
+	"a sign-out that was cut off is finished":          25,
 	"access token is good":                             2000,
 	"access token is out of date":                      2000,
 	"access token of a retired key":                    50,
