@@ -271,8 +271,12 @@ func rememberedToken() *plant {
 }
 
 // TestPlantedFaultsAreFound plants one fault after the other: each has to be found in no
-// more histories than a test run looks at, or the histories are worth little.
+// more histories than a test run looks at, or the histories are worth little. They happen
+// one call at a time, where the race detector has nothing to see.
 func TestPlantedFaultsAreFound(t *testing.T) {
+	if raceDetector {
+		t.Skip("one call at a time, and ten times slower under the race detector: run it without")
+	}
 	const most = 1000 // a quarter of them
 	b := newBench(t, host(t))
 	for _, p := range plants(t) {
