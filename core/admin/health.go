@@ -57,6 +57,9 @@ func (s *Server) check(ctx context.Context, stats *store.Stats) error {
 	if stats.Stopped {
 		return errors.New(sentenceStopped)
 	}
+	if stats.Damage != nil { // "not found" may be wrong from now on
+		return fmt.Errorf("%s: %w", sentenceDamaged, stats.Damage)
+	}
 	if s.changes != nil && s.changes.Stats().Stopped { // nobody can be signed in or out
 		return errors.New(sentenceStopped)
 	}
