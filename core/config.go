@@ -95,7 +95,8 @@ type StoreConfig struct {
 	// Durability says what an acknowledged write survives: "power" = a power loss,
 	// "process" = a crash of the process only.
 	Durability string `toml:"durability"`
-	// Verify reads the whole store at the start and compares its checksums.
+	// Verify reads the whole store at the start, and each day from then on, and compares
+	// its checksums.
 	Verify bool `toml:"verify"`
 	// MinFree stops writes while the disk has less room; 0 = never.
 	MinFree unit.Size `toml:"min_free"`

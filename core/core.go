@@ -91,6 +91,7 @@ func Open(ctx context.Context, c Config) (_ *Host, err error) {
 		return nil, err
 	}
 	h.started(ctx)
+	h.finishSignOuts(ctx)
 	return h, nil
 }
 
@@ -161,6 +162,29 @@ func (h *Host) started(ctx context.Context) {
 	if err := h.Store.Audit(ctx, audit.Entry{Kind: audit.Started, Detail: detail}); err != nil {
 		h.config.Log.Error("the start is not written down", "error", err)
 	}
+}
+
+// finishSignOuts ends what sign-outs everywhere have left that were cut off. Nobody has
+// to wait for it: until then refreshes find that out.
+func (h *Host) finishSignOuts(ctx context.Context) {
+	left := len(h.Store.SignOuts())
+	if left == 0 {
+		return
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var finished sync.WaitGroup
+	finished.Go(func() {
+		switch ended, err := h.OAuth.FinishSignOuts(ctx); {
+		case err == nil:
+			h.config.Log.Info("sign-outs that were cut off have come to their ends", "accounts", left, "sign_ins", ended)
+		case ctx.Err() == nil:
+			h.config.Log.Warn("sign-outs that were cut off could not all be brought to their ends: the next start tries again", "sign_ins", ended, "error", err)
+		}
+	})
+	h.closing(func() {
+		stop()
+		finished.Wait()
+	})
 }
 
 func (h *Host) openCatalog(ctx context.Context) (err error) {
@@ -317,7 +341,7 @@ func (h *Host) openListeners() (err error) {
 	}
 	h.admin, err = admin.New(admin.Options{
 		Config: c.Admin, Token: secret, Store: h.Store, Catalog: h.Catalog, OAuth: h.OAuth, Market: h.Market, Plugins: h.Plugins,
-		People: people, Audit: h.Audit, Keys: h.keys, Reload: h.Reread, MaxModule: int(c.Plugins.MaxModule), Traffic: h.traffic,
+		People: people, Audit: h.Audit, Keys: h.keys, Reload: h.Reread, MaxModule: int(c.Plugins.MaxModule), Traffic: h.traffic, Pressure: h.pressure.Level,
 		Ready: h.ready, Log: c.Log, Now: c.clock(),
 	})
 	return err

@@ -107,7 +107,7 @@ func (a *AuditLooked) note(e audit.Entry, begun time.Time) {
 			a.endUntil = latest(a.endUntil, e.Time)
 		}
 	case audit.CodeBurned, audit.TokenMinted, audit.LimitReached, audit.Started, audit.ChainBroken, audit.SegmentsDropped,
-		audit.PluginSwapped, audit.PluginsReloaded: // nothing of it is in the store, or it is refused anyway
+		audit.PluginSwapped, audit.PluginsReloaded, audit.BackupTaken: // nothing of it is in the store, or it is refused anyway
 	default:
 		if since {
 			a.Changes = append(a.Changes, e)

@@ -89,6 +89,7 @@ func (s *Server) answer(r *fasthttp.RequestCtx, rt *route, err error) {
 // Why nothing can be written.
 const (
 	sentenceFull    = "the disk is nearly full and writes have stopped: make room, or lower store.min_free"
+	sentenceDamaged = "a file of the store was damaged while the server ran"
 	sentenceStopped = "writes have stopped after a failed commit: look into the log and restart the server"
 )
 

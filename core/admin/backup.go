@@ -10,13 +10,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/store/audit"
 	"github.com/souk-market/souk/core/store/backup"
 )
 
 // backup answers POST /api/backup with a file, as package backup has it. What goes
 // wrong before its first byte is a problem as any other; later the answer breaks off,
 // and the file has no end.
-func (s *Server) backup(_ context.Context, r *request) error {
+func (s *Server) backup(ctx context.Context, r *request) error {
 	var body struct {
 		Since *backup.Ref `json:"since"` // the file to build on; left out = a full backup
 		Begun time.Time   `json:"since_begun"`
@@ -27,13 +29,15 @@ func (s *Server) backup(_ context.Context, r *request) error {
 	if body.Since != nil && body.Begun.IsZero() {
 		return problemf(400, "since_begun: is missing: it is what the header of the earlier file has as begun")
 	}
-	ctx, cancel := context.WithCancel(s.base) // it outlives the handler
+	ctx, cancel := context.WithCancel(audit.By(s.base, audit.From(ctx))) // it outlives the handler
 	out, in := io.Pipe()
 	f := &stream{out: out, conn: r.http.Conn(), cancel: cancel}
 	// A client that has stopped to read must not hold up a stop of the server.
 	context.AfterFunc(ctx, func() { out.CloseWithError(context.Cause(ctx)) })
 	f.writing.Go(func() {
-		h, err := backup.Write(ctx, in, s.store, backup.Options{Since: body.Since, SinceBegun: body.Begun, Now: s.now})
+		h, err := backup.Write(ctx, in, s.store, backup.Options{
+			Since: body.Since, SinceBegun: body.Begun, Now: s.now, Begin: func(h backup.Header) error { return s.backupTaken(ctx, h) },
+		})
 		in.CloseWithError(err)
 		switch {
 		case err != nil && !errors.Is(err, backup.ErrNoBase):
@@ -46,11 +50,6 @@ func (s *Server) backup(_ context.Context, r *request) error {
 	if f.first, err = f.begin(); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	since := ""
-	if body.Since != nil {
-		since = body.Since.ID.String()
-	}
-	s.audit(ctx, nil, "backup", slog.String("since", since))
 	h := &r.http.Response.Header
 	h.SetContentType("application/octet-stream")
 	h.Set("Cache-Control", "no-store")
@@ -60,6 +59,22 @@ func (s *Server) backup(_ context.Context, r *request) error {
 	}
 	r.http.Response.SetBodyStream(f, -1)
 	return nil
+}
+
+// backupTaken writes down that a backup leaves. Where nothing can be written it leaves all
+// the same: it changes nothing, and a disk that takes no writes is when one is needed most.
+func (s *Server) backupTaken(ctx context.Context, h backup.Header) error {
+	e := audit.Entry{Kind: audit.BackupTaken, Detail: map[string]string{"backup": h.ID.String()}}
+	if h.Since != nil {
+		e.Detail["since"] = h.Since.ID.String()
+	}
+	err := s.store.Audit(ctx, e)
+	if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrStopped) {
+		s.log.Error("a backup is taken that the audit log has no entry of", "backup", h.ID.String(), "error", err)
+		err = nil
+	}
+	s.audit(ctx, err, "backup", slog.String("backup", h.ID.String()), slog.String("since", e.Detail["since"]))
+	return err
 }
 
 // stream is the body of an answer while it is made. It may take hours, but each piece

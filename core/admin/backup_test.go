@@ -7,14 +7,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/souk-market/souk/core/admin"
 	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/store/audit"
 	"github.com/souk-market/souk/core/store/backup"
+	"github.com/souk-market/souk/core/store/badger"
 )
 
 // fill stores some 20 MB, more than the buffers of a connection hold.
@@ -83,6 +90,62 @@ func TestABackupIsAFileAndTheNextBuildsOnIt(t *testing.T) {
 	if log := b.log.String(); strings.Count(log, "action=backup") != 2 || !strings.Contains(log, "since="+ref.ID.String()) {
 		t.Errorf("the log does not say who took the backups:\n%s", log)
 	}
+}
+
+// What can't be written is no reason to be without a backup; a log that is closed is none
+// of a server that runs.
+func TestABackupIsWrittenDownUnlessNothingCanBe(t *testing.T) {
+	var broken atomic.Bool
+	log, err := audit.Open(audit.Options{Dir: t.TempDir(), Sync: func(f *os.File) error {
+		if broken.Load() {
+			return errors.New("the disk is broken")
+		}
+		return f.Sync()
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	engine, err := badger.Open(badger.Options{InMemory: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(t.Context(), engine, store.Config{Audit: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	b := newBench(t, func(o *admin.Options) { o.Store = s })
+
+	take := func(body string) (backup.Header, backup.Ref) {
+		res := b.begin(body)
+		defer res.Body.Close()
+		h, ref, _ := b.read(res.Body)
+		return h, ref
+	}
+	full, ref := take("{}")
+	text, err := json.Marshal(map[string]any{"since": ref, "since_begun": full.Begun})
+	b.must(err)
+	next, _ := take(string(text))
+	var written []map[string]string
+	for e, err := range audit.Read(log.Dir()) {
+		b.must(err)
+		written = append(written, e.Detail)
+	}
+	want := []map[string]string{{"backup": full.ID.String()}, {"backup": next.ID.String(), "since": full.ID.String()}}
+	if !slices.EqualFunc(written, want, maps.Equal) {
+		t.Errorf("the audit log has %v, want %v", written, want)
+	}
+
+	broken.Store(true)
+	for range 2 { // the sync that fails, and then the log that has stopped
+		h, _ := take("{}")
+		if line := "a backup is taken that the audit log has no entry of\" backup=" + h.ID.String(); !strings.Contains(b.log.String(), line) {
+			t.Errorf("the log does not say %s:\n%s", line, b.log)
+		}
+	}
+	b.must(log.Close())
+	b.refused(503, "POST", "/api/backup", "{}", "the server is stopping")
 }
 
 // closes closes the store, for which each look at it has to end first.

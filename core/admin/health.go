@@ -15,11 +15,12 @@ func (s *Server) healthz(_ context.Context, r *request) error {
 
 // readyz answers GET /readyz: requests can be answered.
 func (s *Server) readyz(ctx context.Context, r *request) error {
-	if err := s.check(ctx); err != nil {
+	stats, _ := s.store.Stats()
+	if err := s.check(ctx, &stats); err != nil {
 		return problemf(503, "not ready: %v", err).because(err)
 	}
 	ready := map[string]string{"status": "ready"}
-	if stats, _ := s.store.Stats(); stats.Full {
+	if stats.Full {
 		// Update checks go on, and writes will by themselves: no reason to turn
 		// devices away.
 		ready["writes"] = sentenceFull
@@ -33,10 +34,10 @@ func (s *Server) readyz(ctx context.Context, r *request) error {
 
 // load says what is turned away, empty for nothing.
 func (s *Server) load() string {
-	if s.traffic == nil {
+	if s.pressure == nil {
 		return ""
 	}
-	switch pressure := s.traffic().Pressure; {
+	switch pressure := s.pressure(); {
 	case pressure > 2:
 		return "there is too much to do: update checks are turned away, and some of everything else"
 	case pressure > 1:
@@ -48,13 +49,16 @@ func (s *Server) load() string {
 }
 
 // check says what keeps the server from answering.
-func (s *Server) check(ctx context.Context) error {
+func (s *Server) check(ctx context.Context, stats *store.Stats) error {
 	// Any record does: what counts is that the store answers.
 	if _, err := s.store.Account(ctx, store.SubjectID("readyz")); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("the store does not answer: %w", err)
 	}
-	if stats, _ := s.store.Stats(); stats.Stopped {
+	if stats.Stopped {
 		return errors.New(sentenceStopped)
+	}
+	if stats.Damage != nil { // "not found" may be wrong from now on
+		return fmt.Errorf("%s: %w", sentenceDamaged, stats.Damage)
 	}
 	if s.changes != nil && s.changes.Stats().Stopped { // nobody can be signed in or out
 		return errors.New(sentenceStopped)

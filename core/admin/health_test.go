@@ -3,11 +3,14 @@ package admin_test
 import (
 	"errors"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/souk-market/souk/core/admin"
+	"github.com/souk-market/souk/core/store"
 	"github.com/souk-market/souk/core/store/audit"
+	"github.com/souk-market/souk/core/store/badger"
 )
 
 func TestHealthNeedsNoToken(t *testing.T) {
@@ -51,6 +54,32 @@ func TestAServerWhoseAuditLogHasStoppedIsNotReady(t *testing.T) {
 	a := b.send("GET", "/readyz", "")
 	b.same("status of /readyz", a.status, 503)
 	b.same("error", a.get("error"), "not ready: writes have stopped after a failed commit: look into the log and restart the server")
+}
+
+// spoilt is an engine that has found one of its files damaged.
+type spoilt struct{ store.Engine }
+
+func (spoilt) Stats() store.Stats {
+	return store.Stats{Damage: errors.New("data/store/000007.sst is damaged")}
+}
+
+func TestAServerWhoseStoreIsDamagedIsNotReady(t *testing.T) {
+	engine, err := badger.Open(badger.Options{InMemory: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(t.Context(), spoilt{engine}, store.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	b := newBench(t, func(o *admin.Options) { o.Store = s })
+	a := b.send("GET", "/readyz", "")
+	b.same("status of /readyz", a.status, 503)
+	b.same("error", a.get("error"), "not ready: a file of the store was damaged while the server ran: data/store/000007.sst is damaged")
+	if metrics := b.ask(200, "GET", "/metrics", "").body; !strings.Contains(metrics, "souk_store_damaged 1\n") {
+		t.Error("/metrics does not say that the store is damaged")
+	}
 }
 
 func TestPlugins(t *testing.T) {

@@ -24,13 +24,14 @@ var (
 	descMemtable = described("store_memtables", "Tables in memory: the one that is written to, and those that wait for the disk.")
 	descTaken    = described("store_memory_bytes", "Memory that those take, and the budget for them and the making of tables. Blocks and indexes of tables are in the system's page cache.", "kind")
 	descState    = described("store_writes_stopped", "1 if writes are refused, because the disk is nearly full, until there is room, or because a commit failed, until a restart.", "why")
+	descDamaged  = described("store_damaged", "1 if a file was found damaged while the server ran: what is read from it may be wrong. The log names it.")
 )
 
 // Describe implements prometheus.Collector.
 func (storeCollector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descCommits, descWrites, descWritten, descQueue, descCommit, descBatch, descOnDisk, descTables, descStale, descFree,
-		descMemtable, descTaken, descState,
+		descMemtable, descTaken, descState, descDamaged,
 	} {
 		out <- d
 	}
@@ -47,6 +48,7 @@ func (c storeCollector) Collect(out chan<- prometheus.Metric) {
 		doubling(out, descBatch, s.Batch, 0, 11, 1)
 		gauge(out, descState, number(s.Full), "disk full")
 		gauge(out, descState, number(s.Stopped), "commit failed")
+		gauge(out, descDamaged, number(s.Damage != nil))
 		if s.Free >= 0 {
 			gauge(out, descFree, float64(s.Free))
 		}

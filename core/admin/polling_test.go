@@ -64,13 +64,19 @@ func TestPollingIntervalRefusals(t *testing.T) {
 }
 
 func TestReadyUnderPressure(t *testing.T) {
-	var traffic admin.Traffic
-	b := newBench(t, func(o *admin.Options) { o.Traffic = func() admin.Traffic { return traffic } })
+	var pressure float64
+	b := newBench(t, func(o *admin.Options) {
+		o.Pressure = func() float64 { return pressure }
+		o.Traffic = func() admin.Traffic {
+			t.Error("/readyz asks for all that /metrics says")
+			return admin.Traffic{}
+		}
+	})
 	for _, c := range []struct {
 		pressure float64
 		words    string
 	}{{0, ""}, {0.5, "do without"}, {1.5, "update checks are turned away, as many"}, {2.5, "some of everything else"}} {
-		traffic.Pressure = c.pressure
+		pressure = c.pressure
 		a := b.send("GET", "/readyz", "")
 		load, _ := a.get("load").(string)
 		if a.status != 200 || !strings.Contains(load, c.words) || (load == "") != (c.words == "") {

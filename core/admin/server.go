@@ -30,7 +30,8 @@ import (
 	"github.com/souk-market/souk/core/store/audit"
 )
 
-// Options wire a Server. Every field is needed but Audit, Ready, Log and Now.
+// Options wire a Server. Every field is needed but Audit, Traffic, Pressure, Ready, Log
+// and Now.
 type Options struct {
 	Config  Config
 	Token   string // the secret; only its SHA-256 is kept
@@ -47,6 +48,7 @@ type Options struct {
 	Reload    func(ctx context.Context) (Reloaded, error)
 	MaxModule int                             // bytes of a plugin's module
 	Traffic   func() Traffic                  // of the public listener, for /metrics; nil = none
+	Pressure  func() float64                  // of the same, for /readyz; nil = none
 	Ready     func(ctx context.Context) error // what else /readyz asks; nil = nothing
 	Log       *slog.Logger                    // nil = silent
 	Now       func() time.Time                // of the audit lines; nil = time.Now
@@ -67,7 +69,7 @@ type Server struct {
 	reread   func(ctx context.Context) (Reloaded, error)
 	most     int // bytes of a module
 	registry *registry
-	traffic  func() Traffic // nil = none
+	pressure func() float64 // nil = none
 	ready    func(ctx context.Context) error
 	log      *slog.Logger
 	now      func() time.Time
@@ -94,7 +96,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		token: sha256.Sum256([]byte(o.Token)), listen: strings.ToLower(host),
 		store: o.Store, catalog: o.Catalog, oauth: o.OAuth, market: o.Market, plugins: o.Plugins, people: o.People, changes: o.Audit,
-		keys: o.Keys, reread: o.Reload, most: o.MaxModule, traffic: o.Traffic, ready: o.Ready, log: o.Log, now: o.Now,
+		keys: o.Keys, reread: o.Reload, most: o.MaxModule, pressure: o.Pressure, ready: o.Ready, log: o.Log, now: o.Now,
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -10,11 +10,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/souk-market/souk/core"
 	"github.com/souk-market/souk/core/coretest"
 	"github.com/souk-market/souk/core/store"
 	"github.com/souk-market/souk/core/store/audit"
+	"github.com/souk-market/souk/core/store/backup"
 	"github.com/souk-market/souk/sdk/abi"
 )
 
@@ -162,6 +164,21 @@ func TestEachChangeLeavesItsEntryBeforeTheAnswer(t *testing.T) {
 	if e[0].Epoch != 2 {
 		t.Errorf("a removed client is written down as %+v, want the epoch 2", e[0])
 	}
+	var file []byte
+	e = added(t, s, "a backup", func() { file = s.Must(t, http.MethodPost, "/api/backup", map[string]any{}) }, audit.BackupTaken)
+	r, err := backup.NewReader(bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e[0].Actor != audit.Admin || e[0].Address != "127.0.0.1" || e[0].Detail["backup"] != r.Header().ID.String() || e[0].Detail["since"] != "" {
+		t.Errorf("the backup %s is written down as %+v", r.Header().ID, e[0])
+	}
+	added(t, s, "a backup that there can't be", func() {
+		status, reply := s.Operate(t, http.MethodPost, "/api/backup", map[string]any{"since": backup.Ref{ID: backup.ID{1}}, "since_begun": time.Now()})
+		if status != 409 {
+			t.Errorf("a backup that builds on an unknown one answered %d %s, want 409", status, reply)
+		}
+	})
 	e = added(t, s, "a restart", func() { s.Restart(t) }, audit.Started)
 	if len(e[0].Detail["plugin rollout"]) != 64 || e[0].Actor != audit.System {
 		t.Errorf("a start is written down as %+v", e[0])

@@ -202,6 +202,7 @@ func TestMetricsOfTheStore(t *testing.T) {
 	}
 	m.is(t, 0, "souk_store_writes_stopped", "why=disk full")
 	m.is(t, 0, "souk_store_writes_stopped", "why=commit failed")
+	m.is(t, 0, "souk_store_damaged")
 	if log := m.find("souk_store_disk_bytes", "kind=log").GetGauge().GetValue(); log <= 0 {
 		t.Errorf("the log has %v bytes after a sign-in", log)
 	}

@@ -4,9 +4,13 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/souk-market/souk/core/coretest"
+	"github.com/souk-market/souk/core/store"
+	"github.com/souk-market/souk/core/store/audit"
 )
 
 // session is a sign-in as the admin API shows it.
@@ -113,4 +117,33 @@ func TestAChangedPasswordSignsOut(t *testing.T) {
 	before = deviceOf(t, s, coretest.Alice)
 	s.Must(t, http.MethodDelete, person, nil)
 	ended(t, s, "after removing", before)
+}
+
+// A sign-out everywhere that a crash has cut off is brought to its end by the next start,
+// before any of its devices comes back.
+func TestAStartFinishesASignOutThatWasCutOff(t *testing.T) {
+	t.Parallel()
+	s := coretest.Start(t, quick)
+	first, second, other := deviceOf(t, s, coretest.Alice), deviceOf(t, s, coretest.Alice), deviceOf(t, s, coretest.Bob)
+	// All that it has come to.
+	if _, err := s.Store.UpdateAccount(t.Context(), coretest.Alice, func(a *store.Account) (bool, error) { a.Epoch++; return true, nil }); err != nil {
+		t.Fatal(err)
+	}
+	e := added(t, s, "a start", func() {
+		s.Restart(t)
+		for end := time.Now().Add(30 * time.Second); len(s.Store.SignOuts()) > 0; runtime.Gosched() {
+			if time.Now().After(end) {
+				t.Fatal("the sign-out did not come to its end")
+			}
+		}
+	}, audit.Started, audit.FamilyRevoked, audit.FamilyRevoked)
+	for _, one := range e[1:] {
+		if one.Actor != audit.System || one.Account != coretest.Alice || one.Detail["why"] != "the account was signed out" {
+			t.Errorf("an end is written down as %+v", one)
+		}
+	}
+	ended(t, s, "the first device", first)
+	ended(t, s, "the second device", second)
+	goesOn(t, s, "another account", other)
+	added(t, s, "the next start", func() { s.Restart(t) }, audit.Started)
 }

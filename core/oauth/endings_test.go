@@ -217,6 +217,92 @@ func TestRefreshBringsASignOutToItsEnd(t *testing.T) {
 	}
 }
 
+// A process dies at each write of a sign-out everywhere, before the write or after it. The
+// next one finds all sign-ins ended or all of them good, brings what has begun to its
+// end, and nothing is left to look at: also if it dies at each write of that.
+func TestAStartBringsASignOutToItsEnd(t *testing.T) {
+	died := errors.New("the process has died")
+	// dies lets so many writes pass, and the one after them if it is made before the end.
+	dies := func(s *endings, writes int, made bool) (dead func() bool) {
+		over := false
+		s.engine.before = func(store.Key) error {
+			switch {
+			case over:
+				return died
+			case writes == 0:
+				if over = true; !made {
+					return died
+				}
+			}
+			writes--
+			return nil
+		}
+		return func() bool { return over }
+	}
+	begun, finished, never := 0, 0, 0
+	for cut := 0; ; cut++ {
+		reached := false
+		for _, made := range []bool{false, true} {
+			for again := 0; ; again++ {
+				s := newEndings(t)
+				first, second := s.signIn(), s.signIn()
+				dead := dies(s, cut, made)
+				_, err := s.RevokeAccount(t.Context(), endingsAccount)
+				reached = reached || dead()
+				acknowledged := err == nil && !dead()
+				s.engine.before = nil
+				s.start()
+				a, err := s.Store.Account(t.Context(), store.SubjectID(endingsAccount))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if acknowledged && a.Epoch != 1 {
+					t.Fatalf("a sign-out that was acknowledged has left the epoch %d", a.Epoch)
+				}
+				dead = dies(s, again, made) // in the middle of the finish, too
+				_, err = s.FinishSignOuts(t.Context())
+				cutAgain := dead()
+				if err != nil && !cutAgain {
+					t.Fatalf("FinishSignOuts = %v", err)
+				}
+				s.engine.before = nil
+				s.start()
+				if _, err := s.FinishSignOuts(t.Context()); err != nil {
+					t.Fatalf("FinishSignOuts = %v", err)
+				}
+				for _, when := range []string{"", ", after a restart"} {
+					if left := s.Store.SignOuts(); len(left) > 0 {
+						t.Errorf("cut off at write %d and %d (made: %v)%s: %d sign-outs are still under way", cut, again, made, when, len(left))
+					}
+					s.start()
+				}
+				if a.Epoch == 0 {
+					never++
+					for _, r := range []*oauth.TokenResponse{first, second} {
+						if _, err := s.refresh(r.RefreshToken); err != nil {
+							t.Errorf("cut off at write %d, before the sign-out began: a refresh gives %v", cut, err)
+						}
+					}
+				} else {
+					begun++
+					s.over("a sign-out that was cut off and finished", first)
+					s.over("a sign-out that was cut off and finished", second)
+				}
+				if !cutAgain {
+					break
+				}
+				finished++
+			}
+		}
+		if !reached {
+			break
+		}
+	}
+	if begun < 10 || finished < 10 || never < 2 {
+		t.Errorf("%d sign-outs had begun, %d were cut off again, %d never began: the test does not test", begun, finished, never)
+	}
+}
+
 // While a sign-out everywhere is under way a device refreshes: the account is looked at,
 // and the sign-in ends.
 func TestRefreshDuringASignOut(t *testing.T) {

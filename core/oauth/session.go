@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/souk-market/souk/core/store"
@@ -104,22 +105,58 @@ func (s *Server) RevokeAccount(ctx context.Context, account string) ([]Session, 
 	if err != nil {
 		return nil, err
 	}
-	// Again: some may have come in between. Those of the new epoch came after.
-	all, err := s.Store.Sessions(ctx, store.SubjectID(account))
-	if err != nil {
+	// Again: some may have come in between.
+	if _, err := s.signOut(ctx, store.SubjectID(account), after.Epoch); err != nil {
 		return nil, err
 	}
-	for _, f := range all {
-		if f.Family.State == store.Active && f.Family.Epoch != after.Epoch {
-			if err := s.revoke(ctx, f.ID, "the account was signed out"); err != nil {
-				return nil, err
-			}
-		}
-	}
-	s.Store.SignedOut(ctx, store.SubjectID(account), after.Epoch)
 	ended := make([]Session, 0, len(found))
 	for _, f := range found {
 		ended = append(ended, s.session(f))
 	}
 	return ended, nil
+}
+
+// signOut ends the sign-ins of an account from before its epoch; those of that epoch, or
+// of one that has come since, came after. It returns how many it ended.
+func (s *Server) signOut(ctx context.Context, subject [16]byte, epoch uint32) (ended int, err error) {
+	all, err := s.Store.Sessions(ctx, subject)
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range all {
+		if f.Family.State != store.Active || f.Family.Epoch >= epoch {
+			continue
+		}
+		if err := s.revoke(ctx, f.ID, "the account was signed out"); err != nil {
+			return ended, err
+		}
+		ended++
+	}
+	s.Store.SignedOut(ctx, subject, epoch)
+	return ended, nil
+}
+
+// FinishSignOuts brings sign-outs everywhere to their ends that were cut off, by a crash
+// or by an error: until then each refresh of such an account looks at it. It is for a
+// server that starts, and may run beside everything else. It returns how many sign-ins
+// it ended; what it can't end is left for the next start.
+func (s *Server) FinishSignOuts(ctx context.Context) (ended int, err error) {
+	for _, subject := range s.Store.SignOuts() {
+		a, e := s.Store.Account(ctx, subject)
+		if errors.Is(e, store.ErrNotFound) {
+			continue // it is about to be made
+		}
+		n := 0
+		if e == nil {
+			n, e = s.signOut(ctx, subject, a.Epoch)
+		}
+		ended += n
+		switch {
+		case ctx.Err() != nil, errors.Is(e, store.ErrFull), errors.Is(e, store.ErrStopped), errors.Is(e, store.ErrClosed):
+			return ended, e // none of the others would go better
+		case e != nil:
+			err = errors.Join(err, fmt.Errorf("sign out account %x: %w", subject, e))
+		}
+	}
+	return ended, err
 }

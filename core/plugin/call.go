@@ -220,6 +220,7 @@ func (c *Call) try(ctx context.Context, g *generation, q question, most uint32, 
 	case err != nil:
 		return false, faultf(KindUnavailable, "%v", err).excused()
 	case s == nil:
+		g.gaveUp[q.hook].add(waited)
 		return false, faultf(KindBusy, "none of %d instances became free", len(lane.all)).excused()
 	}
 	defer func() {

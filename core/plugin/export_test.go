@@ -114,6 +114,14 @@ func Living(h *Host, name string) int {
 // Settle waits until all that was replaced is drained.
 func Settle(h *Host) { h.work.Wait() }
 
+// FillQueue has as many wait for an instance of the first plugin as may, until the
+// function that it returns is called.
+func FillQueue(h *Host) (empty func()) {
+	s := h.set.Load().all[0].lanes[fastLane]
+	s.waiting.Add(maxWaiting)
+	return func() { s.waiting.Add(-maxWaiting) }
+}
+
 // Buckets are those of a histogram.
 const Buckets = buckets
 

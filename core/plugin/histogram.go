@@ -3,6 +3,7 @@ package plugin
 import (
 	"math/bits"
 	"sync/atomic"
+	"time"
 
 	"github.com/souk-market/souk/sdk/abi"
 )
@@ -16,6 +17,18 @@ type counts struct {
 	waited    atomic.Uint64 // ns
 	latency   histogram     // ns
 	used      histogram     // fuel of a call; each call is in it
+}
+
+// gaveUp are the questions of one hook that waited for a slot and got none: no slot can
+// have seen them. They are rare, or there is no hurry.
+type gaveUp struct{ waits, waited atomic.Uint64 }
+
+// add takes in a question, if it waited at all.
+func (g *gaveUp) add(waited time.Duration) {
+	if waited > 0 {
+		g.waits.Add(1)
+		g.waited.Add(uint64(waited))
+	}
 }
 
 // sampleEvery is how many calls of a quick hook share one look at the clock: two

@@ -69,6 +69,7 @@ type generation struct {
 	compiled  wazero.CompiledModule
 	cache     wazero.CompilationCache
 	restarts  atomic.Uint64
+	gaveUp    [hookCount]gaveUp
 	startFuel atomic.Uint64 // of the last start
 	probation probation
 	compared  *compared // nil = it is no shadow

@@ -54,13 +54,18 @@ func newSlots(n int) *slots {
 
 // take returns a locked slot and looks for it where at says first. It waits for
 // at most patience and as long as ctx allows; nil with no error means that all
-// stayed busy. waited is 0 if one was free.
+// stayed busy. waited is 0 if one was free, and if so many wait that nobody else may.
 func (s *slots) take(ctx context.Context, at *uint32, patience time.Duration) (sl *slot, waited time.Duration, err error) {
 	sl = s.find(at)
 	if sl == nil {
 		began := since()
+		if s.waiting.Add(1) > maxWaiting {
+			s.waiting.Add(-1)
+			return nil, 0, nil
+		}
 		sl = s.wait(ctx, at, patience)
 		waited = max(since()-began, 1)
+		s.waiting.Add(-1)
 	}
 	if sl != nil && sl.closed {
 		s.give(sl)
@@ -89,11 +94,6 @@ func (s *slots) find(at *uint32) *slot {
 // wait looks again whenever a slot was given back. Who gives one back after the
 // look below failed sees that somebody is waiting: none is missed.
 func (s *slots) wait(ctx context.Context, at *uint32, patience time.Duration) *slot {
-	if s.waiting.Add(1) > maxWaiting {
-		s.waiting.Add(-1)
-		return nil
-	}
-	defer s.waiting.Add(-1)
 	// Questions are short: most often a slot is only taken because who has it
 	// isn't running, and waits for its turn like us.
 	for range yields {

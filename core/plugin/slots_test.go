@@ -59,6 +59,60 @@ func TestBusyInstances(t *testing.T) {
 	wg.Wait()
 }
 
+// A queue in which all give up is the longest of all: that they got no instance must not
+// hide how long they waited.
+func TestThoseThatGiveUpHaveWaited(t *testing.T) {
+	h, kv := blocked(t)
+	var wg sync.WaitGroup
+	wg.Go(func() { entitle(t, h, 1, abi.Head{}) })
+	<-kv.waiting
+
+	const asked, patience = 8, 5 * time.Millisecond
+	ctx, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	for range asked {
+		wg.Go(func() {
+			c := h.Acquire()
+			defer c.Release()
+			c.Entitle.Apps = make([]abi.EntitleApp, 1)
+			if got := c.AskEntitle(ctx)[0]; !got.Failed {
+				t.Errorf("one that can't wait: %+v, want that it failed", got)
+			}
+		})
+	}
+	for plugin.Waiting(h, abi.HookEntitle) < asked {
+		runtime.Gosched()
+	}
+	<-time.After(patience)
+	giveUp()
+	for have := uint64(0); have < asked; have, _ = h.Waits() { // while nobody has an answer
+		runtime.Gosched()
+	}
+	n, together := h.Waits()
+	if n != asked || together < asked*patience {
+		t.Errorf("%d questions waited for %v, want %d that waited for %v at least", n, together, asked, asked*patience)
+	}
+	kv.release <- struct{}{}
+	wg.Wait()
+	if hook := h.Plugins()[0].Hooks[0]; hook.Waits != asked || hook.WaitedNS < uint64(asked*patience) {
+		t.Errorf("of the hook %d questions waited for %v, want %d", hook.Waits, time.Duration(hook.WaitedNS), asked)
+	}
+
+	// Where nobody else may wait, nobody did: a zero would make the queue look short.
+	defer plugin.FillQueue(h)()
+	wg.Go(func() { entitle(t, h, 1, abi.Head{}) })
+	<-kv.waiting
+	if got := entitle(t, h, 1, abi.Head{})[0]; !got.Failed {
+		t.Errorf("one that may not even wait: %+v, want that it failed", got)
+	}
+	if again, longer := h.Waits(); again != n || longer != together {
+		t.Errorf("%d questions waited for %v, want %d and %v as before", again, longer, n, together)
+	}
+	wantFailure(t, h, "probe", "entitle", plugin.KindBusy, asked+1)
+	kv.release <- struct{}{}
+	wg.Wait()
+}
+
 func after(wg *sync.WaitGroup) <-chan struct{} {
 	done := make(chan struct{})
 	go func() { wg.Wait(); close(done) }()

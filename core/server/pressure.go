@@ -102,6 +102,7 @@ func chance(level, from uint32) bool {
 type meter interface {
 	beat()
 	look() time.Duration // the shortest since the look before
+	close()              // nothing of it runs on
 }
 
 // fixed is a meter for tests.
@@ -109,6 +110,7 @@ type fixed func() time.Duration
 
 func (fixed) beat()                 {}
 func (f fixed) look() time.Duration { return f() }
+func (fixed) close()                {}
 
 // watch looks until Close. work is what was done so far, in requests and handshakes.
 func (p *Pressure) watch(work func() uint64) error {
@@ -123,7 +125,6 @@ func (p *Pressure) watch(work func() uint64) error {
 			cancel()
 			return err
 		}
-		context.AfterFunc(ctx, probe.close)
 		m = probe
 	}
 	p.cancel, p.done = cancel, make(chan struct{})
@@ -131,7 +132,7 @@ func (p *Pressure) watch(work func() uint64) error {
 	return nil
 }
 
-// Close ends what the Server began; the level stays what it is.
+// Close ends what the Server began and waits for it; the level stays what it is.
 func (p *Pressure) Close() {
 	if p.cancel != nil {
 		p.cancel()
@@ -142,6 +143,7 @@ func (p *Pressure) Close() {
 // run looks again and again.
 func (p *Pressure) run(ctx context.Context, m meter) {
 	defer close(p.done)
+	defer m.close()
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
 	queue := queue{waits: p.waits}

@@ -238,6 +238,26 @@ func TestPressureOfPluginsThatAreSlow(t *testing.T) {
 	until(t, p, "0 when they no longer do", func(level float64) bool { return level == 0 })
 }
 
+// What a Pressure asks for may be gone when Close is over, so nothing asks any more.
+func TestAPressureThatIsClosedAsksNobody(t *testing.T) {
+	asking, release := make(chan struct{}), make(chan struct{})
+	var asked atomic.Int32
+	var answered atomic.Bool
+	p := watched(t, func() uint64 {
+		if asked.Add(1) == 2 { // the first is who sends the probe, the second who receives it
+			close(asking)
+			<-release
+			answered.Store(true)
+		}
+		return 0
+	}, nil)
+	<-asking
+	time.AfterFunc(50*time.Millisecond, func() { close(release) })
+	if p.Close(); !answered.Load() {
+		t.Error("Close was over before somebody who asked had an answer")
+	}
+}
+
 // That nothing arrives is no sign that things get better.
 func TestALookWithoutAnArrivalIsNoShorter(t *testing.T) {
 	const last = 600 * time.Millisecond

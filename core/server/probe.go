@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -16,6 +17,7 @@ type probe struct {
 	read, write *os.File
 	work        func() uint64
 	arrived     chan arrival
+	receiving   sync.WaitGroup
 
 	out      bool // one is under way
 	sent     time.Time
@@ -35,7 +37,7 @@ func newProbe(work func() uint64) (*probe, error) {
 		return nil, fmt.Errorf("limits.shed_updates: make a pipe to measure delays with: %w", err)
 	}
 	p := &probe{read: r, write: w, work: work, arrived: make(chan arrival, 1), shortest: never}
-	go p.receive()
+	p.receiving.Go(p.receive)
 	return p, nil
 }
 
@@ -51,7 +53,11 @@ func (p *probe) receive() {
 	}
 }
 
-func (p *probe) close() { _ = p.write.Close() } // the reader sees the end
+// close lets the reader see the end, and waits for it.
+func (p *probe) close() {
+	_ = p.write.Close()
+	p.receiving.Wait()
+}
 
 // beat takes in a probe that has arrived, and sends another.
 func (p *probe) beat() {

@@ -162,6 +162,7 @@ type Stats struct {
 	Free    int64  // bytes free on the disk when last looked at; -1 = not watched
 	Full    bool   // writes answer ErrFull
 	Stopped bool   // writes answer ErrStopped
+	Damage  error  // a file that was found damaged while the engine ran; nil = none
 
 	Commit Histogram // how long commits took, ns
 	Batch  Histogram // updates and applies in a commit

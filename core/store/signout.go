@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -12,7 +13,8 @@ import (
 // sign-ins. One that is cut off in between leaves sign-ins that are active and of an
 // epoch that is over. So that not every refresh has to read an account to find that
 // out, there is a list of accounts whose sign-outs have begun: written before the
-// epoch, and left when the last sign-in has ended. It is short, and in memory too.
+// epoch, and left when the last sign-in has ended. It is short, and in memory too. What a
+// crash leaves there the next start brings to its end (oauth.Server.FinishSignOuts).
 
 // signOuts is that list in memory.
 type signOuts struct {
@@ -97,22 +99,66 @@ func (s *Store) SignedOut(ctx context.Context, subject [16]byte, epoch uint32) {
 	s.signOuts.remove(subject, epoch)
 }
 
-// loadSignOuts reads the list.
+// SignOuts are the accounts whose sign-outs everywhere have begun and have not come to
+// their ends, in no order. Before anybody uses the Store these were all cut off.
+func (s *Store) SignOuts() (subjects [][16]byte) {
+	s.signOuts.mu.RLock()
+	defer s.signOuts.mu.RUnlock()
+	for subject := range s.signOuts.epoch {
+		subjects = append(subjects, subject)
+	}
+	return subjects
+}
+
+// loadSignOuts reads the list, before anybody uses the Store.
 func (s *Store) loadSignOuts(ctx context.Context) error {
 	err := s.scanAll(ctx, tableSignOut, partSignOuts, func(it Item) error {
 		if len(it.Key.Sub) != 16 {
 			return fmt.Errorf("store: table %c: key %x is no subject", tableSignOut, it.Key.Sub)
 		}
 		epoch, err := decodeSignOut(it.Value)
-		if err == nil {
-			s.signOuts.add([16]byte([]byte(it.Key.Sub)), epoch)
+		if err != nil {
+			return err
 		}
-		return err
+		subject := [16]byte([]byte(it.Key.Sub))
+		if !s.shared { // another node may just be about to begin it
+			epoch = s.settleSignOut(ctx, subject, epoch)
+		}
+		if epoch > 0 {
+			s.signOuts.add(subject, epoch)
+		}
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("load sign-outs: %w", err)
 	}
 	return nil
+}
+
+// settleSignOut returns the epoch that a note is good for, 0 for none. A sign-out that was
+// cut off before the account had its epoch did not happen and never will; what one before
+// it has left is of the account's own. Where that can't be written the note stays.
+func (s *Store) settleSignOut(ctx context.Context, subject [16]byte, noted uint32) uint32 {
+	a, err := s.Account(ctx, subject)
+	if errors.Is(err, ErrNotFound) {
+		err = nil // nor was it created
+	}
+	if err == nil && a.Epoch >= noted {
+		return noted
+	}
+	if err == nil {
+		_, err = s.engine.Update(ctx, signOutKey(subject), func(*Item) (*Write, error) {
+			if a.Epoch == 0 {
+				return &Write{Delete: true}, nil
+			}
+			return &Write{Value: encodeSignOut(a.Epoch)}, nil
+		})
+	}
+	if err != nil {
+		s.log.Warn("store: a sign-out never began, and that is not noted: nothing is lost", "error", err)
+		return noted
+	}
+	return a.Epoch
 }
 
 // noteSignOuts is the step from format 2, which kept no list: a sign-out that was cut

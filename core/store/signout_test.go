@@ -87,6 +87,50 @@ func TestASignOutIsNotedBeforeItBegins(t *testing.T) {
 	wantSigningOut(t, "one that has come to its end, after a restart", reopen(t, g, c), alice, false)
 }
 
+// One that was cut off between its note and its epoch never began. What one before it has
+// left is still to be ended.
+func TestASignOutThatNeverBeganIsForgotten(t *testing.T) {
+	c := newClock()
+	for _, began := range []uint32{0, 1} {
+		g := &gated{Engine: openEngine(t, c)}
+		s := reopen(t, g, c)
+		if _, err := s.UpdateAccount(ctx, alice, change(func(a *store.Account) { a.Epoch = began })); err != nil {
+			t.Fatal(err)
+		}
+		cut := errors.New("cut off")
+		looked := false
+		g.before = func(k store.Key) error {
+			if k.Table == 'U' {
+				if looked {
+					return cut
+				}
+				looked = true
+			}
+			return nil
+		}
+		_, err := raise(s, alice)
+		wantIs(t, "a sign-out that is cut off", err, cut)
+		g.before = func(store.Key) error { return store.ErrFull }
+		wantSigningOut(t, "after a start that can write nothing", reopen(t, readOnly{g}, c), alice, true)
+		g.before = nil
+		wantSigningOut(t, "after a start", reopen(t, g, c), alice, began > 0)
+		s = reopen(t, g, c)
+		s.SignedOut(ctx, store.SubjectID(alice), began)
+		wantSigningOut(t, "after the end of the one before", s, alice, false)
+		wantSigningOut(t, "after the end of the one before, and a start", reopen(t, g, c), alice, false)
+	}
+}
+
+// readOnly is an engine that takes no write but the look at the format.
+type readOnly struct{ *gated }
+
+func (r readOnly) Update(ctx context.Context, k store.Key, f store.UpdateFunc) (store.Item, error) {
+	if k.Table == 'M' {
+		return r.Engine.Update(ctx, k, f)
+	}
+	return r.gated.Update(ctx, k, f)
+}
+
 // Two sign-outs of one account: the end of the first is not the end of the second.
 func TestASignOutEndsItsOwnNote(t *testing.T) {
 	s, e, c := openStore(t)

@@ -87,6 +87,37 @@ func (w *world) noted() error {
 	return nil
 }
 
+// finished holds a process that has started, and whom nobody disturbed, to having left
+// nothing of a sign-out that was cut off.
+func (w *world) finished(o *op) error {
+	if o.answer.outcome != done {
+		w.fault("call %d: nobody was in the way, and sign-outs that were cut off were not finished", o.number)
+	}
+	ctx, s := context.Background(), w.life.server.Store
+	if n := len(s.SignOuts()); n > 0 {
+		w.fault("call %d: %d sign-outs are still under way, and nobody will end them", o.number, n)
+	}
+	a, err := s.Account(ctx, store.SubjectID(account))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	for _, f := range w.signIns {
+		if !f.named {
+			continue
+		}
+		switch kept, err := s.Family(ctx, f.id); {
+		case errors.Is(err, store.ErrNotFound):
+		case err != nil:
+			return err
+		case kept.State == store.Active && kept.Epoch != a.Epoch:
+			w.fault("call %d: sign-in %d is active, and its account was signed out everywhere since", o.number, f.number)
+		}
+	}
+	return nil
+}
+
 // invariants are looked at when the history is over.
 func (w *world) invariants() {
 	for _, f := range w.signIns {

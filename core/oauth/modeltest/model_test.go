@@ -29,11 +29,12 @@ const (
 	seedEnv      = "SOUK_SEED"
 )
 
-// usual is how many histories a test run looks at.
+// usual is how many histories a test run looks at. Under the race detector only those of
+// them happen that run freely, one in ten: in the others one call at a time goes on.
 func usual() int {
 	switch {
 	case raceDetector:
-		return 250
+		return 700
 	case testing.Short():
 		return 400
 	}
@@ -109,6 +110,9 @@ func TestHistories(t *testing.T) {
 					return
 				}
 				s := write(seed + uint64(i))
+				if raceDetector && !s.racing {
+					continue
+				}
 				w, err := b.run(s, nil)
 				if err != nil {
 					t.Errorf("history %d: %v", s.seed, err)
@@ -132,7 +136,7 @@ func TestHistories(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	if wrong.Load() == 0 && many >= 200 {
+	if wrong.Load() == 0 && many >= 200 && !raceDetector {
 		covered(t, sum, many)
 	}
 	if testing.Verbose() {
@@ -155,6 +159,7 @@ func spaced(n int) string {
 
 // least is how often things have to come up in 1000 histories: a third of what is usual.
 var least = map[string]int{
+	"a sign-out that was cut off is finished":          25,
 	"access token is good":                             2000,
 	"access token is out of date":                      2000,
 	"access token of a retired key":                    50,
@@ -218,6 +223,9 @@ func covered(t *testing.T, sum tally, many int) {
 
 // TestAHistoryIsItsSeed runs histories twice: everything in them happens again.
 func TestAHistoryIsItsSeed(t *testing.T) {
+	if raceDetector {
+		t.Skip("one call at a time: the race detector has nothing to see")
+	}
 	h := host(t)
 	one, other := newBench(t, h), newBench(t, h)
 	twice, disks, lines := 0, 0, 0

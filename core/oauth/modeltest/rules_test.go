@@ -33,6 +33,7 @@ const (
 	kindBearer  // shows an access token
 	kindRevoke  // the operator ends one sign-in
 	kindSignOut // the operator ends all of an account
+	kindFinish  // a process that has started ends what sign-outs that were cut off have left
 	kindCrash
 	kindBefore // what a refresh did that then met a sign-out: it may have rotated before that
 )
@@ -189,6 +190,12 @@ func (s signIn) step(c *call, a answer) (after []signIn, why []string) {
 		}
 	case kindSignOut:
 		may(s.signedOut(), "signed out everywhere")
+	case kindFinish:
+		if s.stale && s.phase == active {
+			may(s.ended(), "a sign-out that was cut off is finished")
+		} else {
+			may(s, "")
+		}
 	case kindBefore:
 		may(s, "")
 		for _, now := range c.times {
@@ -232,6 +239,10 @@ func (s signIn) parts(c *call) (left []signIn) {
 		// The family that nobody was told of is none of anybody's sign-ins.
 	case kindRevoke:
 		if s.phase == active || s.phase == over {
+			left = append(s.ending(c), s.ended())
+		}
+	case kindFinish:
+		if s.stale && s.phase == active {
 			left = append(s.ending(c), s.ended())
 		}
 	case kindSignOut:
@@ -442,7 +453,7 @@ func (s subject) step(c *call, a answer) (after []subject, why []string) {
 	case kindSignOut:
 		s.stale = s.there
 		may(s, "signed out everywhere")
-	case kindCrash:
+	case kindCrash, kindFinish:
 		may(s, "")
 	case kindBefore:
 		may(s, "")

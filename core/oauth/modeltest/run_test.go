@@ -131,8 +131,14 @@ func (b *bench) play(w *world, stage stage) error {
 		switch {
 		case st.do == deedCrash:
 			lives++
-			if err := b.crash(w, stage, lives, st.how); err != nil {
+			if err := b.crash(w, stage, lives); err != nil {
 				return err
+			}
+			if st.how%2 == 0 { // or the process dies before it comes to that
+				w.mu.Lock()
+				o := w.finishSignOuts()
+				w.mu.Unlock()
+				stage.start(o)
 			}
 		case st.do == deedWait && st.move > within, st.do == deedRetire, st.do == deedPause:
 			stage.wait()
@@ -170,9 +176,17 @@ func (b *bench) play(w *world, stage stage) error {
 			}
 		}
 		lives++
-		if err := b.crash(w, stage, lives, 0); err != nil {
+		if err := b.crash(w, stage, lives); err != nil {
 			return err
 		}
+	}
+	w.mu.Lock()
+	o := w.finishSignOuts()
+	w.mu.Unlock()
+	stage.start(o)
+	stage.wait()
+	if err := w.finished(o); err != nil {
+		return err
 	}
 	w.forks(func(o *op) { stage.start(o); stage.wait() }, func(ms int64) {
 		w.mu.Lock()
@@ -184,7 +198,7 @@ func (b *bench) play(w *world, stage stage) error {
 }
 
 // crash ends the process wherever it is, and starts it again over what the engine has.
-func (b *bench) crash(w *world, stage stage, number int, how uint32) error {
+func (b *bench) crash(w *world, stage stage, number int) error {
 	stage.kill()
 	w.mu.Lock()
 	defer w.mu.Unlock()

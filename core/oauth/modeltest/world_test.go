@@ -76,7 +76,7 @@ type world struct {
 	mu       sync.Mutex // the rest, where callers run at once
 	life     *life
 	running  []*op
-	everyone []*op // that had to do with all: sign-outs and crashes
+	everyone []*op // that had to do with all: sign-outs, their finishes and crashes
 	signIns  []*family
 	subjects []*subjectToken
 	parties  []*party
@@ -214,7 +214,7 @@ func (w *world) begin(o *op) *op {
 	if o.subject != nil {
 		o.subject.ops = append(o.subject.ops, o)
 	}
-	if o.call.kind == kindSignOut || o.call.kind == kindCrash {
+	if o.call.kind == kindSignOut || o.call.kind == kindFinish || o.call.kind == kindCrash {
 		w.everyone = append(w.everyone, o)
 	}
 	return o
@@ -599,6 +599,27 @@ func (w *world) signOut() *op {
 			f.tainted = true // also one that was begun meanwhile
 			if i < known && a.outcome == done && f.created > 0 {
 				f.settled = true
+			}
+		}
+	}
+	return o
+}
+
+// finishSignOuts is what a process does when it has started.
+func (w *world) finishSignOuts() *op {
+	o := w.begin(&op{call: call{kind: kindFinish}, what: "what sign-outs that were cut off have left is ended"})
+	o.run = func(ctx context.Context) (answer, error) {
+		return answer{outcome: done}, w.plant.finishes(o.life.server, func() error {
+			_, err := o.life.server.FinishSignOuts(ctx)
+			return err
+		})
+	}
+	o.finish = func(answer) {
+		// A refresh that was under way meanwhile may have found nothing to look at: then
+		// it came before, and so what was cut off happened only now.
+		for _, out := range w.everyone {
+			if out.call.kind == kindSignOut && out.answer.outcome == unknown {
+				out.landed(o.end)
 			}
 		}
 	}

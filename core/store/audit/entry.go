@@ -78,6 +78,9 @@ const (
 	// PollingChanged: how often devices look for updates. "old" and "hours" in Detail, each
 	// missing where the configuration says it, and "until".
 	PollingChanged Kind = "polling_interval_changed"
+	// BackupTaken: all that the store holds, or what has changed, was handed out, or began
+	// to be. "backup" in Detail, and "since" of one that builds on another.
+	BackupTaken Kind = "backup_taken"
 	// Started: a server opened the data directory. In Detail the SHA-256 of each plugin's
 	// module, by "plugin " and its name.
 	Started Kind = "started"
@@ -95,8 +98,8 @@ const (
 var Kinds = []Kind{
 	SignedIn, CodeBurned, FamilyRevoked, SignedOut, GrantsChanged, TerritoryChanged, PersonChanged, PersonRemoved, TokenMinted,
 	LimitReached, ItemChanged, ItemRemoved, KeyRotated, KeyRetired, PluginSwapped, PluginsReloaded, ClientRegistered, ClientChanged,
-	ClientDisabled, ClientEnabled, ClientSecretRotated, ClientRemoved, LicenseRevoked, PollingChanged, Started, Recovered,
-	ChainBroken, SegmentsDropped,
+	ClientDisabled, ClientEnabled, ClientSecretRotated, ClientRemoved, LicenseRevoked, PollingChanged, BackupTaken, Started,
+	Recovered, ChainBroken, SegmentsDropped,
 }
 
 // Actor says who did it.

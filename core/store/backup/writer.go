@@ -25,6 +25,9 @@ type Options struct {
 	SinceBegun time.Time        // of that file
 	Now        func() time.Time // nil = time.Now
 	Rand       io.Reader        // nil = the system's
+	// Begin is called once, before the first byte; its error is that of Write, and
+	// nothing is written. nil = nobody is asked.
+	Begin func(Header) error
 }
 
 // Write writes a backup of a store as it is at one moment; the store goes on
@@ -54,7 +57,7 @@ func Write(ctx context.Context, w io.Writer, s Source, o Options) (Header, error
 	case !errors.Is(err, store.ErrFull) && !errors.Is(err, store.ErrStopped):
 		return h, fmt.Errorf("mark the backup: %w", err)
 	}
-	f := &writer{w: w, sum: sha256.New(), header: h}
+	f := &writer{w: w, sum: sha256.New(), header: h, first: o.Begin}
 	var err error
 	if o.Since == nil {
 		err = s.Dump(ctx, func(it store.Item) error { return f.record(it, false) })
@@ -76,6 +79,7 @@ type writer struct {
 	w             io.Writer
 	sum           hash.Hash
 	header        Header
+	first         func(Header) error // nil = none
 	begun         bool
 	frame         []byte // of records: the head, and what is in it so far
 	records, gone uint64
@@ -86,6 +90,11 @@ func (f *writer) begin() error {
 		return nil
 	}
 	f.begun = true
+	if f.first != nil {
+		if err := f.first(f.header); err != nil {
+			return err
+		}
+	}
 	text, err := json.Marshal(f.header)
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ package badger
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -52,8 +53,8 @@ type Options struct {
 	// default; 0 turns the watch off.
 	MinFree int64
 
-	// Verify reads all tables at the start and compares their checksums. Without it a
-	// damaged block is found out when it is read, if at all.
+	// Verify reads all tables at the start, and each day from then on, and compares their
+	// checksums. Without it a damaged block is found out when it is read, if at all.
 	Verify bool
 
 	// Memory is what memtables and the making of tables may take together, in
@@ -68,6 +69,7 @@ type Options struct {
 	Log *slog.Logger // nil is silent
 
 	change func(bdb.Options) bdb.Options // of tests and benchmarks, which want other settings; nil = none
+	patrol time.Duration                 // of tests, in the place of patrolEvery; 0 = that
 }
 
 const (
@@ -89,6 +91,7 @@ type Engine struct {
 	snapshots snapshots
 	watchers  watchers
 	counts    counts
+	patrol    patrol
 
 	sending sync.RWMutex // held by whoever is about to queue; Close takes it
 	closed  atomic.Bool
@@ -170,6 +173,9 @@ func Open(o Options) (*Engine, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	go e.committer()
+	if o.Verify && !o.InMemory {
+		e.patrol.begin(e, cmp.Or(o.patrol, patrolEvery))
+	}
 	return e, nil
 }
 
@@ -325,6 +331,7 @@ func (e *Engine) Close() error {
 		e.sending.Unlock()
 		<-e.done
 		e.watchers.close()
+		e.patrol.end()
 		e.snapshots.wait()
 		if e.noRoom() {
 			e.closeErr = fmt.Errorf("%w: %s is left as the end of the process leaves it: nothing is lost, and the next start needs room", store.ErrFull, e.db.Opts().Dir)

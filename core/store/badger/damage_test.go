@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	bdb "github.com/dgraph-io/badger/v4"
 
@@ -275,6 +276,92 @@ func TestDamagedTable(t *testing.T) {
 	refused(t, dir, table, "missing")
 	put(right)
 	whole(t, dir, "put right again")
+}
+
+// What breaks while the engine runs is found by who reads the tables again, and not taken
+// for damage is what is merged away meanwhile.
+func TestDamageWhileItRuns(t *testing.T) {
+	t.Parallel()
+	dir := image(t, false)
+	log := &lines{}
+	e := open(t, badger.Patrol(badger.SmallTables(badger.Options{Dir: dir, Log: slog.New(slog.NewTextHandler(log, nil))}, smallTables), time.Millisecond))
+	defer shut(t, e)
+	for i := range 300 { // tables come and go
+		var ops []store.Op
+		for j := range 50 {
+			ops = append(ops, store.Op{Key: store.Key{Table: 'R', Part: "turned over", Sub: fmt.Sprint(j)}, Value: bytes.Repeat([]byte{byte(i)}, 200)})
+		}
+		if err := e.Apply(ctx, ops...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.Stats().Damage; err != nil {
+		t.Fatalf("Damage = %v of files that are whole", err)
+	}
+	var at string
+	for end := time.Now().Add(30 * time.Second); e.Stats().Damage == nil; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("%s was changed, and nobody has noticed", at)
+		}
+		tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, at = range tables { // all that are there now, whichever will stay
+			spoilValue(t, at)
+		}
+	}
+	err := e.Stats().Damage
+	if !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), ".sst") || !strings.Contains(err.Error(), "souk recover") {
+		t.Errorf("Damage = %v, want ErrDamaged, the table and what to do", err)
+	}
+	if text := log.String(); strings.Count(text, "what is read from it may be wrong") != 1 || !strings.Contains(text, ".sst") {
+		t.Errorf("the log says %q, want the table, once", text)
+	}
+}
+
+// spoilValue changes a byte of a value, which Badger does not read itself; a table that is
+// gone stays so.
+func spoilValue(t *testing.T, table string) {
+	t.Helper()
+	f, err := os.OpenFile(table, os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const run = 30 // of equal bytes: no key has that
+	for at := 0; at+run <= len(b); at++ {
+		if bytes.Count(b[at:at+run], b[at:at+1]) == run && b[at] != 0 {
+			if _, err := f.WriteAt([]byte{b[at] ^ 0x55}, int64(at+run/2)); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+}
+
+// lines is a log that can be read while it is written.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // Without Verify a start does not read the blocks, but a table that would end the

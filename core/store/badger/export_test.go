@@ -1,6 +1,8 @@
 package badger
 
 import (
+	"time"
+
 	bdb "github.com/dgraph-io/badger/v4"
 
 	"github.com/souk-market/souk/core/store"
@@ -12,6 +14,12 @@ func SmallTables(o Options, bytes int64) Options {
 	o.change = func(b bdb.Options) bdb.Options {
 		return b.WithMemTableSize(bytes).WithValueThreshold(min(b.ValueThreshold, bytes/10)) // of a transaction's limit, 15 %
 	}
+	return o
+}
+
+// Patrol has the tables read again and again, with so much time between.
+func Patrol(o Options, every time.Duration) Options {
+	o.Verify, o.patrol = true, every
 	return o
 }
 

@@ -43,6 +43,7 @@ func (e *Engine) Stats() store.Stats {
 		Queue:   len(e.queue),
 		Free:    -1,
 		Stopped: e.counts.stopped.Load(),
+		Damage:  e.patrol.damage(),
 		Commit:  e.counts.commit.now(),
 		Batch:   e.counts.batch.now(),
 	}
