@@ -240,10 +240,10 @@ func (m *Market) Updates(ctx context.Context, q *Request, a *Answer) error {
 		}
 		r := w.candidates[p.from+int(p.choice)].Release
 		if spare {
-			m.offerReady(a, p.entry, r, true)
+			m.offerReady(a, p.entry, r, true, w.now)
 			continue
 		}
-		if err := m.offer(a, p.entry, r, true); err != nil {
+		if err := m.offer(a, p.entry, r, true, w.now); err != nil {
 			return err
 		}
 	}
@@ -339,7 +339,7 @@ func (m *Market) give(ctx context.Context, q *Request, a *Answer, purpose abi.Pu
 			continue
 		}
 		again := purpose != abi.PurposeInstallToken || w.account.HasItem(p.entry.ID)
-		if err := m.offer(a, p.entry, w.candidates[p.from+int(p.choice)].Release, again); err != nil {
+		if err := m.offer(a, p.entry, w.candidates[p.from+int(p.choice)].Release, again, w.now); err != nil {
 			return err
 		}
 	}
@@ -371,10 +371,10 @@ func withoutHalted(list []catalog.Candidate, from int) []catalog.Candidate {
 }
 
 // offerReady adds a release if a token for it was signed ahead.
-func (m *Market) offerReady(a *Answer, e *catalog.Entry, r *catalog.Release, again bool) {
+func (m *Market) offerReady(a *Answer, e *catalog.Entry, r *catalog.Release, again bool, now time.Time) {
 	from, ok := len(a.tokens), false
 	if m.Pool != nil && !r.Halted {
-		a.tokens, ok = m.Pool.AppendReady(a.tokens, token.InstallClaims{BundleID: e.BundleID, Item: e.ID, Version: r.ID, Redownload: again})
+		a.tokens, ok = m.Pool.AppendReady(a.tokens, token.InstallClaims{BundleID: e.BundleID, Item: e.ID, Version: r.ID, Redownload: again}, now)
 	}
 	if !ok {
 		m.spared.Add(1)
@@ -384,12 +384,12 @@ func (m *Market) offerReady(a *Answer, e *catalog.Entry, r *catalog.Release, aga
 }
 
 // offer adds a release with a token that was never used before.
-func (m *Market) offer(a *Answer, e *catalog.Entry, r *catalog.Release, again bool) error {
+func (m *Market) offer(a *Answer, e *catalog.Entry, r *catalog.Release, again bool, now time.Time) error {
 	from := len(a.tokens)
 	var err error
 	claims := token.InstallClaims{BundleID: e.BundleID, Item: e.ID, Version: r.ID, Redownload: again}
 	if m.Pool != nil && !r.Halted {
-		a.tokens, err = m.Pool.Append(a.tokens, claims)
+		a.tokens, err = m.Pool.Append(a.tokens, claims, now)
 	} else {
 		a.tokens, err = m.Signer.Append(a.tokens, claims)
 	}

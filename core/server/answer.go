@@ -65,12 +65,26 @@ func writeJSON(r *fasthttp.RequestCtx, v any) error {
 
 // writeBody answers with JSON that nobody may keep (RFC 6749 §5.1).
 func writeBody(r *fasthttp.RequestCtx, body []byte) {
+	writeHead(r)
+	r.Response.SetBody(body)
+}
+
+// writeBuffer is writeBody without a copy: fasthttp takes the body over, and the caller
+// the one that it had.
+//
+// hot: called for every update check.
+func writeBuffer(r *fasthttp.RequestCtx, body []byte) (old []byte) {
+	writeHead(r)
+	return r.Response.SwapBody(body)
+}
+
+// writeHead says that the answer is JSON, and that nobody may keep it.
+func writeHead(r *fasthttp.RequestCtx) {
 	h := &r.Response.Header
 	h.SetContentType("application/json;charset=UTF-8")
 	for i := range jsonHeaders {
 		h.SetCanonical(jsonHeaders[i].name, jsonHeaders[i].value)
 	}
-	r.Response.SetBody(body)
 }
 
 // jsonHeaders are those of each JSON answer, in the form in which they are sent.

@@ -69,3 +69,9 @@ func LookWithoutArrival(last time.Duration) time.Duration {
 	p := &probe{work: func() uint64 { return 1 << 20 }, out: true, sent: time.Now(), last: last, shortest: never}
 	return p.look()
 }
+
+// WriteBuffer and WriteBody are two ways to answer.
+var (
+	WriteBuffer = writeBuffer
+	WriteBody   = writeBody
+)

@@ -26,7 +26,7 @@ type appsExchange struct {
 var appsExchanges = sync.Pool{New: func() any { return new(appsExchange) }}
 
 // release gives the space back. Nothing in it may still be read: the texts alias
-// the request's body, and the body of the answer was copied by fasthttp.
+// the request's body, and the body of the answer was exchanged for another.
 func (x *appsExchange) release() {
 	x.request.Access = nil
 	x.answer.Reset()
@@ -76,28 +76,33 @@ func (s *Server) apps(ctx context.Context, r *fasthttp.RequestCtx,
 		return &problem{status: 503, sentence: "try again later", retry: true, cause: err}
 	}
 	x.body = appendAnswer(x.body[:0], list, &x.answer, appendOffer)
-	writeBody(r, x.body)
+	x.body = writeBuffer(r, x.body)
 	return nil
 }
+
+var (
+	authorization = []byte("Authorization")
+	bearerScheme  = []byte("Bearer ")
+)
 
 // bearer reads the access token: from the header that the operator chose for the
 // marketplace app's extension if it is there, else from Authorization. A missing
 // token is no error here; one that is there has to be good.
 func (s *Server) bearer(r *fasthttp.RequestCtx, x *appsExchange) error {
 	var t []byte
-	if s.tokenHeader != "" {
-		t = r.Request.Header.Peek(s.tokenHeader)
+	if len(s.tokenHeader) > 0 {
+		t = r.Request.Header.PeekCanonical(s.tokenHeader)
 	}
 	if len(t) == 0 {
-		header := r.Request.Header.Peek("Authorization")
+		header := r.Request.Header.PeekCanonical(authorization)
 		if len(header) == 0 {
 			return nil
 		}
-		const scheme = "Bearer "
-		if len(header) < len(scheme) || !bytes.EqualFold(header[:len(scheme)], []byte(scheme)) { // RFC 9110 §11.1
+		if !bytes.HasPrefix(header, bearerScheme) && // as nearly everybody writes it
+			(len(header) < len(bearerScheme) || !bytes.EqualFold(header[:len(bearerScheme)], bearerScheme)) { // RFC 9110 §11.1
 			return invalidToken(errors.New("the Authorization header is of another scheme"))
 		}
-		t = bytes.TrimSpace(header[len(scheme):])
+		t = bytes.TrimSpace(header[len(bearerScheme):])
 	}
 	var err error
 	if x.access, err = s.oauth.BearerAt(t, oauth.AudienceMarket, x.request.Now); err != nil {

@@ -30,7 +30,7 @@ type Server struct {
 	limits      Limits
 	proxies     []netip.Prefix
 	territory   string
-	tokenHeader string
+	tokenHeader []byte // in its canonical form; empty = Authorization alone
 	documents   *documents
 	counts      *counts
 	pressure    *Pressure
@@ -68,7 +68,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		oauth: o.OAuth, market: o.Market, limits: o.Limits, proxies: proxies,
-		territory: o.Config.TerritoryHeader, tokenHeader: o.Market.Config.TokenHeader, counts: newCounts(), sheds: newSheds(), pressure: o.Pressure, now: o.Now, log: o.Log,
+		territory: o.Config.TerritoryHeader, tokenHeader: fasthttp.AppendNormalizedHeaderKey(nil, o.Market.Config.TokenHeader), counts: newCounts(), sheds: newSheds(), pressure: o.Pressure, now: o.Now, log: o.Log,
 	}
 	if s.pressure == nil {
 		s.pressure = NewPressure(PressureOptions{})

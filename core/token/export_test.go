@@ -32,7 +32,7 @@ func (p *InstallPool) Forecast() map[InstallClaims]int {
 	p.filler.queue = p.forecast(nil)
 	p.filler.looked = time.Now()
 	want := map[InstallClaims]int{}
-	for c, s := range *p.supplies.Load() {
+	for c, s := range p.supplies.Load().by {
 		want[c] = int(s.want.Load())
 	}
 	return want
@@ -52,7 +52,9 @@ func (p *InstallPool) Step(now time.Time) time.Duration { return p.step(now) }
 
 // Rewind gives the batch that is taken from out again: for a benchmark, which would sign
 // for hours otherwise.
-func (p *InstallPool) Rewind(c InstallClaims) { (*p.supplies.Load())[c].current.Load().taken.Store(0) }
+func (p *InstallPool) Rewind(c InstallClaims) {
+	p.supplies.Load().find(&c).current.Load().taken.Store(0)
+}
 
 // CoresIdle is what Fill goes by.
 func CoresIdle() bool { return new(coreWatch).idle() }

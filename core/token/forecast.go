@@ -68,7 +68,7 @@ func (p *InstallPool) step(now time.Time) time.Duration {
 	f := &p.filler
 	if due := now.Sub(f.looked); due >= forecastEvery || due < 0 {
 		f.looked = now
-		if f.queue = p.forecast(f.queue[:0]); len(*p.supplies.Load()) == 0 {
+		if f.queue = p.forecast(f.queue[:0]); len(p.supplies.Load().by) == 0 {
 			return asleep
 		}
 	}
@@ -128,12 +128,12 @@ func (p *InstallPool) forecast(dst []*supply) []*supply {
 	defer p.mu.Unlock()
 	now := p.Signer.now()
 	elapsed := now.Sub(p.forecasted)
-	if len(*p.supplies.Load()) == 0 { // it slept, and the first offer has woken it
+	if len(p.supplies.Load().by) == 0 { // it slept, and the first offer has woken it
 		elapsed = forecastEvery
 	}
 	p.forecasted = now
 	p.welcome()
-	all := slices.Collect(maps.Values(*p.supplies.Load()))
+	all := slices.Collect(maps.Values(p.supplies.Load().by))
 	for _, s := range all {
 		p.empty(s, now.UnixMilli(), false)
 		s.foresee(max(elapsed, 0), min(horizon, p.Signer.life()/4))
@@ -240,12 +240,12 @@ func (p *InstallPool) share(all []*supply) {
 func (p *InstallPool) trim(s *supply, surplus int) (trimmed int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.next) > 0 && len(s.next[0].ends) <= surplus {
+	for len(s.next) > 0 && int(s.next[0].n) <= surplus {
 		b := s.next[0]
 		s.next[0] = nil
 		s.next = s.next[1:]
-		surplus -= len(b.ends)
-		trimmed += int64(len(b.ends))
+		surplus -= int(b.n)
+		trimmed += int64(b.n)
 		p.close(s, b)
 	}
 	return trimmed

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/bits"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,8 +25,8 @@ type InstallPool struct {
 	Offer  func(InstallClaims) bool // whether such tokens may be given out still; nil: all may
 	Idle   func() bool              // whether a core can be spared; nil: no goroutine waits for one
 
-	supplies atomic.Pointer[map[InstallClaims]*supply] // never changed, but replaced
-	mu       sync.Mutex                                // held to replace it, and by the forecast
+	supplies atomic.Pointer[supplies] // never changed, but replaced
+	mu       sync.Mutex               // held to replace it, and by the forecast
 
 	tokens, bytes           atomic.Int64  // of all batches, with what was taken of them
 	served, inline, dropped atomic.Uint64 // served: of batches that are closed
@@ -41,7 +42,7 @@ type InstallPool struct {
 // NewInstallPool makes a pool of at most so many tokens.
 func NewInstallPool(s *InstallSigner, most int) *InstallPool {
 	p := &InstallPool{Signer: s, Most: most, asked: map[InstallClaims]uint64{}, wake: make(chan struct{}, 1)}
-	p.supplies.Store(&map[InstallClaims]*supply{})
+	p.supplies.Store(newSupplies(map[InstallClaims]*supply{}))
 	return p
 }
 
@@ -61,13 +62,13 @@ const (
 	maxStrangers = 1024    // of those that were not counted so far
 )
 
-// Append appends a token that nobody got before: one of the pool, or a new one. After an
-// error dst has grown by nothing.
+// Append appends a token that nobody got before: one of the pool, or a new one. now is the
+// time, or a moment ago. After an error dst has grown by nothing.
 //
 // hot: called for every offer; no allocation where the pool has a token (see
 // BenchmarkInstallPool).
-func (p *InstallPool) Append(dst []byte, c InstallClaims) ([]byte, error) {
-	tok, ok := p.AppendReady(dst, c)
+func (p *InstallPool) Append(dst []byte, c InstallClaims, now time.Time) ([]byte, error) {
+	tok, ok := p.AppendReady(dst, c, now)
 	if ok {
 		return tok, nil
 	}
@@ -79,16 +80,16 @@ func (p *InstallPool) Append(dst []byte, c InstallClaims) ([]byte, error) {
 
 // AppendReady appends a token of the pool that nobody got before. Where there is none dst
 // has grown by nothing and nothing is signed, but the pool knows what was asked for.
-func (p *InstallPool) AppendReady(dst []byte, c InstallClaims) (tok []byte, ok bool) {
+func (p *InstallPool) AppendReady(dst []byte, c InstallClaims, now time.Time) (tok []byte, ok bool) {
 	if p.Most <= 0 {
 		return dst, false
 	}
-	s := (*p.supplies.Load())[c]
+	s := p.supplies.Load().find(&c)
 	if s == nil {
 		p.stranger(c)
 		return dst, false
 	}
-	if tok, ok := p.take(s, dst, p.Signer.now().UnixMilli()); ok {
+	if tok, ok := p.take(s, dst, now.UnixMilli()); ok {
 		return tok, true
 	}
 	s.missed.Add(1)
@@ -113,7 +114,55 @@ func (p *InstallPool) nudge() {
 	}
 }
 
-// supply is what the pool has of the same claims.
+// supplies are those of all claims, to go through and to look into. The map has them all;
+// places are quicker to look into than a map of Go's, whose hash of claims takes in the
+// bundle id.
+type supplies struct {
+	by     map[InstallClaims]*supply
+	places []place // half of them free: each in the one that its hash names, or behind it
+	shift  int     // of a hash, to a place
+}
+
+// place is a supply and its item, which spares a look at the supply of another.
+type place struct {
+	item   uint64
+	supply *supply // nil: it is free
+}
+
+func newSupplies(by map[InstallClaims]*supply) *supplies {
+	size := bits.Len(uint(2 * len(by)))
+	m := &supplies{by: by, places: make([]place, 1<<size), shift: 64 - size}
+	for c, s := range by {
+		at := m.first(&c)
+		for m.places[at].supply != nil {
+			at = (at + 1) & (len(m.places) - 1)
+		}
+		m.places[at] = place{c.Item, s}
+	}
+	return m
+}
+
+// find returns the supply of some claims, nil if there is none.
+func (m *supplies) find(c *InstallClaims) *supply {
+	for at := m.first(c); ; at = (at + 1) & (len(m.places) - 1) {
+		p := &m.places[at]
+		if p.supply == nil || p.item == c.Item && p.supply.claims == *c {
+			return p.supply
+		}
+	}
+}
+
+// first is the place that the hash of some claims names.
+func (m *supplies) first(c *InstallClaims) int {
+	h := c.Item ^ bits.RotateLeft64(c.Version, 32)
+	if c.Redownload {
+		h = ^h
+	}
+	return int(h * 0x9e3779b97f4a7c15 >> m.shift) // 2^64 over the golden ratio spreads ids that lie close together
+}
+
+// supply is what the pool has of the same claims. What a taker looks at is at its
+// beginning, one line of memory.
 type supply struct {
 	claims  InstallClaims
 	current atomic.Pointer[batch] // what is taken from; nil: there is nothing
@@ -129,25 +178,26 @@ type supply struct {
 	rate     float64      // of offers, a second
 	expected float64      // offers that are foreseen besides; fades
 	want     atomic.Int64 // tokens that there should be; Fill reads it
+	_        [7]uint64    // so many whole lines
 }
 
-// batch is a few tokens in a row. Nothing in it changes but taken.
+// batch is a few tokens in a row, all of one length. Nothing in it changes but taken. It
+// is one line of memory, which whoever takes has to have for itself.
 type batch struct {
+	taken         atomic.Int64 // tokens that were asked of it; beyond n there was none
 	text          []byte
-	ends          []int // of each token in text
+	size, n       int32 // of one token in text, and how many there are
 	issued, until int64 // Unix milliseconds: it is good from the one on, and before the other
-	_             [8]uint64
-	taken         atomic.Int64 // tokens that were asked of it; beyond len(ends) there was none
-	_             [7]uint64    // cores that take share this line and no other
+	_             uint64
 }
 
 // closed is what taken is set to when nothing may be taken any more.
 const closed = math.MaxInt64 / 2
 
-func (b *batch) left() int { return int(max(0, int64(len(b.ends))-b.taken.Load())) }
+func (b *batch) left() int { return int(max(0, int64(b.n)-b.taken.Load())) }
 
 // given is how many of them somebody got; of a batch that isn't closed.
-func (b *batch) given() uint64 { return uint64(len(b.ends) - b.left()) }
+func (b *batch) given() uint64 { return uint64(int(b.n) - b.left()) }
 
 // good says whether its tokens may be given out: not in the second half of their life,
 // and not before it, when a clock was put back.
@@ -157,13 +207,7 @@ func (b *batch) good(now int64) bool { return now < b.until && now >= b.issued-b
 // token may have read it before somebody else has signed that.
 const backwards = 1000
 
-func (b *batch) token(i int) []byte {
-	from := 0
-	if i > 0 {
-		from = b.ends[i-1]
-	}
-	return b.text[from:b.ends[i]]
-}
+func (b *batch) token(i int) []byte { return b.text[i*int(b.size):][:b.size] }
 
 // take appends one token of the supply.
 func (p *InstallPool) take(s *supply, dst []byte, now int64) ([]byte, bool) {
@@ -173,7 +217,7 @@ func (p *InstallPool) take(s *supply, dst []byte, now int64) ([]byte, bool) {
 			return dst, false
 		}
 		if b.good(now) {
-			if i := b.taken.Add(1) - 1; i < int64(len(b.ends)) {
+			if i := b.taken.Add(1) - 1; i < int64(b.n) {
 				return append(dst, b.token(int(i))...), true
 			}
 		}
@@ -200,7 +244,7 @@ func (s *supply) advance() {
 // close ends a batch: whoever holds on to it finds nothing in it any more. The lock of
 // the supply is held.
 func (p *InstallPool) close(s *supply, b *batch) {
-	n := len(b.ends)
+	n := int(b.n)
 	taken := int(min(b.taken.Swap(closed), int64(n)))
 	s.served += uint64(taken)
 	p.served.Add(uint64(taken))
@@ -254,7 +298,7 @@ func (p *InstallPool) Stats() PoolStats {
 	defer p.mu.Unlock()
 	all := PoolStats{Bytes: p.bytes.Load(), Inline: p.inline.Load(), Dropped: p.dropped.Load()}
 	before := p.served.Load() // first: a batch that is closed meanwhile is counted next time
-	for _, s := range *p.supplies.Load() {
+	for _, s := range p.supplies.Load().by {
 		ready, open, _ := s.count()
 		all.Ready += ready
 		all.Served += open
@@ -270,7 +314,7 @@ func (p *InstallPool) Sweep() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	gone := false
-	for c, s := range *p.supplies.Load() {
+	for c, s := range p.supplies.Load().by {
 		if p.offered(c) {
 			p.empty(s, now, false)
 			continue
@@ -299,18 +343,18 @@ func (p *InstallPool) leave(s *supply) {
 
 // replace changes a copy of the map. The pool's lock is held.
 func (p *InstallPool) replace(change func(map[InstallClaims]*supply)) {
-	next := maps.Clone(*p.supplies.Load())
+	next := maps.Clone(p.supplies.Load().by)
 	change(next)
-	p.supplies.Store(&next)
+	p.supplies.Store(newSupplies(next))
 }
 
 // of returns the supply of some claims, a new one if there is none; nil if there are too
 // many. The pool's lock is held.
 func (p *InstallPool) of(c InstallClaims) *supply {
-	if s := (*p.supplies.Load())[c]; s != nil {
+	if s := p.supplies.Load().find(&c); s != nil {
 		return s
 	}
-	switch n := len(*p.supplies.Load()); {
+	switch n := len(p.supplies.Load().by); {
 	case n >= maxSupplies:
 		return nil
 	case n == 0: // the forecast slept, and what is expected fades from now on
@@ -334,15 +378,16 @@ func (p *InstallPool) Warm(ctx context.Context, n int, claims ...InstallClaims) 
 		}
 		p.empty(s, p.Signer.now().UnixMilli(), false)
 		ready, _, _ := s.count()
-		for left := n - ready; left > 0; left -= together {
+		made := 0
+		for left := n - ready; left > 0; left -= made {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			made, err := p.sign(s, min(left, together))
-			if err != nil {
+			var err error
+			if made, err = p.sign(s, min(left, together)); err != nil {
 				return err
 			}
-			if made < min(left, together) {
+			if made == 0 {
 				return fmt.Errorf("token: pool: %d tokens of item %d were asked for, and there is no more room for them: at most %d are kept of all, and none that is not offered", n, c.Item, p.Most)
 			}
 		}
@@ -361,21 +406,26 @@ func (p *InstallPool) sign(s *supply, n int) (made int, err error) {
 		return 0, nil
 	}
 	now := p.Signer.now()
-	b := &batch{issued: now.UnixMilli(), until: now.Add(p.Signer.life() / 2).UnixMilli(), ends: make([]int, 0, n)}
+	b := &batch{issued: now.UnixMilli(), until: now.Add(p.Signer.life() / 2).UnixMilli()}
 	for range n {
+		from := len(b.text)
 		if b.text, err = p.Signer.Append(b.text, s.claims); err != nil {
 			break
 		}
-		if len(b.ends) == 0 {
-			if len(b.text) > maxToken {
-				return 0, nil
-			}
-			// They are all of one length, but for a clock whose seconds get another digit.
-			b.text = append(make([]byte, 0, n*len(b.text)+n), b.text...)
+		size := len(b.text) - from
+		switch {
+		case from == 0 && size > maxToken:
+			return 0, nil
+		case from == 0:
+			b.size = int32(size)
+			b.text = append(make([]byte, 0, n*size), b.text...)
+		case size != int(b.size): // the seconds of the clock have got another digit: the next batch is of these
+			b.text = b.text[:from]
+			return p.put(s, b), nil
 		}
-		b.ends = append(b.ends, len(b.text))
+		b.n++
 	}
-	if len(b.ends) == 0 {
+	if b.n == 0 {
 		return 0, err
 	}
 	return p.put(s, b), err
@@ -400,7 +450,7 @@ func (p *InstallPool) put(s *supply, b *batch) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.gone {
-		p.dropped.Add(uint64(len(b.ends)))
+		p.dropped.Add(uint64(b.n))
 		return 0
 	}
 	p.bytes.Add(int64(cap(b.text)))
@@ -409,5 +459,5 @@ func (p *InstallPool) put(s *supply, b *batch) int {
 	} else {
 		s.next = append(s.next, b)
 	}
-	return len(b.ends)
+	return int(b.n)
 }

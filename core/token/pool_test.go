@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -33,8 +34,8 @@ func newPool(t testing.TB, most int) (*token.InstallPool, *poolClock) {
 
 // claimsOf reads what a token says.
 func claimsOf(t testing.TB, jws []byte) (claims struct {
-	Dtype, Nonce, Vid string
-	Iat               int64
+	Bid, Iid, Vid, Dtype, Nonce string
+	Iat                         int64
 }) {
 	t.Helper()
 	parts := strings.Split(string(jws), ".")
@@ -54,7 +55,7 @@ func claimsOf(t testing.TB, jws []byte) (claims struct {
 func offer(t testing.TB, p *token.InstallPool, c token.InstallClaims, times int) (last []byte) {
 	t.Helper()
 	for range times {
-		tok, err := p.Append(nil, c)
+		tok, err := p.Append(nil, c, p.Signer.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +110,7 @@ func TestPoolGivesEachTokenOnce(t *testing.T) {
 	for i := range takers {
 		wg.Go(func() {
 			for n := range each {
-				tok, err := p.Append(nil, kinds[(i+n)%len(kinds)])
+				tok, err := p.Append(nil, kinds[(i+n)%len(kinds)], p.Signer.Now())
 				if err != nil {
 					t.Error(err)
 					return
@@ -317,7 +318,7 @@ func TestPoolAfterAnError(t *testing.T) {
 	if len(seen) != 4 {
 		t.Errorf("%d nonces in 4 tokens", len(seen))
 	}
-	got, err := p.Append([]byte("x"), item(1))
+	got, err := p.Append([]byte("x"), item(1), p.Signer.Now())
 	if !errors.Is(err, broken) || string(got) != "x" {
 		t.Errorf("Append = %q, %v, want x and the reader's error", got, err)
 	}
@@ -427,7 +428,7 @@ func TestPoolWakes(t *testing.T) {
 	p.Forecast()
 	clock.advance(3 * time.Hour)
 	for range 500 {
-		if _, err := p.Append(nil, item(1)); err != nil {
+		if _, err := p.Append(nil, item(1), p.Signer.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -522,7 +523,7 @@ func TestPoolTakesWithoutAllocation(t *testing.T) {
 	buf := make([]byte, 0, 1024)
 	if n := testing.AllocsPerRun(1000, func() {
 		var err error
-		if buf, err = p.Append(buf[:0], item(1)); err != nil {
+		if buf, err = p.Append(buf[:0], item(1), p.Signer.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}); n != 0 {
@@ -534,19 +535,91 @@ func TestPoolTakesWithoutAllocation(t *testing.T) {
 }
 
 // One batch is given out over and over, which nothing but a test can do.
+// Claims that differ in one thing only are kinds of their own, however many there are.
+func TestPoolKeepsKindsApart(t *testing.T) {
+	const each = 60
+	p, c := newPool(t, 8*each)
+	var kinds []token.InstallClaims
+	for n := uint64(1); n <= each; n++ {
+		k := token.InstallClaims{BundleID: "com.example.app", Item: n, Version: 1}
+		newer, again, bundle := k, k, k
+		newer.Version, again.Redownload, bundle.BundleID = 2, true, "com.example.other"
+		kinds = append(kinds, k, newer, again, bundle)
+	}
+	if _, ok := p.AppendReady(nil, kinds[0], c.now()); ok {
+		t.Error("an empty pool has a token")
+	}
+	warm(t, p, 1, kinds...)
+	for _, k := range kinds {
+		tok, ok := p.AppendReady(nil, k, c.now())
+		if !ok {
+			t.Fatalf("there is no token of %+v", k)
+		}
+		want := "download"
+		if k.Redownload {
+			want = "redownload"
+		}
+		if got := claimsOf(t, tok); got.Bid != k.BundleID || got.Iid != fmt.Sprint(k.Item) || got.Vid != fmt.Sprint(k.Version) || got.Dtype != want {
+			t.Errorf("of %+v there is a token of %+v", k, got)
+		}
+		if _, ok := p.AppendReady(nil, k, c.now()); ok {
+			t.Fatalf("there are two tokens of %+v, want one", k)
+		}
+	}
+	if s := p.Stats(); s.Served != uint64(len(kinds)) {
+		t.Errorf("%d tokens were given out, want %d", s.Served, len(kinds))
+	}
+}
+
+// When the seconds of the clock get another digit, so do tokens.
+func TestPoolKeepsLongerTokensApart(t *testing.T) {
+	const n = 20
+	p, c := newPool(t, 100)
+	c.ms.Store(9_999_999_990_000)
+	p.Signer.Now = func() time.Time { return time.UnixMilli(c.ms.Add(1000)) }
+	warm(t, p, n, item(1))
+	lengths := map[int]int{}
+	for range n {
+		tok, ok := p.AppendReady(nil, item(1), p.Signer.Now())
+		if !ok {
+			t.Fatalf("after %v tokens there is none, want %d", lengths, n)
+		}
+		if got := claimsOf(t, tok); got.Iid != "1" || got.Iat < 9_999_999_990 {
+			t.Errorf("a token says %+v", got)
+		}
+		lengths[len(tok)]++
+	}
+	if len(lengths) < 2 {
+		t.Errorf("tokens are all of one length (%v), so this shows nothing", lengths)
+	}
+}
+
+// BenchmarkInstallPool takes tokens of one kind, and of so many kinds that their memory is
+// not at hand, as on a day on which many apps came out.
 func BenchmarkInstallPool(b *testing.B) {
 	const each = 64
-	p, _ := newPool(b, each)
-	warm(b, p, each, item(1))
-	var buf []byte
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		if i%each == 0 {
-			p.Rewind(item(1))
-		}
-		var err error
-		if buf, err = p.Append(buf[:0], item(1)); err != nil {
-			b.Fatal(err)
-		}
+	for _, kinds := range []uint64{1, 64} {
+		b.Run(fmt.Sprint("kinds=", kinds), func(b *testing.B) {
+			p, _ := newPool(b, int(each*kinds))
+			var all []token.InstallClaims
+			for n := range kinds {
+				all = append(all, item(n+1))
+			}
+			warm(b, p, each, all...)
+			now := p.Signer.Now()
+			var buf []byte
+			b.ReportAllocs()
+			for i := uint64(0); b.Loop(); i++ {
+				if i%(each*kinds) == 0 {
+					for _, c := range all {
+						p.Rewind(c)
+					}
+				}
+				var err error
+				if buf, err = p.Append(buf[:0], all[i%kinds], now); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
