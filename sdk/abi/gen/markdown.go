@@ -112,7 +112,8 @@ Little endian, naturally aligned, with offsets from the start of the message:
 | list of … | 16 | off u32, count u32, stride u32, zero u32: elements are stride bytes apart, and 8-aligned |
 
 A message is its fixed part, then lists and texts anywhere behind it. Lists don't
-overlap. An empty text or list is all zero.
+overlap. An empty text or list is all zero. The host writes UTF-8 only, so a guest whose
+language can hold other bytes need not look; the host looks at all that a guest writes.
 
 Records grow at their end and nowhere else. A reader takes a record that is
 shorter than it knows as filled up with zeros and ignores what lies behind the
