@@ -158,7 +158,7 @@ func newEntry(it Item, publicURL string) (*Entry, error) {
 			e.latest = r.ID
 		}
 	}
-	e.gather(question.String())
+	e.gather(strings.Clone(question.String())) // without the room that a Builder has left
 	return e, nil
 }
 

@@ -280,6 +280,7 @@ func (m *Market) outdated(q *Request, w *work, a *Answer) {
 			w.picks = append(w.picks, *p)
 		}
 	}
+	clear(found[len(w.picks):]) // end clears what is kept only
 }
 
 // Restore answers for apps that a device had before: each is restored or is a
@@ -367,6 +368,7 @@ func withoutHalted(list []catalog.Candidate, from int) []catalog.Candidate {
 			kept = append(kept, c)
 		}
 	}
+	clear(list[len(kept):])
 	return kept
 }
 

@@ -45,7 +45,7 @@ type HookInfo struct {
 	Abstained uint64            `json:"abstained"`
 	Fuel      uint64            `json:"fuel"`      // used by all calls together
 	Failures  map[string]uint64 `json:"failures"`  // by kind; kinds that never happened are missing
-	Waits     uint64            `json:"waits"`     // questions that waited for an instance, those that got none too
+	Waits     uint64            `json:"waits"`     // questions that waited for an instance; those that got none too, but of a shadow
 	WaitedNS  uint64            `json:"waited_ns"` // and how long, together
 	Breaker   BreakerInfo       `json:"breaker"`
 	Latency   Histogram         `json:"latency_ns"`    // of sign_in and exchange, and of every 32nd call of the others

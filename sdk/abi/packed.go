@@ -65,7 +65,7 @@ func (w *SelectVersionWriter) list(at, count, stride int) (begin int) {
 	pad := (w.base - len(w.b)) & 7
 	begin = len(w.b) + pad
 	w.b = slices.Grow(w.b, pad+count*stride)[:begin+count*stride]
-	clear(w.b[begin-pad : begin])
+	clear(w.b[begin-pad:]) // an element that is never written is empty, and not what lay there before
 	binary.LittleEndian.PutUint64(w.b[at:], uint64(begin-w.base)|uint64(count)<<32)
 	binary.LittleEndian.PutUint64(w.b[at+8:], uint64(stride))
 	return begin
@@ -110,8 +110,10 @@ func (w *SelectVersionWriter) Candidate(c PackedCandidate, minOS uint32, flags C
 	}
 }
 
-// Finish returns the message with what was before it.
+// Finish returns the message with what was before it, and keeps nothing of it.
 func (w *SelectVersionWriter) Finish() []byte {
-	binary.LittleEndian.PutUint32(w.b[w.base:], uint32(len(w.b)-w.base))
-	return w.b
+	b := w.b
+	w.b = nil
+	binary.LittleEndian.PutUint32(b[w.base:], uint32(len(b)-w.base))
+	return b
 }
