@@ -13,16 +13,25 @@ import (
 	"github.com/souk-market/souk/core/token"
 )
 
-// The tables of families and of revocations; see keys.go of package store.
+// The tables of accounts, families, revocations and sign-outs; see keys.go of package store.
 const (
 	tableFamily     = 'F'
 	tableRevocation = 'X'
+	tableSignOut    = 'E'
 )
 
-// interrupted is an engine before whose updates something happens.
+// interrupted is an engine before whose updates and scans something happens.
 type interrupted struct {
 	store.Engine
 	before func(store.Key) error
+	scans  func()
+}
+
+func (e *interrupted) Scan(ctx context.Context, table byte, part, after string, limit int) ([]store.Item, error) {
+	if e.scans != nil {
+		e.scans()
+	}
+	return e.Engine.Scan(ctx, table, part, after, limit)
 }
 
 func (e *interrupted) Update(ctx context.Context, k store.Key, f store.UpdateFunc) (store.Item, error) {
@@ -359,4 +368,34 @@ func TestReuseEndsAccessTokensFirst(t *testing.T) {
 		t.Errorf("the next reuse gives %v, want %s", err, oauth.InvalidGrant)
 	}
 	s.over("a reuse", third)
+}
+
+// A sign-out of which nobody could note that it is over is not said to be over.
+func TestASignOutWhoseEndIsNotNotedIsAnError(t *testing.T) {
+	s := newEndings(t)
+	s.signIn()
+	s.engine.before = func(k store.Key) error {
+		if k.Table == tableFamily {
+			return store.ErrUnknown
+		}
+		return nil
+	}
+	if _, err := s.RevokeAccount(t.Context(), endingsAccount); err == nil {
+		t.Fatal("a sign-out that was not written was acknowledged")
+	}
+	s.engine.before = nil
+	s.start()
+	s.engine.before = func(k store.Key) error {
+		if k.Table == tableSignOut {
+			return store.ErrUnknown
+		}
+		return nil
+	}
+	if ended, err := s.FinishSignOuts(t.Context()); ended != 1 || !errors.Is(err, store.ErrUnknown) || len(s.Store.SignOuts()) != 1 {
+		t.Errorf("FinishSignOuts = %d, %v, with %d left: want one sign-in, an error, and the note", ended, err, len(s.Store.SignOuts()))
+	}
+	s.engine.before = nil
+	if ended, err := s.FinishSignOuts(t.Context()); ended != 0 || err != nil || len(s.Store.SignOuts()) != 0 {
+		t.Errorf("FinishSignOuts again = %d, %v, with %d left: want nothing", ended, err, len(s.Store.SignOuts()))
+	}
 }

@@ -116,8 +116,8 @@ func (s *Server) RevokeAccount(ctx context.Context, account string) ([]Session, 
 	return ended, nil
 }
 
-// signOut ends the sign-ins of an account from before its epoch; those of that epoch, or
-// of one that has come since, came after. It returns how many it ended.
+// signOut ends the sign-ins of an account but those of this epoch or of one that has come
+// since, which came after. It returns how many it ended.
 func (s *Server) signOut(ctx context.Context, subject [16]byte, epoch uint32) (ended int, err error) {
 	all, err := s.Store.Sessions(ctx, subject)
 	if err != nil {
@@ -132,8 +132,7 @@ func (s *Server) signOut(ctx context.Context, subject [16]byte, epoch uint32) (e
 		}
 		ended++
 	}
-	s.Store.SignedOut(ctx, subject, epoch)
-	return ended, nil
+	return ended, s.Store.SignedOut(ctx, subject, epoch)
 }
 
 // FinishSignOuts brings sign-outs everywhere to their ends that were cut off, by a crash
