@@ -15,6 +15,7 @@ import (
 
 // The tables of accounts, families, revocations and sign-outs; see keys.go of package store.
 const (
+	tableAccount    = 'U'
 	tableFamily     = 'F'
 	tableRevocation = 'X'
 	tableSignOut    = 'E'
@@ -368,6 +369,63 @@ func TestReuseEndsAccessTokensFirst(t *testing.T) {
 		t.Errorf("the next reuse gives %v, want %s", err, oauth.InvalidGrant)
 	}
 	s.over("a reuse", third)
+}
+
+// An account that was lost, with its epoch, and begun anew may have sign-ins of epochs that
+// it has not reached: they are older than each sign-out, and not newer.
+func TestSignOutReachesSignInsOfALostAccount(t *testing.T) {
+	s := newEndings(t)
+	s.signIn()
+	for range 3 {
+		if _, err := s.RevokeAccount(t.Context(), endingsAccount); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lost := s.signIn() // of epoch 3
+	subject := store.SubjectID(endingsAccount)
+	if err := s.engine.Apply(t.Context(), store.Op{Key: store.Key{Table: tableAccount, Part: string(subject[:])}, Delete: true}); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	anew := s.signIn() // of epoch 0
+	if _, err := s.RevokeAccount(t.Context(), endingsAccount); err != nil {
+		t.Fatal(err)
+	}
+	s.over("a sign-in of the account that was lost", lost)
+	s.over("a sign-in of the account that was begun anew", anew)
+}
+
+// A sign-in that comes between two sign-outs is the second one's to end, however late the
+// first goes on.
+func TestSignOutLeavesALaterSignIn(t *testing.T) {
+	s := newEndings(t)
+	old := s.signIn()
+	var later *oauth.TokenResponse
+	raised := false
+	s.engine.before = func(k store.Key) error {
+		raised = raised || k.Table == tableSignOut // or it is about to be
+		return nil
+	}
+	s.engine.scans = func() {
+		if !raised {
+			return
+		}
+		s.engine.before, s.engine.scans = nil, nil // the first has its epoch, and is about to look for sign-ins
+		if _, err := s.RevokeAccount(t.Context(), endingsAccount); err != nil {
+			t.Error(err)
+		}
+		later = s.signIn()
+	}
+	if _, err := s.RevokeAccount(t.Context(), endingsAccount); err != nil {
+		t.Fatal(err)
+	}
+	s.over("a sign-in from before", old)
+	if later == nil {
+		t.Fatal("nobody has signed in meanwhile: the test does not test")
+	}
+	if _, err := s.refresh(later.RefreshToken); err != nil {
+		t.Errorf("a sign-in of after both gives %v", err)
+	}
 }
 
 // A sign-out of which nobody could note that it is over is not said to be over.

@@ -117,14 +117,19 @@ func (s *Server) RevokeAccount(ctx context.Context, account string) ([]Session, 
 }
 
 // signOut ends the sign-ins of an account but those of this epoch or of one that has come
-// since, which came after. It returns how many it ended.
+// since, which came after. One of an epoch that the account has not reached is of an account
+// that was lost and begun anew. It returns how many it ended.
 func (s *Server) signOut(ctx context.Context, subject [16]byte, epoch uint32) (ended int, err error) {
 	all, err := s.Store.Sessions(ctx, subject)
 	if err != nil {
 		return 0, err
 	}
+	now, err := s.Store.Account(ctx, subject) // second: none that was listed is of a later epoch
+	if err != nil {
+		return 0, err
+	}
 	for _, f := range all {
-		if f.Family.State != store.Active || f.Family.Epoch >= epoch {
+		if f.Family.State != store.Active || epoch <= f.Family.Epoch && f.Family.Epoch <= now.Epoch {
 			continue
 		}
 		if err := s.revoke(ctx, f.ID, "the account was signed out"); err != nil {
