@@ -65,7 +65,7 @@ func (m *Market) consult(ctx context.Context, call *plugin.Call, w *work, head *
 
 // head says who asks. It costs one look at the account record, mostly in memory.
 func (m *Market) head(ctx context.Context, q *Request, w *work, purpose abi.Purpose) (abi.Head, error) {
-	if w.now = q.Now; w.now.IsZero() {
+	if w.now = q.Now; w.again || w.now.IsZero() { // who waited for his turn may have waited for seconds
 		w.now = m.Now()
 	}
 	h := abi.Head{

@@ -144,6 +144,39 @@ func TestChangedCountsAreDecidedAnew(t *testing.T) {
 	}
 }
 
+// Who is decided anew has waited for his turn: the time at which the request came is over.
+func TestWhoIsDecidedAnewHasALaterTime(t *testing.T) {
+	m, e, access := openMarket(t)
+	came := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	later := came.Add(9 * time.Second)
+	looks := 0
+	m.Now = func() time.Time { looks++; return later }
+	q := market.Request{Apps: []market.App{{Item: item}}, Platform: catalog.IOS, OS: 26 << 16, Access: access, Now: came}
+	for again, want := range map[bool]time.Time{false: came, true: later} {
+		if asked, pool, err := m.TimeOf(t.Context(), &q, again); err != nil || !asked.Equal(want) || !pool.Equal(want) {
+			t.Errorf("again = %v: policy is asked at %v and the pool at %v, %v, want %v", again, asked, pool, err, want)
+		}
+	}
+	for moved, want := range map[bool]int{true: 1, false: 0} {
+		one := *access
+		one.Client = [16]byte{2}
+		if !moved {
+			one.Client = [16]byte{3}
+		}
+		q.Access, looks = &one, 0
+		e.before = func(s *store.Store) {
+			if moved {
+				moved = false
+				update(t, s, func(a *store.Account) { a.Give([16]byte{100}, item) })
+			}
+		}
+		var answer market.Answer
+		if err := m.InstallTokens(t.Context(), &q, &answer); err != nil || len(answer.Offers) != 1 || looks != want {
+			t.Errorf("%d offers, %v, after %d looks at the clock: want one after %d", len(answer.Offers), err, looks, want)
+		}
+	}
+}
+
 // A device is in the way of another once: the second time is its turn, however many
 // come meanwhile.
 func TestTheSecondTimeIsTheDevicesTurn(t *testing.T) {

@@ -13,16 +13,26 @@ import (
 	"github.com/souk-market/souk/core/token"
 )
 
-// The tables of families and of revocations; see keys.go of package store.
+// The tables of accounts, families, revocations and sign-outs; see keys.go of package store.
 const (
+	tableAccount    = 'U'
 	tableFamily     = 'F'
 	tableRevocation = 'X'
+	tableSignOut    = 'E'
 )
 
-// interrupted is an engine before whose updates something happens.
+// interrupted is an engine before whose updates and scans something happens.
 type interrupted struct {
 	store.Engine
 	before func(store.Key) error
+	scans  func()
+}
+
+func (e *interrupted) Scan(ctx context.Context, table byte, part, after string, limit int) ([]store.Item, error) {
+	if e.scans != nil {
+		e.scans()
+	}
+	return e.Engine.Scan(ctx, table, part, after, limit)
 }
 
 func (e *interrupted) Update(ctx context.Context, k store.Key, f store.UpdateFunc) (store.Item, error) {
@@ -359,4 +369,91 @@ func TestReuseEndsAccessTokensFirst(t *testing.T) {
 		t.Errorf("the next reuse gives %v, want %s", err, oauth.InvalidGrant)
 	}
 	s.over("a reuse", third)
+}
+
+// An account that was lost, with its epoch, and begun anew may have sign-ins of epochs that
+// it has not reached: they are older than each sign-out, and not newer.
+func TestSignOutReachesSignInsOfALostAccount(t *testing.T) {
+	s := newEndings(t)
+	s.signIn()
+	for range 3 {
+		if _, err := s.RevokeAccount(t.Context(), endingsAccount); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lost := s.signIn() // of epoch 3
+	subject := store.SubjectID(endingsAccount)
+	if err := s.engine.Apply(t.Context(), store.Op{Key: store.Key{Table: tableAccount, Part: string(subject[:])}, Delete: true}); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	anew := s.signIn() // of epoch 0
+	if _, err := s.RevokeAccount(t.Context(), endingsAccount); err != nil {
+		t.Fatal(err)
+	}
+	s.over("a sign-in of the account that was lost", lost)
+	s.over("a sign-in of the account that was begun anew", anew)
+}
+
+// A sign-in that comes between two sign-outs is the second one's to end, however late the
+// first goes on.
+func TestSignOutLeavesALaterSignIn(t *testing.T) {
+	s := newEndings(t)
+	old := s.signIn()
+	var later *oauth.TokenResponse
+	raised := false
+	s.engine.before = func(k store.Key) error {
+		raised = raised || k.Table == tableSignOut // or it is about to be
+		return nil
+	}
+	s.engine.scans = func() {
+		if !raised {
+			return
+		}
+		s.engine.before, s.engine.scans = nil, nil // the first has its epoch, and is about to look for sign-ins
+		if _, err := s.RevokeAccount(t.Context(), endingsAccount); err != nil {
+			t.Error(err)
+		}
+		later = s.signIn()
+	}
+	if _, err := s.RevokeAccount(t.Context(), endingsAccount); err != nil {
+		t.Fatal(err)
+	}
+	s.over("a sign-in from before", old)
+	if later == nil {
+		t.Fatal("nobody has signed in meanwhile: the test does not test")
+	}
+	if _, err := s.refresh(later.RefreshToken); err != nil {
+		t.Errorf("a sign-in of after both gives %v", err)
+	}
+}
+
+// A sign-out of which nobody could note that it is over is not said to be over.
+func TestASignOutWhoseEndIsNotNotedIsAnError(t *testing.T) {
+	s := newEndings(t)
+	s.signIn()
+	s.engine.before = func(k store.Key) error {
+		if k.Table == tableFamily {
+			return store.ErrUnknown
+		}
+		return nil
+	}
+	if _, err := s.RevokeAccount(t.Context(), endingsAccount); err == nil {
+		t.Fatal("a sign-out that was not written was acknowledged")
+	}
+	s.engine.before = nil
+	s.start()
+	s.engine.before = func(k store.Key) error {
+		if k.Table == tableSignOut {
+			return store.ErrUnknown
+		}
+		return nil
+	}
+	if ended, err := s.FinishSignOuts(t.Context()); ended != 1 || !errors.Is(err, store.ErrUnknown) || len(s.Store.SignOuts()) != 1 {
+		t.Errorf("FinishSignOuts = %d, %v, with %d left: want one sign-in, an error, and the note", ended, err, len(s.Store.SignOuts()))
+	}
+	s.engine.before = nil
+	if ended, err := s.FinishSignOuts(t.Context()); ended != 0 || err != nil || len(s.Store.SignOuts()) != 0 {
+		t.Errorf("FinishSignOuts again = %d, %v, with %d left: want nothing", ended, err, len(s.Store.SignOuts()))
+	}
 }

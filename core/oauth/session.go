@@ -116,15 +116,20 @@ func (s *Server) RevokeAccount(ctx context.Context, account string) ([]Session, 
 	return ended, nil
 }
 
-// signOut ends the sign-ins of an account from before its epoch; those of that epoch, or
-// of one that has come since, came after. It returns how many it ended.
+// signOut ends the sign-ins of an account but those of this epoch or of one that has come
+// since, which came after. One of an epoch that the account has not reached is of an account
+// that was lost and begun anew. It returns how many it ended.
 func (s *Server) signOut(ctx context.Context, subject [16]byte, epoch uint32) (ended int, err error) {
 	all, err := s.Store.Sessions(ctx, subject)
 	if err != nil {
 		return 0, err
 	}
+	now, err := s.Store.Account(ctx, subject) // second: none that was listed is of a later epoch
+	if err != nil {
+		return 0, err
+	}
 	for _, f := range all {
-		if f.Family.State != store.Active || f.Family.Epoch >= epoch {
+		if f.Family.State != store.Active || epoch <= f.Family.Epoch && f.Family.Epoch <= now.Epoch {
 			continue
 		}
 		if err := s.revoke(ctx, f.ID, "the account was signed out"); err != nil {
@@ -132,8 +137,7 @@ func (s *Server) signOut(ctx context.Context, subject [16]byte, epoch uint32) (e
 		}
 		ended++
 	}
-	s.Store.SignedOut(ctx, subject, epoch)
-	return ended, nil
+	return ended, s.Store.SignedOut(ctx, subject, epoch)
 }
 
 // FinishSignOuts brings sign-outs everywhere to their ends that were cut off, by a crash

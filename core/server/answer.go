@@ -69,13 +69,25 @@ func writeBody(r *fasthttp.RequestCtx, body []byte) {
 	r.Response.SetBody(body)
 }
 
-// writeBuffer is writeBody without a copy: fasthttp takes the body over, and the caller
-// the one that it had.
+// mostExchanged is how large a buffer may be that goes to a connection: fasthttp keeps it
+// there, and by exchanges one large answer after the other would leave its buffer with
+// each connection in turn.
+const mostExchanged = 16 << 10
+
+// writeBuffer is writeBody, mostly without a copy: fasthttp takes the body over, and the
+// caller the one that it had. What the caller gets may be the body itself, or nil.
 //
 // hot: called for every update check.
 func writeBuffer(r *fasthttp.RequestCtx, body []byte) (old []byte) {
-	writeHead(r)
-	return r.Response.SwapBody(body)
+	if cap(body) <= mostExchanged {
+		writeHead(r)
+		return r.Response.SwapBody(body)
+	}
+	writeBody(r, body)
+	if len(body) <= mostExchanged { // the buffer is of a larger answer, and would keep the next ones from the exchange
+		return nil
+	}
+	return body
 }
 
 // writeHead says that the answer is JSON, and that nobody may keep it.

@@ -37,6 +37,47 @@ func TestAnswersExchangeTheirSpace(t *testing.T) {
 	}
 }
 
+// One large answer after the other leaves no large buffer with those who ask for small
+// ones in between.
+func TestLargeAnswersStayWithWhoAsks(t *testing.T) {
+	const small, large = 200, 200 << 10
+	asker := new(fasthttp.RequestCtx)
+	others := make([]fasthttp.RequestCtx, 50) // of a connection each, which keeps its buffer
+	var body []byte
+	answer := func(r *fasthttp.RequestCtx, size int) {
+		t.Helper()
+		body = append(body[:0], bytes.Repeat([]byte("x"), size)...)
+		body = server.WriteBuffer(r, body)
+		if got := len(r.Response.Body()); got != size {
+			t.Fatalf("an answer of %d bytes has %d", size, got)
+		}
+	}
+	for round := range 2 { // in the second one the asker's own buffer is large
+		for i := range others {
+			answer(asker, large)
+			if cap(body) < large {
+				t.Errorf("round %d: the buffer of a large answer went to who asked for it", round)
+			}
+			answer(&others[i], small)
+			if round > 0 {
+				answer(asker, small)
+				answer(&others[i], small)
+			}
+		}
+	}
+	for i := range others {
+		if n := cap(others[i].Response.Body()); n > 16<<10 {
+			t.Errorf("connection %d holds %d bytes for answers of %d", i, n, small)
+		}
+	}
+	if answer(asker, small); cap(body) > 16<<10 {
+		answer(asker, small)
+	}
+	if cap(body) > 16<<10 {
+		t.Errorf("after small answers the next is written into %d bytes, which nobody exchanges", cap(body))
+	}
+}
+
 // BenchmarkWriteBuffer is the answer to an update check with one offer, beside one that
 // is copied.
 func BenchmarkWriteBuffer(b *testing.B) {

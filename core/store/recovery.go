@@ -121,8 +121,7 @@ func (s *Store) EndAccount(ctx context.Context, account string, epoch uint32, un
 		}
 		ended++
 	}
-	s.SignedOut(ctx, SubjectID(account), a.Epoch)
-	return ended, nil
+	return ended, s.SignedOut(ctx, SubjectID(account), a.Epoch)
 }
 
 // Replayed says what ReplayClient has done.

@@ -80,8 +80,9 @@ func (s *Store) beginSignOut(ctx context.Context, subject [16]byte, epoch uint32
 }
 
 // SignedOut notes that all sign-ins of an account from before this epoch have ended. If
-// that fails nothing is lost: refreshes of the account go on to look at it.
-func (s *Store) SignedOut(ctx context.Context, subject [16]byte, epoch uint32) {
+// that fails nothing is lost: refreshes of the account go on to look at it, and the next
+// start finishes it.
+func (s *Store) SignedOut(ctx context.Context, subject [16]byte, epoch uint32) error {
 	_, err := s.engine.Update(ctx, signOutKey(subject), func(cur *Item) (*Write, error) {
 		if cur == nil {
 			return nil, nil
@@ -93,10 +94,10 @@ func (s *Store) SignedOut(ctx context.Context, subject [16]byte, epoch uint32) {
 		return &Write{Delete: true}, nil
 	})
 	if err != nil {
-		s.log.Warn("store: a sign-out has come to its end, and that is not noted: nothing is lost", "error", err)
-		return
+		return fmt.Errorf("note that a sign-out has come to its end: %w", err)
 	}
 	s.signOuts.remove(subject, epoch)
+	return nil
 }
 
 // SignOuts are the accounts whose sign-outs everywhere have begun and have not come to

@@ -82,7 +82,9 @@ func TestASignOutIsNotedBeforeItBegins(t *testing.T) {
 	wantSigningOut(t, "another account", s, "bob", false)
 	wantSigningOut(t, "one that was cut off, after a restart", reopen(t, g, c), alice, true)
 
-	s.SignedOut(ctx, store.SubjectID(alice), 1)
+	if err := s.SignedOut(ctx, store.SubjectID(alice), 1); err != nil {
+		t.Error(err)
+	}
 	wantSigningOut(t, "one that has come to its end", s, alice, false)
 	wantSigningOut(t, "one that has come to its end, after a restart", reopen(t, g, c), alice, false)
 }
@@ -115,7 +117,9 @@ func TestASignOutThatNeverBeganIsForgotten(t *testing.T) {
 		g.before = nil
 		wantSigningOut(t, "after a start", reopen(t, g, c), alice, began > 0)
 		s = reopen(t, g, c)
-		s.SignedOut(ctx, store.SubjectID(alice), began)
+		if err := s.SignedOut(ctx, store.SubjectID(alice), began); err != nil {
+			t.Error(err)
+		}
 		wantSigningOut(t, "after the end of the one before", s, alice, false)
 		wantSigningOut(t, "after the end of the one before, and a start", reopen(t, g, c), alice, false)
 	}
@@ -139,10 +143,14 @@ func TestASignOutEndsItsOwnNote(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.SignedOut(ctx, store.SubjectID(alice), 1)
+	if err := s.SignedOut(ctx, store.SubjectID(alice), 1); err != nil {
+		t.Error(err)
+	}
 	wantSigningOut(t, "the end of the first", s, alice, true)
 	wantSigningOut(t, "the end of the first, after a restart", reopen(t, e, c), alice, true)
-	s.SignedOut(ctx, store.SubjectID(alice), 2)
+	if err := s.SignedOut(ctx, store.SubjectID(alice), 2); err != nil {
+		t.Error(err)
+	}
 	wantSigningOut(t, "the end of the second", s, alice, false)
 	wantSigningOut(t, "the end of the second, after a restart", reopen(t, e, c), alice, false)
 }
@@ -155,7 +163,7 @@ func TestASignOutWhoseEndIsNotNoted(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.before = func(store.Key) error { return store.ErrUnknown }
-	s.SignedOut(ctx, store.SubjectID(alice), 1)
+	wantIs(t, "an end that may not be stored", s.SignedOut(ctx, store.SubjectID(alice), 1), store.ErrUnknown)
 	g.before = nil
 	wantSigningOut(t, "an end that may not be stored", s, alice, true)
 }
@@ -176,7 +184,9 @@ func TestSignOutsAtTheSameTime(t *testing.T) {
 			if now, err := s.Account(ctx, store.SubjectID(alice)); err != nil || now.Epoch == a.Epoch && !noted {
 				t.Errorf("the epoch %d, %v has come and is not noted", now.Epoch, err)
 			}
-			s.SignedOut(ctx, store.SubjectID(alice), a.Epoch)
+			if err := s.SignedOut(ctx, store.SubjectID(alice), a.Epoch); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 	if a, err := s.Account(ctx, store.SubjectID(alice)); err != nil || a.Epoch != 8*n {

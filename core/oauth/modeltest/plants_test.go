@@ -128,7 +128,9 @@ func plants(t *testing.T) []*plant {
 				if err != nil {
 					return err
 				}
-				s.Store.SignedOut(t.Context(), subject, a.Epoch)
+				if err := s.Store.SignedOut(t.Context(), subject, a.Epoch); err != nil {
+					return err
+				}
 			}
 			return nil
 		}},

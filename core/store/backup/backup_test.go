@@ -383,6 +383,30 @@ func TestAFullDiskStillGetsABackup(t *testing.T) {
 	}
 }
 
+// Who is asked before the first byte may say no, also to a backup that has no records.
+func TestABackupThatMayNotBeginIsEmpty(t *testing.T) {
+	e := openEngine(t)
+	put(t, e, store.Op{Key: key("a", "one"), Value: []byte("first")})
+	name := filepath.Join(t.TempDir(), "full")
+	write(t, e, name, "")
+	h, ref, err := last(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	no := errors.New("no")
+	for what, o := range map[string]backup.Options{
+		"a full one":                 {},
+		"one since which is nothing": {Since: &ref, SinceBegun: h.Begun},
+	} {
+		asked := 0
+		o.Now, o.Begin = now, func(backup.Header) error { asked++; return no }
+		var file bytes.Buffer
+		if _, err := backup.Write(ctx, &file, e, o); !errors.Is(err, no) || asked != 1 || file.Len() > 0 {
+			t.Errorf("%s: Write = %v after %d questions, with %d bytes written: want the answer to one, and none", what, err, asked, file.Len())
+		}
+	}
+}
+
 // made is a store of so many records that are made as they are asked for.
 type made struct{ n int }
 

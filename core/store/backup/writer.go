@@ -148,7 +148,10 @@ func (f *writer) flush() error {
 }
 
 func (f *writer) end() error {
-	if err := errors.Join(f.begin(), f.flush()); err != nil {
+	if err := f.begin(); err != nil { // nobody has called it if there were no records
+		return err
+	}
+	if err := f.flush(); err != nil {
 		return err
 	}
 	tail := make([]byte, frameHead, tailSize)

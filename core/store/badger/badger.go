@@ -68,8 +68,9 @@ type Options struct {
 
 	Log *slog.Logger // nil is silent
 
-	change func(bdb.Options) bdb.Options // of tests and benchmarks, which want other settings; nil = none
-	patrol time.Duration                 // of tests, in the place of patrolEvery; 0 = that
+	change func(bdb.Options) bdb.Options   // of tests and benchmarks, which want other settings; nil = none
+	patrol time.Duration                   // of tests, in the place of patrolEvery; 0 = that
+	reopen func(string) (tableFile, error) // of tests, for who does that; nil = os.Open
 }
 
 const (
@@ -174,7 +175,7 @@ func Open(o Options) (*Engine, error) {
 	}
 	go e.committer()
 	if o.Verify && !o.InMemory {
-		e.patrol.begin(e, cmp.Or(o.patrol, patrolEvery))
+		e.patrol.begin(e, cmp.Or(o.patrol, patrolEvery), o.reopen)
 	}
 	return e, nil
 }

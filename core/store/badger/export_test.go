@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"context"
 	"time"
 
 	bdb "github.com/dgraph-io/badger/v4"
@@ -21,6 +22,21 @@ func SmallTables(o Options, bytes int64) Options {
 func Patrol(o Options, every time.Duration) Options {
 	o.Verify, o.patrol = true, every
 	return o
+}
+
+// Reopen has the tables read again through another opener.
+func Reopen(o Options, open func(path string) (TableFile, error)) Options {
+	o.reopen = open
+	return o
+}
+
+// TableFile is a table that is read again.
+type TableFile = tableFile
+
+// CheckTable checks a table that is opened so, all of it.
+func CheckTable(ctx context.Context, path string, open func(path string) (TableFile, error)) error {
+	_, err := (&tableReader{open: open}).check(ctx, path, true)
+	return err
 }
 
 // CommitOf is the commit that a version belongs to.

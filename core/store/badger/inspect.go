@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -194,17 +195,18 @@ func firstLine(err error) string {
 // memtable whose log is still there, or of tables that are named themselves. Without
 // it they are data whose names are lost, and Badger would delete them.
 func (f *files) leftovers(named map[uint64]bdb.TableManifest, highest uint64, begins []uint64) error {
+	var r tableReader
 	for id := range f.tables {
 		if _, ok := named[id]; ok {
 			continue
 		}
-		b, err := readTable(f.table(id), false)
-		if err != nil {
+		version, err := r.read(context.Background(), f.table(id), false)
+		var unfinished contentError
+		switch {
+		case errors.As(err, &unfinished):
+			continue
+		case err != nil:
 			return fmt.Errorf("store: %w", err)
-		}
-		version, err := checkTable(b, false)
-		if err != nil {
-			continue // it was never finished
 		}
 		again := slices.ContainsFunc(begins, func(begin uint64) bool { return begin <= version })
 		if version > highest && !again {

@@ -1,13 +1,15 @@
 package badger
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 
 	bdb "github.com/dgraph-io/badger/v4"
@@ -23,111 +25,204 @@ import (
 //
 // A checksum is a record of its own, but only ever that of one algorithm.
 
-var errTable = errors.New("its end is missing, or another file's")
-
 // readTables checks the tables that are named and returns the highest version in
 // them. It reads and does not map: a sector that can't be read is an error then, and
 // not the end of the process.
 func (f *files) readTables(named map[uint64]bdb.TableManifest, all bool) (highest uint64, err error) {
 	var mu sync.Mutex
 	var running sync.WaitGroup
-	turns := make(chan struct{}, max(2, runtime.NumCPU()))
-	for id := range named {
-		turns <- struct{}{}
+	ids := make(chan uint64)
+	for range max(2, runtime.NumCPU()) {
 		running.Go(func() {
-			defer func() { <-turns }()
-			version, failed := f.readTable(id, all)
-			mu.Lock()
-			defer mu.Unlock()
-			highest = max(highest, version)
-			if err == nil {
-				err = failed
+			var r tableReader
+			for id := range ids {
+				version, failed := r.check(context.Background(), f.table(id), all)
+				mu.Lock()
+				highest = max(highest, version)
+				if err == nil {
+					err = failed
+				}
+				mu.Unlock()
 			}
 		})
 	}
+	for id := range named {
+		ids <- id
+	}
+	close(ids)
 	running.Wait()
 	return highest, err
 }
 
-func (f *files) readTable(id uint64, all bool) (version uint64, err error) {
-	path := f.table(id)
-	b, err := readTable(path, all)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return 0, damaged(path, "it is missing, though %s names it", filepath.Base(filepath.Join(f.dir, bdb.ManifestFilename)))
-	case err != nil:
-		return 0, damaged(path, "it can't be read: %v", err)
-	}
-	if version, err = checkTable(b, all); err != nil {
-		return 0, damaged(path, "%v", err)
-	}
-	return version, nil
+// tableReader checks one table after the other. A table may be as large as a memtable's
+// budget, so it is never in memory whole.
+type tableReader struct {
+	open   func(path string) (tableFile, error) // of tests, in the place of os.Open; nil = that
+	index  []byte                               // of the table
+	window []byte                               // what was read of its blocks last
+	at     int64                                // where that begins in the file
 }
 
-// readTable reads a table whole, or its end from the index on.
-func readTable(path string, all bool) ([]byte, error) {
-	if all {
-		return os.ReadFile(path)
+// tableFile is an *os.File.
+type tableFile interface {
+	io.ReaderAt
+	io.Closer
+	Stat() (fs.FileInfo, error)
+}
+
+// windowSize is how much is read at once: a block has some 4 KiB, more only if a record
+// has.
+const windowSize = 256 << 10
+
+// check compares the checksum of a table's index, and with all those of its blocks. It
+// returns the highest version of the records. A table that is not what was written is
+// store.ErrDamaged; what else keeps it from being read is another error, and so is ctx.
+func (r *tableReader) check(ctx context.Context, path string, all bool) (version uint64, err error) {
+	version, err = r.read(ctx, path, all)
+	var wrong contentError
+	switch {
+	case err == nil:
+		return version, nil
+	case errors.Is(err, fs.ErrNotExist):
+		err = damaged(path, "it is missing, though %s names it", bdb.ManifestFilename)
+	case errors.As(err, &wrong):
+		err = damaged(path, "%v", wrong)
+	case errors.Is(err, io.EOF), slices.ContainsFunc(lostSector[:], func(lost error) bool { return errors.Is(err, lost) }):
+		err = damaged(path, "it can't be read: %v", err)
+	default: // it says nothing about the table: the process has no file left, for one
+		err = fmt.Errorf("store: check a table: %w", err)
 	}
-	f, err := os.Open(path)
+	return 0, err
+}
+
+// read is check with the errors as they are.
+func (r *tableReader) read(ctx context.Context, path string, all bool) (version uint64, err error) {
+	f, err := r.openFile(path)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	tail := func(n int64) ([]byte, error) {
-		b := make([]byte, min(n, info.Size()))
-		_, err := f.ReadAt(b, info.Size()-int64(len(b)))
-		return b, err
-	}
-	const most = 4 + 11 + 4 // two lengths and a checksum
-	b, err := tail(most)
+	in, blocks, err := r.readIndex(f, info.Size())
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	rest, _, ok := cutChecksum(b)
-	if !ok || len(rest) < 4 {
-		return b, nil // which is no table
+	version = in.MaxVersion()
+	if all {
+		err = r.checkBlocks(ctx, f, in, blocks)
 	}
-	return tail(most + int64(binary.BigEndian.Uint32(rest[len(rest)-4:])))
+	return version, err
 }
 
-// checkTable compares the checksum of the index, and with all those of the blocks. It
-// returns the highest version of the records.
-func checkTable(b []byte, all bool) (version uint64, err error) {
-	rest, sum, ok := cutChecksum(b)
-	if !ok || len(rest) < 4 {
-		return 0, errTable
+func (r *tableReader) openFile(path string) (tableFile, error) {
+	if r.open != nil {
+		return r.open(path)
 	}
-	size := uint64(binary.BigEndian.Uint32(rest[len(rest)-4:]))
-	rest = rest[:len(rest)-4]
-	if size > uint64(len(rest)) || size < 8 {
-		return 0, errTable
+	return os.Open(path)
+}
+
+// contentError says what is wrong in a table.
+type contentError string
+
+func (e contentError) Error() string { return string(e) }
+
+const errTable contentError = "its end is missing, or another file's"
+
+// readIndex reads the index, and returns how many bytes of blocks are before it.
+func (r *tableReader) readIndex(f io.ReaderAt, size int64) (in *fb.TableIndex, blocks int64, err error) {
+	end := size
+	cut := func(n int64) ([]byte, error) { // the n bytes before end
+		if n > end {
+			return nil, errTable
+		}
+		if int64(cap(r.index)) < n {
+			r.index = make([]byte, n)
+		}
+		end -= n
+		b := r.index[:n]
+		_, err := f.ReadAt(b, end)
+		return b, err
 	}
-	index := rest[uint64(len(rest))-size:]
-	if string(sum) != checksum(index) {
-		return 0, errors.New("its index has another checksum")
+	length := func() (int64, error) {
+		b, err := cut(4)
+		if err != nil {
+			return 0, err
+		}
+		return int64(binary.BigEndian.Uint32(b)), nil
+	}
+	n, err := length()
+	if err != nil {
+		return nil, 0, err
+	}
+	const longest = 11 // a checksum
+	if n > longest {
+		return nil, 0, errTable
+	}
+	b, err := cut(n)
+	if err != nil {
+		return nil, 0, err
+	}
+	sum := string(b)
+	if n, err = length(); err != nil {
+		return nil, 0, err
+	}
+	if n < 8 {
+		return nil, 0, errTable
+	}
+	if b, err = cut(n); err != nil {
+		return nil, 0, err
+	}
+	if sum != checksum(b) {
+		return nil, 0, contentError("its index has another checksum")
 	}
 	// What has its checksum is as Badger wrote it, so that its places can be trusted.
-	in := fb.GetRootAsTableIndex(index, 0)
+	return fb.GetRootAsTableIndex(b, 0), end, nil
+}
+
+// checkBlocks compares the checksums of the blocks, which are the first so many bytes.
+func (r *tableReader) checkBlocks(ctx context.Context, f io.ReaderAt, in *fb.TableIndex, blocks int64) error {
+	r.window = r.window[:0]
 	var block fb.BlockOffset
-	for i := 0; all && i < in.OffsetsLength(); i++ {
+	for i := range in.OffsetsLength() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if !in.Offsets(&block, i) {
-			return 0, errTable
+			return errTable
 		}
-		from, to := uint64(block.Offset()), uint64(block.Offset())+uint64(block.Len())
-		if to > uint64(len(rest)) {
-			return 0, errTable
+		from, to := int64(block.Offset()), int64(block.Offset())+int64(block.Len())
+		if to > blocks {
+			return errTable
 		}
-		data, sum, ok := cutChecksum(b[from:to])
-		if !ok || string(sum) != checksum(data) {
-			return 0, fmt.Errorf("the block at byte %d has another checksum", from)
+		b, err := r.block(f, from, to, blocks)
+		if err != nil {
+			return err
+		}
+		if data, sum, ok := cutChecksum(b); !ok || string(sum) != checksum(data) {
+			return contentError(fmt.Sprintf("the block at byte %d has another checksum", from))
 		}
 	}
-	return in.MaxVersion(), nil
+	return nil
+}
+
+// block is what is in the file from here to there, which is before end. It reads on behind
+// that, as the blocks are asked for in their order.
+func (r *tableReader) block(f io.ReaderAt, from, to, end int64) ([]byte, error) {
+	if from < r.at || to > r.at+int64(len(r.window)) {
+		n := max(to-from, min(windowSize, end-from))
+		if int64(cap(r.window)) < n {
+			r.window = make([]byte, n)
+		}
+		r.window, r.at = r.window[:n], from
+		if _, err := f.ReadAt(r.window, from); err != nil {
+			r.window = r.window[:0]
+			return nil, err
+		}
+	}
+	return r.window[from-r.at : to-r.at], nil
 }
 
 // cutChecksum takes the checksum off the end.

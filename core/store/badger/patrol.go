@@ -2,8 +2,11 @@ package badger
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
+
+	"github.com/souk-market/souk/core/store"
 )
 
 // Badger takes a block that it can't verify for one that does not have the key, and says
@@ -24,13 +27,14 @@ type patrol struct {
 }
 
 // begin sends it on its rounds, the first of which begins after every.
-func (p *patrol) begin(e *Engine, every time.Duration) {
+func (p *patrol) begin(e *Engine, every time.Duration, open func(string) (tableFile, error)) {
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop, p.done = stop, make(chan struct{})
+	r := &tableReader{open: open}
 	go func() {
 		defer close(p.done)
 		for rest(ctx, every) {
-			e.reread(ctx)
+			e.reread(ctx, r)
 		}
 	}()
 }
@@ -55,19 +59,37 @@ func rest(ctx context.Context, d time.Duration) bool {
 }
 
 // reread reads all tables once, and notes the first that is damaged.
-func (e *Engine) reread(ctx context.Context) {
-	files := files{dir: e.db.Opts().Dir}
+func (e *Engine) reread(ctx context.Context, r *tableReader) {
+	dir, told := files{dir: e.db.Opts().Dir}, false
 	for id := range e.tables(ctx) {
 		began := time.Now()
-		_, err := files.readTable(id, true)
+		damage, err := e.damage(ctx, r, dir.table(id))
+		switch {
 		// One that was merged into others meanwhile is cut off first, and then removed.
-		if err != nil && e.tables(ctx)[id] && e.patrol.found.CompareAndSwap(nil, &err) {
-			e.log.Error("store: what is read from it may be wrong from now on", "error", err)
+		case damage != nil && e.tables(ctx)[id] && e.patrol.found.CompareAndSwap(nil, &damage):
+			e.log.Error("store: what is read from it may be wrong from now on", "error", damage)
+		case err != nil && ctx.Err() == nil && !told: // once a round
+			told = true
+			e.log.Warn("store: a table can't be read again at the moment: the next round tries it", "error", err)
 		}
 		if !rest(ctx, patrolRest*time.Since(began)) {
 			return
 		}
 	}
+}
+
+// damage is what is wrong with a table, found twice: what stays is what counts, and it
+// counts until a restart. The error is why it could not be told.
+func (e *Engine) damage(ctx context.Context, r *tableReader, path string) (damage, err error) {
+	for range 2 {
+		switch _, err := r.check(ctx, path, true); {
+		case errors.Is(err, store.ErrDamaged):
+			damage = err
+		default:
+			return nil, err
+		}
+	}
+	return damage, nil
 }
 
 // tables are those that there are, none once the engine is closed.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"syscall"
 )
 
 // Badger's other systems sync mapped files by msync too.
@@ -16,6 +17,9 @@ const syncSurvivesPowerCut = true
 func diskFree(string) (int64, error) {
 	return 0, errors.New("not to be had on " + runtime.GOOS + "; set min_free to 0")
 }
+
+// lostSector are the errors of a disk that does not give back what was written.
+var lostSector = [...]error{syscall.EIO}
 
 // locks says that lockDirectory does.
 const locks = false

@@ -23,6 +23,9 @@ func diskFree(dir string) (int64, error) {
 	return int64(st.Bavail) * int64(st.Bsize), nil
 }
 
+// lostSector are the errors of a disk that does not give back what was written.
+var lostSector = [...]error{syscall.EIO}
+
 // locks says that lockDirectory does.
 const locks = true
 

@@ -26,6 +26,10 @@ func diskFree(dir string) (int64, error) {
 	return left, nil
 }
 
+// lostSector are the errors of a disk that does not give back what was written:
+// ERROR_CRC, ERROR_SECTOR_NOT_FOUND and ERROR_IO_DEVICE.
+var lostSector = [...]error{syscall.Errno(23), syscall.Errno(27), syscall.Errno(1117)}
+
 // locks says that lockDirectory does.
 const locks = false
 
