@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
+	"time"
 
 	"github.com/souk-market/souk/core/store"
 	"github.com/souk-market/souk/core/store/badger"
@@ -47,32 +50,57 @@ func (c *Store) compare(ctx context.Context, dir string, r *storeReport, p progr
 		return single.CompareAndSet(binary.BigEndian.AppendUint64([]byte{'P'}, uint64(rand.IntN(casKeys))), following)
 	}
 	cases := []struct {
-		name    string
-		callers int
-		f       func(int) error
-		rates   []float64
-		median  *float64
+		name        string
+		callers     int
+		f           func(int) error
+		rates, cpu  []float64
+		median, per *float64
 	}{
-		{name: "group commit, 64 callers", callers: 64, f: group, median: &r.CAS64},
-		{name: "one transaction each, 64 callers", callers: 64, f: alone, median: &r.CAS64Single},
-		{name: "group commit, 512 callers", callers: 512, f: group, median: &r.CAS512},
-		{name: "one transaction each, 512 callers", callers: 512, f: alone, median: &r.CAS512Single},
+		{name: "group commit, 64 callers", callers: 64, f: group, median: &r.CAS64, per: &r.CPU64},
+		{name: "one transaction each, 64 callers", callers: 64, f: alone, median: &r.CAS64Single, per: &r.CPU64Single},
+		{name: "group commit, 512 callers", callers: 512, f: group, median: &r.CAS512, per: &r.CPU512},
+		{name: "one transaction each, 512 callers", callers: 512, f: alone, median: &r.CAS512Single, per: &r.CPU512Single},
 	}
 	for round := range c.Rounds {
 		for i := range cases {
 			one := &cases[i]
 			p.say("compare-and-sets, round %d of %d: %s", round+1, c.Rounds, one.name)
+			began := time.Now()
+			before, _ := cpuTime() // 0 where the system doesn't say
 			n, err := rate(ctx, one.callers, slice, one.f)
 			if err != nil {
 				return err
 			}
+			after, _ := cpuTime()
 			one.rates = append(one.rates, n)
+			one.cpu = append(one.cpu, float64(after-before)/float64(time.Microsecond)/(n*time.Since(began).Seconds()))
 		}
 	}
 	for _, one := range cases {
-		*one.median = median(one.rates)
+		*one.median, *one.per = median(one.rates), median(one.cpu)
 	}
-	return nil
+	if c.Profile == "" {
+		return nil
+	}
+	p.say("compare-and-sets, for the profile")
+	return profiled(c.Profile, func() error {
+		_, err := rate(ctx, 512, 5*slice, group)
+		return err
+	})
+}
+
+// profiled writes a profile of the processor time while f runs.
+func profiled(file string, f func() error) error {
+	out, err := os.Create(file)
+	if err != nil {
+		return fmt.Errorf("--profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(out); err != nil {
+		return errors.Join(fmt.Errorf("--profile: %w", err), out.Close())
+	}
+	err = f()
+	pprof.StopCPUProfile()
+	return errors.Join(err, out.Close())
 }
 
 // following is the value after cur: a count, and as many bytes as a record has.

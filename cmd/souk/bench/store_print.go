@@ -13,6 +13,11 @@ func (r *storeReport) print(out io.Writer) error {
 	fmt.Fprintln(w, "durable compare-and-sets/s\tgroup commit\tone each\tratio\taim\t")
 	fmt.Fprintf(w, "64 callers\t%.0f\t%.0f\t%.1f ×\t%d ×\t\n", r.CAS64, r.CAS64Single, r.CAS64/r.CAS64Single, least64)
 	fmt.Fprintf(w, "512 callers\t%.0f\t%.0f\t%.1f ×\t%d ×\t\n", r.CAS512, r.CAS512Single, r.CAS512/r.CAS512Single, least512)
+	if r.CPU64 > 0 {
+		fmt.Fprintln(w, "µs of processor time for one\t\t\t\t\t")
+		fmt.Fprintf(w, "64 callers\t%.1f\t%.1f\t%.2f\t\t\n", r.CPU64, r.CPU64Single, r.CPU64/r.CPU64Single)
+		fmt.Fprintf(w, "512 callers\t%.1f\t%.1f\t%.2f\t\t\n", r.CPU512, r.CPU512Single, r.CPU512/r.CPU512Single)
+	}
 	if err := w.Flush(); err != nil {
 		return err
 	}

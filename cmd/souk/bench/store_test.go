@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,7 +43,7 @@ func testLoader(devices string) func(dir string) *exec.Cmd {
 }
 
 func TestStoreSaysWhatItMeasured(t *testing.T) {
-	c := &Store{Families: 10_000, Rounds: 1, Dir: t.TempDir(), Slack: 1, JSON: true}
+	c := &Store{Families: 10_000, Rounds: 1, Dir: t.TempDir(), Slack: 1, JSON: true, Profile: filepath.Join(t.TempDir(), "cpu")}
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -68,6 +69,9 @@ func TestStoreSaysWhatItMeasured(t *testing.T) {
 	}
 	if b := got["bytes_per_device"]; b < 300 || b > 1000 {
 		t.Errorf("a device has %.0f bytes on disk", b)
+	}
+	if profile, err := os.ReadFile(c.Profile); err != nil || !bytes.HasPrefix(profile, []byte{0x1f, 0x8b}) { // gzip
+		t.Errorf("the profile has %d bytes, %v", len(profile), err)
 	}
 	left, err := os.ReadDir(c.Dir)
 	if err != nil || len(left) > 0 {

@@ -22,6 +22,7 @@ func callers(b *testing.B, n int, f func() error) {
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	b.ResetTimer()
+	before := cpuTime()
 	var all sync.WaitGroup
 	for range n {
 		all.Go(func() {
@@ -35,6 +36,7 @@ func callers(b *testing.B, n int, f func() error) {
 	}
 	all.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "op/s")
+	b.ReportMetric(float64((cpuTime()-before).Nanoseconds())/1000/float64(b.N), "cpu-µs/op")
 }
 
 func benchValue(cur []byte) []byte {
