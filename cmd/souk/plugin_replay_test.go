@@ -213,7 +213,7 @@ func TestShadowIsShown(t *testing.T) {
 	}
 	for _, words := range []string{
 		"a shadow, in the place of rollout: of 1 decisions in 1 questions 1 would be others; 0 questions came too fast",
-		"next: bucket # is not below #", "offer " + coretest.NotesOld + "  hold",
+		"next: open to nobody", "offer " + coretest.NotesOld + "  hold",
 	} {
 		if !strings.Contains(out, words) {
 			t.Errorf("the shadow shows %s\nwant %q", out, words)
@@ -223,7 +223,7 @@ func TestShadowIsShown(t *testing.T) {
 		t.Errorf("the list shows %s", out)
 	}
 	out = exits(t, 0, "explain", "--admin", s.AdminURL(), "--account", coretest.Alice, "--item", coretest.NotesItem+":1", "--os", "26.1")
-	for _, words := range []string{"offered version 3.1 (" + coretest.NotesOld + ") by rollout: open; newer: bucket", "next (shadow)", "would change it to hold"} {
+	for _, words := range []string{"offered version 3.1 (" + coretest.NotesOld + ") by rollout: open; newer: open to nobody", "next (shadow)", "would change it to hold"} {
 		if !strings.Contains(out, words) {
 			t.Errorf("the explanation is %s\nwant %q", out, words)
 		}
