@@ -1,7 +1,12 @@
 package abi
 
-// Quick and Careful are the two readers of a message, which Read takes one after the
-// other.
+// HasQuick says whether a message has two readers; Quick and Careful are they, which Read
+// takes one after the other.
+func HasQuick(m any) bool {
+	_, ok := m.(interface{ quick([]byte) bool })
+	return ok
+}
+
 func Quick(m any, b []byte) bool { return m.(interface{ quick([]byte) bool }).quick(b) }
 
 func Careful(m any, b []byte) error { return m.(interface{ careful([]byte) error }).careful(b) }

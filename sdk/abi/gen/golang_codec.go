@@ -1,8 +1,9 @@
 package main
 
-// goCodec writes the codec of package abi. It has two readers. Read takes the quick
-// one, and where that has no answer the careful one: it knows short records, makes
-// space, and says what is wrong.
+// goCodec writes the codec of package abi. The messages about apps, which are asked and
+// answered for devices without end, have two readers. Read takes the quick one, and where
+// that has no answer the careful one: it knows short records, makes space, and says what
+// is wrong. The others have the careful one alone.
 func goCodec(s *Schema) string {
 	var w writer
 	w.p(header+"package abi\n\nimport (\n%q\n%q\n%q\n)\n", "encoding/binary", "slices", "unsafe")
@@ -61,13 +62,16 @@ func goMessage(w *writer, s *Schema, r *Record) {
 	w.p("b = slices.Grow(b, max(firstSpace, 2*(cap(b)-len(b))))\n}\n}")
 	goPlace(w, s, r)
 	w.p("\n// Read takes the message that is all of b. Strings alias b: they live as long\n// as its bytes don't change. The lists' space of an earlier Read is used again.")
-	w.p("func (r *%s) Read(b []byte) error {\nif r.quick(b) {\nreturn nil\n}\nreturn r.careful(b)\n}", r.Name)
-	goQuick(w, s, r)
+	w.p("func (r *%s) Read(b []byte) error {", r.Name)
+	if r.Hook == "Entitle" || r.Hook == "SelectVersion" {
+		w.p("if r.quick(b) {\nreturn nil\n}\nreturn r.careful(b)\n}")
+		goQuick(w, s, r)
+		w.p("\nfunc (r *%s) careful(b []byte) error {", r.Name)
+	}
 	fixedAt := -1
 	if r.Request {
 		fixedAt = offset(s.byName[r.Head], "Fixed")
 	}
-	w.p("\nfunc (r *%s) careful(b []byte) error {", r.Name)
 	w.p("d := decoder{b: b, lists: len(b), text: MaxStrings}\np := d.open(%d, Size%s)", fixedAt, r.Name)
 	w.p("if d.err != nil {\nreturn d.err\n}\nr.%s.read(&d, p)\nr.read(&d, p)\nreturn d.err\n}", r.Head)
 	goRead(w, r)
