@@ -89,10 +89,13 @@ func contents(t *testing.T, b []byte, v reflect.Value) int {
 	return n
 }
 
+// shape are the fields of a head that describe its bytes.
+var shape = []string{"Size", "Minor", "Hook", "Fixed"}
+
 // withoutShape is a message without what describes its bytes.
 func withoutShape(m message) message {
 	v := reflect.ValueOf(m).Elem()
-	for _, name := range []string{"Size", "Minor", "Hook", "Fixed"} {
+	for _, name := range shape {
 		if f := v.FieldByName(name); f.IsValid() {
 			f.SetZero()
 		}

@@ -58,14 +58,21 @@ func Message(length uint32) []byte {
 
 // Answer writes a verdict and returns where it lies, as a hook returns it.
 func Answer(v interface{ Append([]byte) []byte }) uint64 {
-	answer = v.Append(answer[:0])
-	return place(answer)
+	return Keep(v.Append(answer[:0]))
+}
+
+// Space is where an answer is written; what was written there before is lost.
+func Space() []byte { return answer }
+
+// Keep keeps what was written to Space, or to a larger one, and returns where it lies.
+func Keep(b []byte) uint64 {
+	answer = b
+	return place(b)
 }
 
 // Text returns where a text lies.
 func Text(s string) uint64 {
-	answer = append(answer[:0], s...)
-	return place(answer)
+	return Keep(append(answer[:0], s...))
 }
 
 func place(b []byte) uint64 {

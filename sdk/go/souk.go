@@ -13,7 +13,7 @@
 //
 //	func init() {
 //		souk.Configure(func(json []byte) error { return souk.Decode(json, &config) })
-//		selectversion.Handle(choose)
+//		selectversion.Each(choose)
 //	}
 //
 //	func main() {}
@@ -78,4 +78,18 @@ func Decode(config []byte, into any) error {
 // key (nobody is signed in) gets only what is open to all.
 func RolledOut(key string, c *abi.Candidate) bool {
 	return c.Rollout >= abi.Buckets || c.Rollout > 0 && key != "" && Bucket(key, c.Salt) < c.Rollout
+}
+
+// OpenTo says the same of who asks a question, and reads no more of it than it needs.
+func OpenTo(q *abi.SelectVersionView, c abi.CandidateView) bool {
+	return c.Rollout() > 0 && openTo(q, c)
+}
+
+// openTo stands apart so that a version that is open to nobody is told without a call.
+func openTo(q *abi.SelectVersionView, c abi.CandidateView) bool {
+	if c.Rollout() >= abi.Buckets {
+		return true
+	}
+	key := q.BucketKey()
+	return key != "" && Bucket(key, c.Salt()) < c.Rollout()
 }

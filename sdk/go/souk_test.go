@@ -271,3 +271,33 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// TestOpenTo holds both ways to say whom a version is open to against each other.
+func TestOpenTo(t *testing.T) {
+	open := 0
+	for _, key := range []string{"", "alice@example.com", "bob@example.com", "carol@example.com"} {
+		q := abi.SelectVersionRequest{Head: abi.Head{BucketKey: key}, Apps: make([]abi.SelectVersionApp, 1)}
+		for _, share := range []uint32{0, 1, 2500, 5000, 7500, 9999, abi.Buckets, math.MaxUint32} {
+			for salt := range 8 {
+				q.Apps[0].Candidates = append(q.Apps[0].Candidates, abi.Candidate{Rollout: share, Salt: fmt.Sprint(salt)})
+			}
+		}
+		_, err := q.Each(func(v *abi.SelectVersionView, app abi.SelectVersionAppView) abi.VersionChoice {
+			for i := range app.Candidates() {
+				c := &q.Apps[0].Candidates[i]
+				got, want := souk.OpenTo(v, app.Candidate(i)), souk.RolledOut(key, c)
+				if got != want {
+					t.Errorf("key %q, share %d, salt %q: OpenTo = %t, RolledOut = %t", key, c.Rollout, c.Salt, got, want)
+				}
+				if got && c.Rollout < abi.Buckets {
+					open++
+				}
+			}
+			return abi.VersionChoice{}
+		})
+		must(t, err)
+	}
+	if open == 0 {
+		t.Error("no part of a rollout was open to anybody: the test says little")
+	}
+}

@@ -9,20 +9,13 @@ import (
 	"github.com/souk-market/souk/sdk/go/selectversion"
 )
 
-func init() { selectversion.Handle(choose) }
+func init() { selectversion.Each(choose) }
 
 func main() {}
 
-func choose(r *abi.SelectVersionRequest, v *abi.SelectVersionVerdict) error {
-	for i := range r.Apps {
-		v.Items = append(v.Items, pick(r.BucketKey, r.Apps[i].Candidates))
-	}
-	return nil
-}
-
-func pick(key string, candidates []abi.Candidate) abi.VersionChoice {
-	for i := range candidates {
-		if souk.RolledOut(key, &candidates[i]) {
+func choose(q *abi.SelectVersionView, app abi.SelectVersionAppView) abi.VersionChoice {
+	for i := range app.Candidates() {
+		if souk.OpenTo(q, app.Candidate(i)) {
 			return abi.VersionChoice{Choice: abi.Choice(i), Reason: "open"}
 		}
 	}

@@ -4,24 +4,17 @@
 package main
 
 import (
-	"slices"
-
 	"github.com/souk-market/souk/sdk/abi"
 	"github.com/souk-market/souk/sdk/go/entitle"
 )
 
-func init() { entitle.Handle(decide) }
+func init() { entitle.Each(decide) }
 
 func main() {}
 
-func decide(r *abi.EntitleRequest, v *abi.EntitleVerdict) error {
-	subscribed := slices.Contains(r.Grants, "sub:plus")
-	for range r.Apps {
-		d := abi.EntitleDecision{Decision: abi.Deny, Reason: "needs a subscription"}
-		if subscribed {
-			d = abi.EntitleDecision{Decision: abi.Allow, Reason: "has a subscription"}
-		}
-		v.Items = append(v.Items, d)
+func decide(q *abi.EntitleView, app abi.EntitleAppView) abi.EntitleDecision {
+	if q.HasGrant("sub:plus") {
+		return abi.EntitleDecision{Decision: abi.Allow, Reason: "has a subscription"}
 	}
-	return nil
+	return abi.EntitleDecision{Decision: abi.Deny, Reason: "needs a subscription"}
 }
