@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/binary"
 	"unsafe"
 
 	"github.com/souk-market/souk/core/market"
@@ -105,11 +106,15 @@ func (s *scanner) apps(limit int, q *market.Request) bool {
 }
 
 func (s *scanner) app(q *market.Request) bool {
+	q.Apps = append(q.Apps, market.App{})
+	app := &q.Apps[len(q.Apps)-1]
+	if n := plainApp(s.b[s.i:], app); n > 0 {
+		s.i += n
+		return true
+	}
 	if !s.take('{') {
 		return false
 	}
-	q.Apps = append(q.Apps, market.App{})
-	app := &q.Apps[len(q.Apps)-1]
 	for {
 		var known bool
 		switch {
@@ -128,6 +133,64 @@ func (s *scanner) app(q *market.Request) bool {
 		}
 		return s.take('}') && app.ItemText != ""
 	}
+}
+
+// plainApp reads an app that is written as devices mostly do, and says how many bytes
+// that are; none where it is written otherwise.
+func plainApp(b []byte, app *market.App) int {
+	const itemKey, versionKey, keyEnd = `{"appleItemId":"`, `","appleVersionI`, `d":"` // no longer than what is compared without a call
+	if len(b) < len(itemKey) || string(b[:len(itemKey)]) != itemKey {
+		return 0
+	}
+	item := b[len(itemKey):]
+	n, itemLen := digits(item)
+	rest := item[itemLen:]
+	const behind = len(versionKey) + len(keyEnd)
+	if itemLen == 0 || len(rest) < behind || string(rest[:len(versionKey)]) != versionKey || string(rest[len(versionKey):behind]) != keyEnd {
+		return 0
+	}
+	version := rest[behind:]
+	v, versionLen := digits(version)
+	if rest = version[versionLen:]; versionLen == 0 || len(rest) < 2 || rest[0] != '"' || rest[1] != '}' {
+		return 0
+	}
+	app.Item, app.Version = n, v
+	app.ItemText, app.VersionText = unsafe.String(&item[0], itemLen), unsafe.String(&version[0], versionLen)
+	return len(itemKey) + itemLen + behind + versionLen + len(`"}`)
+}
+
+// digits reads a number and says how many digits it has, none where there are so many
+// that it may be too large.
+func digits(b []byte) (n uint64, length int) {
+	const most = 19
+	if len(b) >= 8 {
+		if eight, ok := eightDigits(binary.LittleEndian.Uint64(b)); ok {
+			n, length = eight, 8
+		}
+	}
+	for ; length < len(b); length++ {
+		d := b[length] - '0'
+		if d > 9 {
+			return n, length
+		}
+		if length == most {
+			return 0, 0
+		}
+		n = n*10 + uint64(d)
+	}
+	return n, length
+}
+
+// eightDigits is the number of eight characters, the first in the lowest byte, if all
+// are digits. Neighbours are joined to numbers of two, four and eight digits.
+func eightDigits(c uint64) (n uint64, ok bool) {
+	const high = 0xf0f0f0f0f0f0f0f0 // of a digit 3, and still so with 6 more
+	if c&high|(c+0x0606060606060606)&high>>4 != 0x3333333333333333 {
+		return 0, false
+	}
+	c = c & 0x0f0f0f0f0f0f0f0f * (10<<8 + 1) >> 8
+	c = c & 0x00ff00ff00ff00ff * (100<<16 + 1) >> 16
+	return c & 0x0000ffff0000ffff * (10000<<32 + 1) >> 32, true
 }
 
 // spaced reads a key of an app, white space around it, and its id.
@@ -150,20 +213,11 @@ func (s *scanner) id(text *string, n *uint64) bool {
 	if *text != "" {
 		return false
 	}
-	// Digits as they mostly are: so few that no number is too large.
-	const most = 19
-	v, from := uint64(0), s.b[s.i:]
-	for i, c := range from[:min(len(from), most+1)] {
-		if d := c - '0'; d <= 9 {
-			v = v*10 + uint64(d)
-			continue
-		}
-		if c == '"' && i > 0 {
-			*text, *n = unsafe.String(&from[0], i), v
-			s.i += i + 1
-			return true
-		}
-		break
+	from := s.b[s.i:]
+	if v, length := digits(from); length > 0 && length < len(from) && from[length] == '"' {
+		*text, *n = unsafe.String(&from[0], length), v
+		s.i += length + 1
+		return true
 	}
 	t, ok := s.rest()
 	if !ok || t == "" || len(t) > maxID {
