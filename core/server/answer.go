@@ -66,6 +66,9 @@ func writeJSON(r *fasthttp.RequestCtx, v any) error {
 // writeBody answers with JSON that nobody may keep (RFC 6749 §5.1).
 func writeBody(r *fasthttp.RequestCtx, body []byte) {
 	writeHead(r)
+	h := &r.Response.Header
+	h.SetCanonical(pragma, noCache)
+	h.SetCanonical(contentTypeOptions, noSniff)
 	r.Response.SetBody(body)
 }
 
@@ -74,16 +77,18 @@ func writeBody(r *fasthttp.RequestCtx, body []byte) {
 // each connection in turn.
 const mostExchanged = 16 << 10
 
-// writeBuffer is writeBody, mostly without a copy: fasthttp takes the body over, and the
-// caller the one that it had. What the caller gets may be the body itself, or nil.
+// writeBuffer answers a device about apps, mostly without a copy: fasthttp takes the body
+// over, and the caller the one that it had. What the caller gets may be the body itself,
+// or nil. The head has nothing that only browsers and caches of HTTP/1.0 read: who gets
+// this has posted JSON.
 //
 // hot: called for every update check.
 func writeBuffer(r *fasthttp.RequestCtx, body []byte) (old []byte) {
+	writeHead(r)
 	if cap(body) <= mostExchanged {
-		writeHead(r)
 		return r.Response.SwapBody(body)
 	}
-	writeBody(r, body)
+	r.Response.SetBody(body)
 	if len(body) <= mostExchanged { // the buffer is of a larger answer, and would keep the next ones from the exchange
 		return nil
 	}
@@ -93,15 +98,14 @@ func writeBuffer(r *fasthttp.RequestCtx, body []byte) (old []byte) {
 // writeHead says that the answer is JSON, and that nobody may keep it.
 func writeHead(r *fasthttp.RequestCtx) {
 	h := &r.Response.Header
-	h.SetContentType("application/json;charset=UTF-8")
-	for i := range jsonHeaders {
-		h.SetCanonical(jsonHeaders[i].name, jsonHeaders[i].value)
-	}
+	h.SetContentTypeBytes(contentTypeJSON)
+	h.SetCanonical(cacheControl, noStore)
 }
 
-// jsonHeaders are those of each JSON answer, in the form in which they are sent.
-var jsonHeaders = [...]struct{ name, value []byte }{
-	{[]byte("Cache-Control"), []byte("no-store")},
-	{[]byte("Pragma"), []byte("no-cache")},
-	{[]byte("X-Content-Type-Options"), []byte("nosniff")},
-}
+// Headers of JSON answers, in the form in which they are sent.
+var (
+	contentTypeJSON             = []byte("application/json;charset=UTF-8")
+	cacheControl, noStore       = []byte("Cache-Control"), []byte("no-store")
+	pragma, noCache             = []byte("Pragma"), []byte("no-cache")
+	contentTypeOptions, noSniff = []byte("X-Content-Type-Options"), []byte("nosniff")
+)

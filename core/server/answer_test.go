@@ -2,6 +2,8 @@ package server_test
 
 import (
 	"bytes"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/valyala/fasthttp"
@@ -75,6 +77,32 @@ func TestLargeAnswersStayWithWhoAsks(t *testing.T) {
 	}
 	if cap(body) > 16<<10 {
 		t.Errorf("after small answers the next is written into %d bytes, which nobody exchanges", cap(body))
+	}
+}
+
+// What a device gets about apps may be kept by nobody; what a browser or a client of OAuth
+// may get says so to caches of HTTP/1.0 too, and that it is no page.
+func TestHeadsOfAnswers(t *testing.T) {
+	large := bytes.Repeat([]byte("x"), 64<<10)
+	for _, test := range []struct {
+		name  string
+		write func(r *fasthttp.RequestCtx)
+		want  string
+	}{
+		{"about apps", func(r *fasthttp.RequestCtx) { server.WriteBuffer(r, []byte("{}")) }, ""},
+		{"about many apps", func(r *fasthttp.RequestCtx) { server.WriteBuffer(r, large) }, ""},
+		{"else", func(r *fasthttp.RequestCtx) { server.WriteBody(r, []byte("{}")) }, "Pragma: no-cache\nX-Content-Type-Options: nosniff\n"},
+	} {
+		var r fasthttp.RequestCtx
+		test.write(&r)
+		want := "Content-Type: application/json;charset=UTF-8\nCache-Control: no-store\n" + test.want
+		var got strings.Builder
+		for name, value := range r.Response.Header.All() {
+			fmt.Fprintf(&got, "%s: %s\n", name, value)
+		}
+		if got.String() != want {
+			t.Errorf("an answer %s has the head\n%s\nwant\n%s", test.name, &got, want)
+		}
 	}
 }
 

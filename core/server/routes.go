@@ -45,7 +45,7 @@ var routes = []route{
 	{method: "POST", path: oauth.CallbackPath + "{plugin}", handler: (*Server).callback, refuse: refuseOnPage, accepts: formType, body: 64 << 10},
 	{method: "POST", path: "/oauth/token", handler: (*Server).token, refuse: refuseToken, accepts: formType, body: 16 << 10},
 	{method: "POST", path: "/restore", handler: (*Server).restore, accepts: jsonType},
-	{method: "POST", path: "/updates", handler: (*Server).updates, accepts: jsonType, quick: true, background: true},
+	{method: "POST", path: updatesPath, handler: (*Server).updates, accepts: jsonType, quick: true, background: true},
 	{method: "GET", path: "/install/{appleItemId}", handler: (*Server).installPage, refuse: refuseInstall},
 	{method: "POST", path: "/install/{appleItemId}", handler: (*Server).signOut, refuse: refuseInstall, accepts: formType, body: 1 << 10},
 	{method: "POST", path: "/install-token", handler: (*Server).installToken, accepts: jsonType},
@@ -66,7 +66,9 @@ var byPath, byFolder = func() (whole, folder map[string][]*route) {
 	return whole, folder
 }()
 
-var updatesRoute = byPath["/updates"][0]
+const updatesPath = "/updates"
+
+var updatesRoute = byPath[updatesPath][0]
 
 // handle answers a request, and counts it. What a quick route answers has to leave within
 // its time from when the request had arrived, which spares a look at the clock; what
@@ -124,7 +126,7 @@ func (s *Server) turnsAway(rt *route) bool { return !rt.light && s.pressure.shed
 // find returns the route, or why there is none.
 func find(r *fasthttp.RequestCtx) (*route, *problem) {
 	path := r.Path()
-	if string(path) == updatesRoute.path && r.IsPost() { // nearly every request is this one
+	if string(path) == updatesPath && r.IsPost() { // nearly every request is this one
 		return updatesRoute, nil
 	}
 	found := byPath[string(path)] // no allocation: the compiler sees through the conversion

@@ -79,7 +79,6 @@ func New(o Options) (*Server, error) {
 	s.base, s.stop = context.WithCancel(context.Background())
 	s.deadlines = newDeadlines(s.base, o.Limits.Request.Std())
 	s.http = &fasthttp.Server{
-		Name:                         "souk",
 		Handler:                      s.handle,
 		ErrorHandler:                 s.broken,
 		ExpectHandler:                s.expected,
