@@ -4,6 +4,7 @@ package coretest_test
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"log/slog"
 	"net"
@@ -87,7 +88,7 @@ func BenchmarkServe(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {
-		if err := souk.Close(b.Context()); err != nil {
+		if err := souk.Close(context.WithoutCancel(b.Context())); err != nil {
 			b.Error(err)
 		}
 	})
