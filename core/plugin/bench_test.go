@@ -2,6 +2,7 @@ package plugin_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/souk-market/souk/core/plugin"
 	"github.com/souk-market/souk/sdk/abi"
+	"github.com/souk-market/souk/sdk/examples"
 )
 
 // candidates are those of one app in an update check.
@@ -75,6 +77,10 @@ func newBare(b *testing.B, wasm, request []byte) *bare {
 	rt := wazero.NewRuntime(ctx)
 	b.Cleanup(func() { rt.Close(context.Background()) })
 	wasi_snapshot_preview1.MustInstantiate(ctx, rt)
+	bucket := func(context.Context, uint32, uint32, uint32, uint32) uint32 { panic("nobody's share needs no bucket") }
+	if _, err := rt.NewHostModuleBuilder(abi.ImportModule).NewFunctionBuilder().WithFunc(bucket).Export("bucket").Instantiate(ctx); err != nil {
+		b.Fatal(err)
+	}
 	mod, err := rt.InstantiateWithConfig(ctx, wasm, wazero.NewModuleConfig().WithStartFunctions("_initialize"))
 	if err != nil {
 		b.Fatal(err)
@@ -123,6 +129,77 @@ func BenchmarkAskSelectVersion(b *testing.B) {
 					fillCall(c)
 					if c.AskSelectVersion(ctx)[0].Choice != 1 {
 						b.Fatal("the guest didn't choose candidate 1")
+					}
+					c.Release()
+				}
+				theirs, ours = theirs+between.Sub(began), ours+time.Since(between)
+				rounds++
+			}
+			per := float64(rounds * batch)
+			b.ReportMetric(float64(ours)/per, "ns/question")
+			b.ReportMetric(float64(theirs)/per, "ns/bare")
+			b.ReportMetric(float64(ours)/float64(theirs), "×bare")
+		})
+	}
+}
+
+// heldBack is an update check about five apps, each with a candidate that is nobody's yet.
+func heldBack() *abi.SelectVersionRequest {
+	r := &abi.SelectVersionRequest{Head: abi.Head{
+		NowMS: 1_790_000_000_000, Purpose: abi.PurposeUpdate, Seed: 5, Account: "person-123@example.com", BucketKey: "person-123@example.com",
+		Client: "0123456789abcdef0123456789abcdef", Platform: abi.PlatformIOS, OS: abi.OS(26, 0, 0),
+	}}
+	for i := range 5 {
+		r.Apps = append(r.Apps, abi.SelectVersionApp{
+			Item: uint64(1500000000 + i), Installed: 800000000, BundleID: fmt.Sprintf("com.example.app%d", 1000+i*37),
+			Candidates: []abi.Candidate{{Version: 800000001, ReleasedMS: 5, MinOS: abi.OS(17, 4, 0), Flags: 1, Salt: "1500000000/800000001", Short: "3.0", Build: "103"}},
+		})
+	}
+	return r
+}
+
+// BenchmarkAskVersions is the same for what a catalogue asks, whose candidates are
+// packed: of a guest that does nothing, which leaves what the host spends, and of the
+// example in C and in Go.
+func BenchmarkAskVersions(b *testing.B) {
+	constant := newGuest()
+	guests := []examples.Example{{Language: "hand-made", Wasm: constant.hook("select_version", constant.put(2048, choices(-1, -1, -1, -1, -1))).wasm()}}
+	for _, e := range examples.All() {
+		if e.Language == "c" || e.Language == "go" {
+			guests = append(guests, e)
+		}
+	}
+	for _, g := range guests {
+		b.Run(g.Language, func(b *testing.B) {
+			h := openSpecs(b, spec(g.Language, g.Wasm))
+			ctx := context.Background()
+			r := heldBack()
+			request := r.Append(nil)
+			raw := newBare(b, g.Wasm, request)
+			packed := make([]abi.PackedCandidate, len(r.Apps))
+			for i := range packed {
+				packed[i] = r.Apps[i].Candidates[0].Pack()
+			}
+
+			const batch = 1000
+			var ours, theirs time.Duration
+			rounds := 0
+			for b.Loop() {
+				began := time.Now()
+				for range batch {
+					raw.call(b, len(request))
+				}
+				between := time.Now()
+				for range batch {
+					c := h.Acquire()
+					w := c.Versions(&r.Head, len(r.Apps))
+					for i := range r.Apps {
+						a := &r.Apps[i]
+						w.App(a.Item, a.Installed, a.BundleID, a.Channel, 1)
+						w.Candidate(packed[i], a.Candidates[0].MinOS, a.Candidates[0].Flags)
+					}
+					if answers := c.AskVersions(ctx); len(answers) != len(r.Apps) || answers[0].Choice != abi.Hold || answers[0].Failed {
+						b.Fatalf("answers %v, want all held", answers)
 					}
 					c.Release()
 				}

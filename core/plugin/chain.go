@@ -126,7 +126,7 @@ func (c *Call) AskSelectVersion(ctx context.Context) []Selection {
 // before: what is written takes the place of c.SelectVersion.
 func (c *Call) Versions(head *abi.Head, apps int) *abi.SelectVersionWriter {
 	c.SelectVersion.Head = *head
-	c.versions.Begin(c.request[:0], head, apps)
+	c.versions.Begin(c.request[:0], &c.SelectVersion, apps)
 	return &c.versions
 }
 

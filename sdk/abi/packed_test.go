@@ -22,7 +22,7 @@ func TestPackedMessages(t *testing.T) {
 		before := []byte("before")[:r.IntN(7)]
 		want := q.Append(bytes.Clone(before))
 
-		w.Begin(bytes.Clone(before), &q.Head, len(q.Apps))
+		w.Begin(bytes.Clone(before), &q, len(q.Apps))
 		for i := range q.Apps {
 			a := &q.Apps[i]
 			w.App(a.Item, a.Installed, a.BundleID, a.Channel, len(a.Candidates))
@@ -40,5 +40,23 @@ func TestPackedMessages(t *testing.T) {
 				t.Fatalf("%v candidates were counted of %v", w.Candidates, q.Apps)
 			}
 		}
+	}
+}
+
+// TestPackedMessagesAnnounced holds that what was announced and is not written is empty,
+// and not what lay there before.
+func TestPackedMessagesAnnounced(t *testing.T) {
+	dirty := bytes.Repeat([]byte{0xaa}, 4<<10)
+	c := abi.Candidate{Version: 7, Salt: "salt", Short: "7.0"}
+	app := abi.SelectVersionApp{Item: 1, BundleID: "com.example.app", Candidates: []abi.Candidate{c, {}, {}}}
+	want := (&abi.SelectVersionRequest{Apps: []abi.SelectVersionApp{app, {Item: 2, Candidates: make([]abi.Candidate, 1)}, {}}}).Append(nil)
+
+	var w abi.SelectVersionWriter
+	w.Begin(dirty[:0], &abi.SelectVersionRequest{Apps: []abi.SelectVersionApp{{Item: 3}}}, 3)
+	w.App(app.Item, 0, app.BundleID, "", 3)
+	w.Candidate(c.Pack(), 0, 0)
+	w.App(2, 0, "", "", 1)
+	if got := w.Finish(); !bytes.Equal(got, want) {
+		t.Errorf("what is announced is written as\n%x, want\n%x", got, want)
 	}
 }
