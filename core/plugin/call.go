@@ -28,7 +28,8 @@ type Call struct {
 	stripe   uint32
 	at       uint32                  // the slot that was free last time
 	set      *set                    // from Acquire to Release
-	request  []byte                  // the question as the guests get it
+	question question                // what is asked now
+	request  []byte                  // the same as the guests get it
 	versions abi.SelectVersionWriter // writes it where candidates are packed
 	answers  []byte                  // copies of all verdicts; their strings lie in here
 	secrets  []string
@@ -99,7 +100,6 @@ func (c *Call) Release() {
 		c.private = false
 	}
 	c.request, c.answers = small(c.request), small(c.answers)
-	c.entitlements, c.selections = emptied(c.entitlements), emptied(c.selections)
 	c.fuel, c.failure, c.dry = 0, nil, nil
 	c.watching, c.asks = 0, emptied(c.asks) // where a question came to no end
 	c.host.unpin(c)
@@ -135,26 +135,27 @@ type verdict interface {
 
 // ask asks one plugin what c.request holds and reads its answer to v. Neither
 // answered nor failed means that it abstained.
-func (c *Call) ask(ctx context.Context, g *generation, q question, most uint32, v verdict) (answered bool, failure *Failure) {
+func (c *Call) ask(ctx context.Context, g *generation, most uint32, v verdict) (answered bool, failure *Failure) {
 	switch {
 	case c.dry != nil:
 		return c.dry.ask(ctx, g, v)
 	case c.watching != 0:
-		return c.askWatched(ctx, g, q, most, v)
+		return c.askWatched(ctx, g, most, v)
 	}
-	return c.askLive(ctx, g, q, most, v)
+	return c.askLive(ctx, g, most, v)
 }
 
 // askWatched notes what was answered.
-func (c *Call) askWatched(ctx context.Context, g *generation, q question, most uint32, v verdict) (answered bool, failure *Failure) {
+func (c *Call) askWatched(ctx context.Context, g *generation, most uint32, v verdict) (answered bool, failure *Failure) {
 	a := asked{g: g, from: len(c.answers)}
 	if c.watching&watchRecords != 0 {
-		if q.aside = g.taping(); q.aside != nil {
-			a.tape = q.aside.tape
+		if c.question.aside = g.taping(); c.question.aside != nil {
+			a.tape = c.question.aside.tape
 		}
 	}
 	fuel := c.fuel
-	answered, a.failure = c.askLive(ctx, g, q, most, v)
+	answered, a.failure = c.askLive(ctx, g, most, v)
+	c.question.aside = nil
 	a.fuel = c.fuel - fuel
 	if a.to = a.from; answered {
 		a.to = len(c.answers)
@@ -164,7 +165,8 @@ func (c *Call) askWatched(ctx context.Context, g *generation, q question, most u
 }
 
 // hot: called for every update check with a candidate; no allocation.
-func (c *Call) askLive(ctx context.Context, g *generation, q question, most uint32, v verdict) (answered bool, failure *Failure) {
+func (c *Call) askLive(ctx context.Context, g *generation, most uint32, v verdict) (answered bool, failure *Failure) {
+	q := &c.question
 	b, probe := g.breakers[q.hook], false
 	if b.state.Load() != uint32(breakerClosed) {
 		var ok bool
@@ -174,7 +176,7 @@ func (c *Call) askLive(ctx context.Context, g *generation, q question, most uint
 			return false, c.failure
 		}
 	}
-	answered, f := c.try(ctx, g, q, most, v)
+	answered, f := c.try(ctx, g, most, v)
 	switch {
 	case f != nil:
 		f.reason = sanitize(q.redact(f.reason))
@@ -210,24 +212,32 @@ func (g *generation) failed(hook abi.Hook, f *fault, probe bool) *Failure {
 	return failure
 }
 
-func (c *Call) try(ctx context.Context, g *generation, q question, most uint32, v verdict) (answered bool, f *fault) {
+func (c *Call) try(ctx context.Context, g *generation, most uint32, v verdict) (answered bool, f *fault) {
 	if len(c.request) > abi.MaxRequest {
 		return false, faultf(KindMemory, "the question has %d bytes: at most %d are asked", len(c.request), abi.MaxRequest).excused()
 	}
-	lane := g.lanes[laneOf(q.hook)]
+	hook := c.question.hook
+	lane := g.lanes[laneOf(hook)]
 	s, waited, err := lane.take(ctx, &c.at, g.spec.HostDeadline.Std())
 	switch {
 	case err != nil:
-		return false, faultf(KindUnavailable, "%v", err).excused()
+		f = faultf(KindUnavailable, "%v", err).excused()
 	case s == nil:
-		g.gaveUp[q.hook].add(waited)
-		return false, faultf(KindBusy, "none of %d instances became free", len(lane.all)).excused()
+		g.gaveUp[hook].add(waited)
+		f = faultf(KindBusy, "none of %d instances became free", len(lane.all)).excused()
+	default:
+		answered, f = c.askSlot(ctx, g, lane, s, waited, most, v)
 	}
-	defer func() {
-		if f != nil {
-			f.reason = g.secrets.redact(f.reason)
-		}
-	}()
+	if f != nil {
+		f.reason = g.secrets.redact(f.reason)
+	}
+	return answered, f
+}
+
+// askSlot asks the instance of a slot that is the caller's, and gives the slot back. It is
+// apart from try because the compiler writes a defer in its place only where there are few
+// returns; else it keeps a list of them, in each call.
+func (c *Call) askSlot(ctx context.Context, g *generation, lane *slots, s *slot, waited time.Duration, most uint32, v verdict) (answered bool, f *fault) {
 	defer func() {
 		if r := recover(); r != nil {
 			answered, f = false, faultf(KindTrap, "host: %v", r)
@@ -240,6 +250,7 @@ func (c *Call) try(ctx context.Context, g *generation, q question, most uint32, 
 	}()
 	if s.in == nil {
 		g.restarts.Add(1)
+		var err error
 		if s.in, err = g.start(ctx); err != nil {
 			f := faultf(KindUnavailable, "start an instance: %v", err)
 			f.blameless = ctx.Err() != nil
@@ -247,17 +258,18 @@ func (c *Call) try(ctx context.Context, g *generation, q question, most uint32, 
 		}
 	}
 
-	n := s.counts[q.hook]
+	hook := c.question.hook
+	n := s.counts[hook]
 	if waited > 0 {
 		count(&n.waits, 1)
 		count(&n.waited, uint64(waited))
 	}
 	var began time.Duration
-	clocked := n.clocked(q.hook)
+	clocked := n.clocked(hook)
 	if clocked {
 		began = since()
 	}
-	view, f := s.in.ask(ctx, q, c.request, most)
+	view, f := s.in.ask(ctx, &c.question, c.request, most)
 	if clocked {
 		n.latency.add(uint64(since() - began))
 	}

@@ -42,12 +42,12 @@ func (c *Call) AskEntitle(ctx context.Context) []Entitlement {
 		return list
 	}
 	c.request = c.Entitle.Append(c.request[:0])
-	q := ask(abi.HookEntitle, &c.Entitle.Head)
+	c.question = ask(abi.HookEntitle, &c.Entitle.Head)
 	c.begin(abi.HookEntitle, &c.Entitle.Head)
 	answer := &c.entitleAnswer
 	answer.apps = apps
 	for _, g := range chain {
-		answered, failure := c.ask(ctx, g, q, abi.MaxVerdict, answer)
+		answered, failure := c.ask(ctx, g, abi.MaxVerdict, answer)
 		var items []abi.EntitleDecision
 		if answered {
 			items = answer.Items
@@ -133,7 +133,7 @@ func (c *Call) Versions(head *abi.Head, apps int) *abi.SelectVersionWriter {
 // AskVersions asks what was written since Versions, as AskSelectVersion does.
 func (c *Call) AskVersions(ctx context.Context) []Selection {
 	c.request = c.versions.Finish()
-	c.selectAnswer.candidates = append(c.selectAnswer.candidates[:0], c.versions.Candidates...)
+	c.selectAnswer.candidates = c.versions.Candidates
 	return c.askVersions(ctx)
 }
 
@@ -147,10 +147,10 @@ func (c *Call) askVersions(ctx context.Context) []Selection {
 	if len(list) == 0 || !c.Asks(abi.HookSelectVersion) {
 		return list
 	}
-	q := ask(abi.HookSelectVersion, head)
+	c.question = ask(abi.HookSelectVersion, head)
 	c.begin(abi.HookSelectVersion, head)
 	for _, g := range c.set.chains[abi.HookSelectVersion] {
-		answered, failure := c.ask(ctx, g, q, abi.MaxVerdict, answer)
+		answered, failure := c.ask(ctx, g, abi.MaxVerdict, answer)
 		var items []abi.VersionChoice
 		if answered {
 			items = answer.Items
@@ -174,8 +174,8 @@ func (s step) choose(list []Selection, items []abi.VersionChoice) (open bool) {
 		case s.failed && s.onError == errorDenies:
 			list[i] = Selection{Choice: abi.Hold, Plugin: s.plugin, Reason: failedReason, Failed: true}
 		case items != nil && items[i].Choice != abi.ChoicePass:
-			item := &items[i]
-			list[i] = Selection{Choice: item.Choice, Plugin: s.plugin, Code: item.Code, Reason: item.Reason}
+			l, item := &list[i], &items[i]
+			l.Choice, l.Plugin, l.Code, l.Reason = item.Choice, s.plugin, item.Code, item.Reason
 		default:
 			open = true
 		}
@@ -197,16 +197,15 @@ func (c *Call) AskSignIn(ctx context.Context, owner string) (answer *abi.SignInA
 			c.secrets = append(c.secrets, f.Value)
 		}
 	}
-	q := ask(abi.HookSignIn, &c.SignIn.Head)
-	q.random = c.Random
-	q.secrets = c.guarded()
+	c.question = ask(abi.HookSignIn, &c.SignIn.Head)
+	c.question.random, c.question.secrets = c.Random, c.guarded()
 	asked := false
 	for _, g := range c.set.chains[abi.HookSignIn] {
 		if owner != "" && owner != g.name {
 			continue
 		}
 		asked = true
-		answered, failure := c.ask(ctx, g, q, abi.MaxSignInVerdict, &c.signInAnswer)
+		answered, failure := c.ask(ctx, g, abi.MaxSignInVerdict, &c.signInAnswer)
 		if failure != nil {
 			return nil, g.name, failure
 		}
@@ -234,11 +233,10 @@ func (c *Call) AskExchange(ctx context.Context) (answer *abi.ExchangeAnswer, plu
 	c.request = c.Exchange.Append(c.request[:0])
 	defer c.forget()
 	c.secrets = append(c.secrets, c.Exchange.SubjectToken)
-	q := ask(abi.HookExchange, &c.Exchange.Head)
-	q.random = c.Random
-	q.secrets = c.guarded()
+	c.question = ask(abi.HookExchange, &c.Exchange.Head)
+	c.question.random, c.question.secrets = c.Random, c.guarded()
 	for _, g := range c.set.chains[abi.HookExchange] {
-		answered, failure := c.ask(ctx, g, q, abi.MaxVerdict, &c.exchangeAnswer)
+		answered, failure := c.ask(ctx, g, abi.MaxVerdict, &c.exchangeAnswer)
 		if failure != nil {
 			return nil, g.name, failure
 		}
@@ -267,6 +265,7 @@ func (c *Call) guarded() []string {
 func (c *Call) forget() {
 	c.private = true
 	clear(c.request)
+	c.question = question{}
 	c.secrets = emptied(c.secrets)
 }
 

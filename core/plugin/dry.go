@@ -193,7 +193,7 @@ func (g *generation) askSlot(ctx context.Context, s *slot, q *Inquiry, a *aside,
 	asked := ask(q.Hook, q.Head())
 	asked.aside = a
 	began := since()
-	view, f := s.in.ask(ctx, asked, q.Request, abi.MaxVerdict)
+	view, f := s.in.ask(ctx, &asked, q.Request, abi.MaxVerdict)
 	v.Took, v.Fuel = since()-began, s.in.used()
 	if f != nil || view == nil {
 		return f

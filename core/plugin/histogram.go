@@ -11,12 +11,12 @@ import (
 // counts are what one slot has seen of one hook. Only the holder of the slot
 // writes them, so that cores don't share them, and anybody reads.
 type counts struct {
-	asked     uint32 // for the holder alone: when it is time to look at the clock
+	asked     uint32    // for the holder alone: when it is time to look at the clock
+	used      histogram // fuel of a call; each call is in it
 	abstained atomic.Uint64
 	waits     atomic.Uint64
 	waited    atomic.Uint64 // ns
 	latency   histogram     // ns
-	used      histogram     // fuel of a call; each call is in it
 }
 
 // gaveUp are the questions of one hook that waited for a slot and got none: no slot can

@@ -24,8 +24,7 @@ var (
 	errDeadline = errors.New("its deadline is over")
 )
 
-// question is what the host functions have to know of the call. The zero value
-// stands for the start of an instance.
+// question is what the host functions have to know of the call.
 type question struct {
 	hook    abi.Hook
 	purpose abi.Purpose
@@ -35,6 +34,9 @@ type question struct {
 	secrets []string // must not be logged
 	aside   *aside   // nil = it is asked as usual
 }
+
+// nothing is what an instance is asked while it starts.
+var nothing = new(question)
 
 func (q *question) name() string {
 	if q.hook == 0 {
@@ -81,7 +83,7 @@ type instance struct {
 
 	// Of the call that runs.
 	caller   context.Context
-	asked    question
+	asked    *question     // nothing while no call runs
 	budget   uint64        // fuel of the call
 	left     uint64        // of it, what the guest's counter doesn't hold yet
 	limit    time.Duration // 0 = none
@@ -116,7 +118,7 @@ func (in *instance) attach(mod api.Module) {
 // start makes an instance that is ready to be asked. The start section,
 // _initialize and configure share one budget.
 func (g *generation) start(caller context.Context) (in *instance, err error) {
-	in = &instance{generation: g, caller: caller}
+	in = &instance{generation: g, caller: caller, asked: nothing}
 	in.ctx = running{context.Background(), in}
 	in.budget, in.left = g.spec.StartFuel, g.spec.StartFuel
 	in.limit, in.hostLeft = g.spec.StartDeadline.Std(), g.spec.HostDeadline.Std()
@@ -224,7 +226,7 @@ func (in *instance) room(n uint32) error {
 // ask puts a question to the guest. The verdict lies in the guest's memory: it
 // is good until the instance is used again; nil is an abstention.
 // hot: called for every update check with a candidate; no allocation.
-func (in *instance) ask(caller context.Context, q question, msg []byte, most uint32) (verdict []byte, f *fault) {
+func (in *instance) ask(caller context.Context, q *question, msg []byte, most uint32) (verdict []byte, f *fault) {
 	in.caller, in.asked = caller, q
 	in.budget = in.spec.Fuel
 	first := min(in.budget, sliceFuel)
@@ -276,8 +278,7 @@ func (in *instance) rescue(f **fault) {
 	if r := recover(); r != nil {
 		*f = in.panicked(r)
 	}
-	in.caller = nil
-	in.asked.secrets, in.asked.random, in.asked.aside = nil, [32]byte{}, nil
+	in.caller, in.asked = nil, nothing
 }
 
 // panicked says what a panic outside of the guest means: the last line of its

@@ -64,7 +64,7 @@ func (in *instance) kvValue(at, n uint64) ([]byte, bool) {
 // kvWrites says whether this question may write: update checks and restores
 // are too many, and their answers must not depend on who asked before.
 func (in *instance) kvWrites() bool {
-	q := &in.asked
+	q := in.asked
 	asks := q.hook == abi.HookEntitle || q.hook == abi.HookSelectVersion
 	return !asks || q.purpose != abi.PurposeUpdate && q.purpose != abi.PurposeRestore
 }

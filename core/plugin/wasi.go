@@ -170,7 +170,7 @@ func (in *instance) random(b []byte) {
 // plugin of the chain can read: so it hangs on what no guest is told, and on the
 // plugin's name.
 func (in *instance) randomKey() [32]byte {
-	q := &in.asked
+	q := in.asked
 	var key [32]byte
 	copy(key[:], "souk random_get")
 	binary.LittleEndian.PutUint64(key[16:], q.seed)
