@@ -66,6 +66,8 @@ func TestCandidates(t *testing.T) {
 	gone.Removed = true
 	macOnly := with(version(10, "17"), version(20, "17", func(v *catalog.Version) { v.MinOS = map[string]string{"macos": "14"} }))
 
+	many := with(version(10, "17"), version(20, "17"), version(30, "17"), version(40, "17.4"), version(50, "17"))
+
 	for _, c := range []struct {
 		rule     string
 		item     catalog.Item
@@ -95,6 +97,10 @@ func TestCandidates(t *testing.T) {
 		{"halted and withdrawn is withdrawn", with(version(20, "17", isHalted, isWithdrawn)), 20, "iOS", "18", "", ""},
 		{"a critical version says so", with(version(20, "17", isCritical), version(30, "17")), 10, "iOS", "18", "30:newest 20:critical", "30:newest 20:critical"},
 		{"a rollout that is closed is for policy to decide", with(version(20, "17", func(v *catalog.Version) { v.Rollout.Share = 0 })), 10, "iOS", "18", "20:newest", "20:newest"},
+		{"four versions behind", many, 10, "iOS", "18", "50:newest 40 30 20", "50:newest 40 30 20 10:requested"},
+		{"two behind", many, 30, "iOS", "18", "50:newest 40", "50:newest 40 30:requested 20 10"},
+		{"behind the third, which is the first that fits", with(version(30, "17"), version(40, "18"), version(50, "18")), 29, "iOS", "17", "30:newest", "30:newest"},
+		{"an unknown one between the second and the third", many, 35, "iOS", "17", "50:newest", "50:newest 30 20 10"},
 		{"an item that was taken down", gone, 10, "iOS", "18", "", ""},
 		{"an item without versions", with(), 10, "iOS", "18", "", ""},
 	} {
@@ -151,6 +157,7 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 		e := cat.Snapshot().Item(1)
 		p, _ := catalog.ParsePlatform("iPadOS")
 		os, _ := catalog.ParseOS("17.4.1")
+		_ = e.Fetch()
 		list = e.AppendUpdates(list[:0], 10, p, os)
 		list = e.AppendRestores(list, 30, p, os)
 		for _, c := range list {

@@ -9,21 +9,33 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"github.com/souk-market/souk/sdk/abi"
 )
 
 // Entry is an item made ready for answering. It is shared by all readers: nothing in it
 // may be changed.
+//
+// In a large catalogue the time of a check goes into fetching memory. What nearly every
+// question about an item is made of lies in its first four lines of 64 bytes: as soon as
+// it is known where the entry is, all of them can be fetched at once.
 type Entry struct {
-	latest   uint64 // the highest version that an update may offer, 0 if none
+	next     uint64 // the version after the few, 0 if there is none
 	ID       uint64
-	BundleID string
-	SignIn   bool // a request that names the app needs an access token
+	BundleID string // in texts
+	SignIn   bool   // a request that names the app needs an access token
 	Removed  bool
-	fitting  []fitting
-	few      [3]fitting // where these lie if there are so many: next to the rest
 	Versions []Release  // newest first, withdrawn and halted ones too
+	few      [2]fitting // of the newest versions
+	texts    [248]byte  // that a question is made of: as many as there is room for
+	*details
+}
+
+// details are what an update check that offers nothing can do without.
+type details struct {
+	latest   uint64    // the highest version that an update may offer, 0 if none
+	more     []fitting // of the versions after the few
 	Name     string
 	ShareURL string
 	Reason   string
@@ -33,9 +45,8 @@ type Entry struct {
 	imported bool
 }
 
-// fitting is what choosing candidates has to know of the version in the same place of
-// Versions. It lies apart from the rest, and latest in front of all: in a large
-// catalogue the time of a check goes into fetching memory, and most find nothing newer.
+// fitting is what choosing candidates has to know of a version. It lies apart from the
+// rest of it.
 type fitting struct {
 	id     uint64
 	minIOS uint32             // 0: does not run there, or is withdrawn
@@ -115,20 +126,27 @@ func (r *Release) AppendRestore(dst, token []byte) []byte {
 // newEntry works out what answers need. The item must be normalised.
 func newEntry(it Item, publicURL string) (*Entry, error) {
 	e := &Entry{
-		ID: it.ID, BundleID: it.BundleID, Name: it.Name, ShareURL: it.ShareURL,
-		SignIn: it.SignIn != SignInNone, Removed: it.Removed, Reason: it.Reason,
-		Versions: make([]Release, len(it.Versions)), item: it,
+		ID: it.ID, SignIn: it.SignIn != SignInNone, Removed: it.Removed, Versions: make([]Release, len(it.Versions)),
+		details: &details{Name: it.Name, ShareURL: it.ShareURL, Reason: it.Reason, item: it},
 	}
-	if e.fitting = e.few[:0]; len(it.Versions) > len(e.few) {
-		e.fitting = make([]fitting, 0, len(it.Versions))
+	if n := len(it.Versions) - len(e.few); n > 0 {
+		e.more, e.next = make([]fitting, n), it.Versions[len(e.few)].ID
 	}
+	room := e.texts[:]
+	keep := func(text string) string {
+		if text == "" || len(text) > len(room) {
+			return text
+		}
+		kept := unsafe.String(&room[0], copy(room, text)) // nobody writes there again
+		room = room[len(text):]
+		return kept
+	}
+	e.BundleID = keep(it.BundleID)
 	id := strconv.FormatUint(it.ID, 10)
 	tail := `"}`
 	if it.ShareURL != "" {
 		tail = `","appShareURL":` + jsonString(it.ShareURL) + `}`
 	}
-	var question strings.Builder // what a question about it is made of, in one place
-	question.WriteString(it.BundleID)
 	for i, v := range it.Versions {
 		version := strconv.FormatUint(v.ID, 10)
 		r := Release{
@@ -152,27 +170,21 @@ func newEntry(it Item, publicURL string) (*Entry, error) {
 		r.middle = `,"bundleVersion":` + jsonString(v.Build) + `,"shortVersionString":` + jsonString(v.Short)
 		e.Versions[i] = r
 		f := r.fitting()
-		e.fitting = append(e.fitting, f)
-		question.WriteString(string(f.packed))
+		f.packed = abi.PackedCandidate(keep(string(f.packed)))
+		*e.fitting(i) = f
 		if e.latest == 0 && f.minIOS != 0 && !r.Halted && !it.Removed {
 			e.latest = r.ID
 		}
 	}
-	e.gather(strings.Clone(question.String())) // without the room that a Builder has left
 	return e, nil
 }
 
-// gather puts what a question about the item is made of into one place.
-func (e *Entry) gather(question string) {
-	cut := func(n int) (part string) {
-		part, question = question[:n], question[n:]
-		return part
+// fitting returns that of the version in the same place of Versions.
+func (e *Entry) fitting(i int) *fitting {
+	if i < len(e.few) {
+		return &e.few[i]
 	}
-	e.BundleID = cut(len(e.BundleID))
-	for i := range e.fitting {
-		packed := &e.fitting[i].packed
-		*packed = abi.PackedCandidate(cut(len(*packed)))
-	}
+	return &e.more[i-len(e.few)]
 }
 
 func (r *Release) fitting() fitting {

@@ -189,7 +189,7 @@ type work struct {
 	again      bool       // the account is read from the store, and not from memory
 	client     []byte     // as policy sees it
 	lots       *rand.ChaCha8
-	fetched    byte // nothing of interest; see fetch
+	fetched    uint64 // nothing of interest; see outdated
 }
 
 // pick is one app on its way to a decision.
@@ -250,17 +250,26 @@ func (m *Market) Updates(ctx context.Context, q *Request, a *Answer) error {
 	return nil
 }
 
-// outdated picks the apps of which there are newer versions. It looks all of them up
-// before it looks into the first: in a large catalogue each is a wait for memory, and
-// the processor waits for several at once where no decision lies between.
+// outdated picks the apps of which there are newer versions. It looks all of them up, and
+// has fetched what it and a question will need of them and of the account, before it looks
+// into the first: in a large catalogue each is a wait for memory, and the processor waits
+// for several at once where no decision lies between.
 func (m *Market) outdated(q *Request, w *work, a *Answer) {
 	snapshot := m.Catalog.Snapshot()
+	var fetched uint64
 	for i := range q.Apps {
 		app := &q.Apps[i]
 		if e, outdated := snapshot.Outdated(app.Item, app.Version); outdated || e == nil {
+			if len(w.picks) == 0 && q.Access != nil {
+				fetched += m.Store.FetchAccount(&q.Access.Subject)
+			}
+			if e != nil {
+				fetched += e.Fetch()
+			}
 			w.picks = append(w.picks, pick{app: app, entry: e})
 		}
 	}
+	w.fetched = fetched
 	found := w.picks
 	w.picks = w.picks[:0]
 	for i := range found {

@@ -24,31 +24,11 @@ func (m *Market) decide(ctx context.Context, q *Request, w *work, purpose abi.Pu
 	// or nothing of it.
 	call := m.Plugins.Acquire()
 	defer call.Release()
-	if call.Asks(abi.HookSelectVersion) {
-		w.fetch()
-	}
 	head, err := m.head(ctx, q, w, purpose)
 	if err != nil {
 		return err
 	}
 	return m.consult(ctx, call, w, &head)
-}
-
-// fetch reads a byte of all that a question will be made of, so that it is on its way to
-// the cache while the account is looked for. One after the other they would be waited for
-// when the question is written.
-func (w *work) fetch() {
-	var sum byte // so that nobody leaves out the reading
-	for i := range w.picks {
-		if id := w.picks[i].entry.BundleID; id != "" {
-			sum += id[0]
-		}
-	}
-	for i := range w.candidates {
-		c := w.candidates[i].Packed
-		sum += c[0] + c[len(c)-1]
-	}
-	w.fetched = sum
 }
 
 // consult asks both questions.

@@ -82,6 +82,29 @@ func checkCache(t *testing.T, c *accountCache, each int) (held int) {
 	return held
 }
 
+// TestFetchChangesNothing has accounts fetched that are known and that are not: neither is
+// kept any longer for it, and nothing is put.
+func TestFetchChangesNothing(t *testing.T) {
+	c := newAccountCache(cacheShards)
+	known, unknown := cacheID(1), cacheID(2)
+	c.fetch(&known) // while there is no table
+	e := putAccount(t, c, known)
+	e.used.Store(false)
+	for range 3 {
+		c.fetch(&known)
+		c.fetch(&unknown)
+	}
+	if e.used.Load() {
+		t.Error("an account counts as asked for after it was fetched")
+	}
+	if found, _ := c.get(&unknown); found != nil {
+		t.Error("an account is known after it was fetched")
+	}
+	if held := checkCache(t, c, 1); held != 1 {
+		t.Errorf("%d accounts are held, want 1", held)
+	}
+}
+
 func TestCacheIsBounded(t *testing.T) {
 	for _, each := range []int{1, 2, 4, 6, 7, 50} {
 		size := each * cacheShards
@@ -153,6 +176,7 @@ func TestCacheUnderWriters(t *testing.T) {
 					continue
 				}
 				least := r.dropped.Load()
+				c.fetch(&r.id)
 				e, lease := c.get(&r.id)
 				if e == nil {
 					e = &cachedAccount{subject: r.id, account: Account{Epoch: r.epoch.Load()}}
