@@ -91,7 +91,7 @@ func (s *Store) CachedAccount(ctx context.Context, subject [16]byte) (*Account, 
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return nil, err
 		}
-		e = &cachedAccount{subject: subject, absent: err != nil, account: account}
+		e = newCachedAccount(subject, account, err != nil)
 		s.cache.put(e, lease)
 	}
 	if e.absent {

@@ -5,16 +5,17 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 )
 
 // accountCache keeps accounts in memory, absent ones too. It is bounded by the
 // number of entries and lets go of those that were not asked for since the hand of
 // the clock last passed.
 //
-// Whoever asks takes no lock, and touches three lines of memory: one of a table, two of
-// an entry. An entry never changes and knows whose it is. So one who asks while others
-// write finds an entry that was there when it began, or misses one that is, and never
-// half of one or somebody else's.
+// Whoever asks takes no lock, and touches three lines of memory: one of a table, and the
+// first two of an entry. An entry never changes and knows whose it is. So one who asks
+// while others write finds an entry that was there when it began, or misses one that is,
+// and never half of one or somebody else's.
 type accountCache struct {
 	shards [cacheShards]cacheShard
 	spread uint64 // odd, and another in each process: nobody can choose accounts that all want the same place
@@ -53,13 +54,27 @@ type cachePlace struct {
 }
 
 // cachedAccount is an entry. All but used stays as it was when it was put. It is as long
-// as three lines of memory, and so begins with one.
+// as four lines of memory, and so begins with one; an update check needs the first two.
 type cachedAccount struct {
 	subject [16]byte
 	used    atomic.Bool // since the hand passed
 	absent  bool        // there is no record
+	texts   [43]byte    // of the account: its name, and the territory if there is room
 	account Account     // what an update check needs is at its beginning
-	_       [16]byte
+	_       [40]byte
+}
+
+// newCachedAccount makes an entry of what was read. absent: there is no record.
+func newCachedAccount(subject [16]byte, account Account, absent bool) *cachedAccount {
+	e := &cachedAccount{subject: subject, absent: absent, account: account}
+	room := e.texts[:]
+	for _, text := range []*string{&e.account.Account, &e.account.Territory} {
+		if n := len(*text); n > 0 && n <= len(room) {
+			*text = unsafe.String(&room[0], copy(room, *text)) // nobody writes there again
+			room = room[n:]
+		}
+	}
+	return e
 }
 
 func newAccountCache(size int) *accountCache {
@@ -95,8 +110,8 @@ func (c *accountCache) get(subject *[16]byte) (e *cachedAccount, lease uint64) {
 	return nil, s.lease.Load()
 }
 
-// fetch reads a byte of each line that get and who asks it will read, as long as the
-// account is in the place that its hash names. What it returns says nothing.
+// fetch reads a little of what get and who asks it will read, if the account is in the
+// place that its hash names. What it returns says nothing.
 func (c *accountCache) fetch(subject *[16]byte) uint64 {
 	s, hash := c.of(subject)
 	t := s.table.Load()
@@ -107,11 +122,7 @@ func (c *accountCache) fetch(subject *[16]byte) uint64 {
 	if e == nil {
 		return 0
 	}
-	sum := uint64(e.account.Epoch) + uint64(len(e.account.Grants))
-	if name := e.account.Account; name != "" {
-		sum += uint64(name[0])
-	}
-	return sum
+	return uint64(e.subject[0]) + uint64(len(e.account.Grants))
 }
 
 // put keeps what was read under a lease. From then on it must not change.

@@ -3,6 +3,8 @@ package store
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -214,6 +216,35 @@ func TestCacheEntriesAreWholeLines(t *testing.T) {
 	}
 }
 
+// TestCacheEntryKeepsItsTexts has texts that fit into an entry, and that don't.
+func TestCacheEntryKeepsItsTexts(t *testing.T) {
+	long := strings.Repeat("n", 250)
+	for _, c := range []struct {
+		name, territory string
+		inside          bool // in the first line
+	}{
+		{"", "", true},
+		{"alice@example.com", "", true},
+		{"somebody-with-a-longer-name@example.com", "DEU", true},
+		{long[:43], "", true},
+		{long[:44], "DEU", false},
+		{long, long, false},
+	} {
+		read := Account{Account: c.name, Territory: c.territory, Epoch: 7, Grants: []string{"beta"}}
+		e := newCachedAccount(cacheID(1), read, false)
+		if got := e.account; !reflect.DeepEqual(got, read) || e.subject != cacheID(1) || e.absent {
+			t.Errorf("the entry of %+v has %+v", read, got)
+		}
+		from, at := uintptr(unsafe.Pointer(e)), uintptr(unsafe.Pointer(unsafe.StringData(e.account.Account)))
+		if inside := c.name == "" || from <= at && at+uintptr(len(c.name)) <= from+64; inside != c.inside {
+			t.Errorf("a name of %d bytes is in the first line: %t, want %t", len(c.name), inside, c.inside)
+		}
+	}
+	if at := unsafe.Offsetof(cachedAccount{}.account); unsafe.Sizeof(uintptr(0)) == 8 && at != 64 {
+		t.Errorf("the account is at %d, want the second line", at)
+	}
+}
+
 // BenchmarkCachedAccount asks for accounts in no order, so many that their memory is not
 // at hand, and looks at what an update check needs of them.
 func BenchmarkCachedAccount(b *testing.B) {
@@ -223,7 +254,7 @@ func BenchmarkCachedAccount(b *testing.B) {
 	for n := range ids {
 		ids[n] = cacheID(n)
 		_, lease := s.cache.get(&ids[n])
-		s.cache.put(&cachedAccount{subject: ids[n], account: Account{Account: fmt.Sprint(n), Grants: []string{"beta"}}}, lease)
+		s.cache.put(newCachedAccount(ids[n], Account{Account: fmt.Sprint(n), Grants: []string{"beta"}}, false), lease)
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
