@@ -1,8 +1,29 @@
 package abi
 
-import "unsafe"
+import (
+	"errors"
+	"unsafe"
+)
+
+// HeadView is a [Head] that is read where it lies, a field when its method is called.
+type HeadView struct {
+	m      unsafe.Pointer // the message
+	size   uint64
+	err    error // the first that Fail got
+	broken bool  // a text that was asked for is none
+
+	looked bool   // for grant
+	grant  string // the last that HasGrant was asked for
+	held   bool   // what it said
+}
 
 const noSuch = "abi: there is no such element"
+
+// errText is a text that lies outside of its message, or is not UTF-8.
+const errText = recordError("a string is outside the message, or not UTF-8")
+
+// errNothing is what Fail got instead of an error.
+var errNothing = errors.New("abi: Fail without an error")
 
 // text returns the text that is pointed to from p+at. It has to be so short that the
 // compiler puts it where it is called: a call takes a guest in Go longer.
@@ -17,22 +38,32 @@ func (v *HeadView) text(p unsafe.Pointer, at uintptr) string {
 
 func (v *HeadView) bytes() []byte { return unsafe.Slice((*byte)(v.m), v.size) }
 
-const errText = recordError("a string is outside the message, or not UTF-8")
-
-// Fail lets the question be answered with an error: the operator's on_error decides then,
-// about all of its apps. The first one counts.
-func (v *HeadView) Fail(err error) {
-	if v.err == nil {
-		v.err = err
+// HasGrant says whether the account holds it, which is one of [Head.Grants]. It may be
+// asked about each app: they are looked through once.
+func (v *HeadView) HasGrant(grant string) bool {
+	if !v.looked || v.grant != grant {
+		v.looked, v.grant, v.held = true, grant, v.findGrant(grant)
 	}
+	return v.held
 }
 
-// HasGrant says whether the account holds it: see [Head.Grants].
-func (v *HeadView) HasGrant(grant string) bool {
+func (v *HeadView) findGrant(grant string) bool {
 	for i := range v.Grants() {
 		if v.Grant(i) == grant {
 			return true
 		}
 	}
 	return false
+}
+
+// Fail has the whole question end with an error, so that the operator's on_error decides
+// about all of its apps, also those that were answered. What is returned after it is not
+// looked at. The first error counts.
+func (v *HeadView) Fail(err error) {
+	if err == nil {
+		err = errNothing
+	}
+	if v.err == nil {
+		v.err = err
+	}
 }

@@ -4,51 +4,43 @@ package abi
 
 import "unsafe"
 
-// HeadView is a Head that is read where it lies: a field when it is asked for.
-type HeadView struct {
-	m      unsafe.Pointer // the message
-	size   uint64
-	err    error // the first that Fail got
-	broken bool  // a text that was asked for is none
-}
-
-// NowMS is that of [Head].
+// NowMS returns [Head.NowMS].
 func (v *HeadView) NowMS() uint64 { return uint64(load64(v.m, 8)) }
 
-// Purpose is that of [Head].
+// Purpose returns [Head.Purpose].
 func (v *HeadView) Purpose() Purpose { return Purpose(load16(v.m, 20)) }
 
-// Flags is that of [Head].
+// Flags returns [Head.Flags].
 func (v *HeadView) Flags() uint16 { return uint16(load16(v.m, 22)) }
 
-// Seed is that of [Head].
+// Seed returns [Head.Seed].
 func (v *HeadView) Seed() uint64 { return uint64(load64(v.m, 24)) }
 
-// Account is that of [Head].
+// Account returns [Head.Account].
 func (v *HeadView) Account() string { return v.text(v.m, 32) }
 
-// Client is that of [Head].
+// Client returns [Head.Client].
 func (v *HeadView) Client() string { return v.text(v.m, 40) }
 
-// Platform is that of [Head].
+// Platform returns [Head.Platform].
 func (v *HeadView) Platform() Platform { return Platform(load32(v.m, 48)) }
 
-// OS is that of [Head].
+// OS returns [Head.OS].
 func (v *HeadView) OS() uint32 { return uint32(load32(v.m, 52)) }
 
-// Territory is that of [Head].
+// Territory returns [Head.Territory].
 func (v *HeadView) Territory() string { return v.text(v.m, 56) }
 
-// BucketKey is that of [Head].
+// BucketKey returns [Head.BucketKey].
 func (v *HeadView) BucketKey() string { return v.text(v.m, 64) }
 
-// Organization is that of [Head].
+// Organization returns [Head.Organization].
 func (v *HeadView) Organization() string { return v.text(v.m, 72) }
 
-// Grants is how many there are: see [Head].
+// Grants returns how many [Head.Grants] there are.
 func (v *HeadView) Grants() int { return int(load32(v.m, 84)) }
 
-// Grant is one of them, from 0 on.
+// Grant returns one of [Head.Grants], from 0 on. It panics if there are not so many.
 func (v *HeadView) Grant(i int) string {
 	if uint(i) >= uint(load32(v.m, 84)) {
 		panic(noSuch)
@@ -57,14 +49,14 @@ func (v *HeadView) Grant(i int) string {
 	return v.text(p, 0)
 }
 
-// EntitleView is a question of which nothing is read before it is asked for: see [EntitleRequest].
-// It is good as long as the message is.
+// EntitleView is a [EntitleRequest] of which nothing is read before it is asked for. It is
+// good until it is answered.
 type EntitleView struct{ HeadView }
 
-// Apps is how many there are: see [EntitleRequest].
+// Apps returns how many [EntitleRequest.Apps] there are.
 func (v *EntitleView) Apps() int { return int(load32(v.m, 100)) }
 
-// App is one of them, from 0 on.
+// App returns one of [EntitleRequest.Apps], from 0 on. It panics if there are not so many.
 func (v *EntitleView) App(i int) EntitleAppView {
 	if uint(i) >= uint(load32(v.m, 100)) {
 		panic(noSuch)
@@ -73,8 +65,9 @@ func (v *EntitleView) App(i int) EntitleAppView {
 	return EntitleAppView{&v.HeadView, p}
 }
 
-// Open takes the message that is all of b. The error is that of a Read, but for texts:
-// they are looked at when they are asked for.
+// Open takes the message that is all of b. The error is that of a Read, but for lists that
+// overlap, which are none, and for texts, which are looked at when they are asked for. It
+// is for the SDK.
 func (v *EntitleView) Open(b []byte) error {
 	size := uint64(len(b))
 	if size < SizeEntitleRequest {
@@ -96,7 +89,7 @@ func (v *EntitleView) Open(b []byte) error {
 			return v.rewrite(b)
 		}
 	}
-	v.m, v.size, v.err, v.broken = m, size, nil, false
+	v.m, v.size, v.err, v.broken, v.looked = m, size, nil, false, false
 	return nil
 }
 
@@ -105,13 +98,15 @@ func (v *EntitleView) Open(b []byte) error {
 func (v *EntitleView) rewrite(b []byte) error {
 	var r EntitleRequest
 	if err := r.Read(b); err != nil {
+		v.m, v.size = nil, 0
 		return err
 	}
 	return v.Open(r.Append(nil))
 }
 
 // Answer asks f about each app and writes the verdict to b's space, or to a larger one.
-// The error says what is wrong with a text that f has asked for, or is what Fail got.
+// The error is what Fail got, or says that a text which f has asked for is none. It is
+// for the SDK.
 func (v *EntitleView) Answer(b []byte, f func(*EntitleView, EntitleAppView) EntitleDecision) ([]byte, error) {
 	n := v.Apps()
 	end := SizeEntitleVerdict + n*SizeEntitleDecision
@@ -123,7 +118,7 @@ func (v *EntitleView) Answer(b []byte, f func(*EntitleView, EntitleAppView) Enti
 	var lastLen int
 	var text uint64
 	at, stride := uint64(load32(v.m, 96)), uint64(load32(v.m, 104))
-	for i := range n {
+	for i := 0; i < n && v.err == nil; i++ {
 		item := f(v, EntitleAppView{&v.HeadView, unsafe.Add(v.m, at)})
 		at += stride
 		if s := unsafe.StringData(item.Reason); s != last || len(item.Reason) != lastLen {
@@ -148,53 +143,60 @@ func (v *EntitleView) Answer(b []byte, f func(*EntitleView, EntitleAppView) Enti
 	store64(to, 8, 0)
 	store64(to, 16, SizeEntitleVerdict|uint64(n)<<32)
 	store64(to, 24, SizeEntitleDecision)
+	if n == 0 {
+		store64(to, 16, 0)
+		store64(to, 24, 0)
+	}
 	return b, nil
 }
 
-// Each asks f about each app as a plugin is asked, for its tests.
+// Each asks f about each app as a plugin is asked, for a policy's own tests.
 func (r *EntitleRequest) Each(f func(*EntitleView, EntitleAppView) EntitleDecision) ([]EntitleDecision, error) {
 	var q EntitleView
 	var v EntitleVerdict
-	if err := q.Open(r.Append(nil)); err != nil {
-		return nil, err
-	}
-	b, err := q.Answer(nil, f)
+	err := q.Open(r.Append(nil))
 	if err != nil {
 		return nil, err
 	}
-	err = v.Read(b)
-	return v.Items, err
+	b, err := q.Answer(nil, f)
+	if err == nil {
+		err = v.Read(b)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v.Items, nil
 }
 
-// EntitleAppView is one that is read where it lies: see [EntitleApp].
+// EntitleAppView is a [EntitleApp] that is read where it lies. It is good until the question is answered.
 type EntitleAppView struct {
 	v *HeadView
 	p unsafe.Pointer
 }
 
-// Item is that of [EntitleApp].
-func (a EntitleAppView) Item() uint64 { return uint64(load64(a.p, 0)) }
+// Item returns [EntitleApp.Item].
+func (e EntitleAppView) Item() uint64 { return uint64(load64(e.p, 0)) }
 
-// Version is that of [EntitleApp].
-func (a EntitleAppView) Version() uint64 { return uint64(load64(a.p, 8)) }
+// Version returns [EntitleApp.Version].
+func (e EntitleAppView) Version() uint64 { return uint64(load64(e.p, 8)) }
 
-// Devices is that of [EntitleApp].
-func (a EntitleAppView) Devices() uint32 { return uint32(load32(a.p, 16)) }
+// Devices returns [EntitleApp.Devices].
+func (e EntitleAppView) Devices() uint32 { return uint32(load32(e.p, 16)) }
 
-// DevicesItem is that of [EntitleApp].
-func (a EntitleAppView) DevicesItem() uint32 { return uint32(load32(a.p, 20)) }
+// DevicesItem returns [EntitleApp.DevicesItem].
+func (e EntitleAppView) DevicesItem() uint32 { return uint32(load32(e.p, 20)) }
 
-// BundleID is that of [EntitleApp].
-func (a EntitleAppView) BundleID() string { return a.v.text(a.p, 24) }
+// BundleID returns [EntitleApp.BundleID].
+func (e EntitleAppView) BundleID() string { return e.v.text(e.p, 24) }
 
-// SelectVersionView is a question of which nothing is read before it is asked for: see [SelectVersionRequest].
-// It is good as long as the message is.
+// SelectVersionView is a [SelectVersionRequest] of which nothing is read before it is asked for. It is
+// good until it is answered.
 type SelectVersionView struct{ HeadView }
 
-// Apps is how many there are: see [SelectVersionRequest].
+// Apps returns how many [SelectVersionRequest.Apps] there are.
 func (v *SelectVersionView) Apps() int { return int(load32(v.m, 100)) }
 
-// App is one of them, from 0 on.
+// App returns one of [SelectVersionRequest.Apps], from 0 on. It panics if there are not so many.
 func (v *SelectVersionView) App(i int) SelectVersionAppView {
 	if uint(i) >= uint(load32(v.m, 100)) {
 		panic(noSuch)
@@ -203,8 +205,9 @@ func (v *SelectVersionView) App(i int) SelectVersionAppView {
 	return SelectVersionAppView{&v.HeadView, p}
 }
 
-// Open takes the message that is all of b. The error is that of a Read, but for texts:
-// they are looked at when they are asked for.
+// Open takes the message that is all of b. The error is that of a Read, but for lists that
+// overlap, which are none, and for texts, which are looked at when they are asked for. It
+// is for the SDK.
 func (v *SelectVersionView) Open(b []byte) error {
 	size := uint64(len(b))
 	if size < SizeSelectVersionRequest {
@@ -235,7 +238,7 @@ func (v *SelectVersionView) Open(b []byte) error {
 			}
 		}
 	}
-	v.m, v.size, v.err, v.broken = m, size, nil, false
+	v.m, v.size, v.err, v.broken, v.looked = m, size, nil, false, false
 	return nil
 }
 
@@ -244,13 +247,15 @@ func (v *SelectVersionView) Open(b []byte) error {
 func (v *SelectVersionView) rewrite(b []byte) error {
 	var r SelectVersionRequest
 	if err := r.Read(b); err != nil {
+		v.m, v.size = nil, 0
 		return err
 	}
 	return v.Open(r.Append(nil))
 }
 
 // Answer asks f about each app and writes the verdict to b's space, or to a larger one.
-// The error says what is wrong with a text that f has asked for, or is what Fail got.
+// The error is what Fail got, or says that a text which f has asked for is none. It is
+// for the SDK.
 func (v *SelectVersionView) Answer(b []byte, f func(*SelectVersionView, SelectVersionAppView) VersionChoice) ([]byte, error) {
 	n := v.Apps()
 	end := SizeSelectVersionVerdict + n*SizeVersionChoice
@@ -262,7 +267,7 @@ func (v *SelectVersionView) Answer(b []byte, f func(*SelectVersionView, SelectVe
 	var lastLen int
 	var text uint64
 	at, stride := uint64(load32(v.m, 96)), uint64(load32(v.m, 104))
-	for i := range n {
+	for i := 0; i < n && v.err == nil; i++ {
 		item := f(v, SelectVersionAppView{&v.HeadView, unsafe.Add(v.m, at)})
 		at += stride
 		if s := unsafe.StringData(item.Reason); s != last || len(item.Reason) != lastLen {
@@ -287,83 +292,90 @@ func (v *SelectVersionView) Answer(b []byte, f func(*SelectVersionView, SelectVe
 	store64(to, 8, 0)
 	store64(to, 16, SizeSelectVersionVerdict|uint64(n)<<32)
 	store64(to, 24, SizeVersionChoice)
+	if n == 0 {
+		store64(to, 16, 0)
+		store64(to, 24, 0)
+	}
 	return b, nil
 }
 
-// Each asks f about each app as a plugin is asked, for its tests.
+// Each asks f about each app as a plugin is asked, for a policy's own tests.
 func (r *SelectVersionRequest) Each(f func(*SelectVersionView, SelectVersionAppView) VersionChoice) ([]VersionChoice, error) {
 	var q SelectVersionView
 	var v SelectVersionVerdict
-	if err := q.Open(r.Append(nil)); err != nil {
-		return nil, err
-	}
-	b, err := q.Answer(nil, f)
+	err := q.Open(r.Append(nil))
 	if err != nil {
 		return nil, err
 	}
-	err = v.Read(b)
-	return v.Items, err
+	b, err := q.Answer(nil, f)
+	if err == nil {
+		err = v.Read(b)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v.Items, nil
 }
 
-// SelectVersionAppView is one that is read where it lies: see [SelectVersionApp].
+// SelectVersionAppView is a [SelectVersionApp] that is read where it lies. It is good until the question is answered.
 type SelectVersionAppView struct {
 	v *HeadView
 	p unsafe.Pointer
 }
 
-// Item is that of [SelectVersionApp].
-func (a SelectVersionAppView) Item() uint64 { return uint64(load64(a.p, 0)) }
+// Item returns [SelectVersionApp.Item].
+func (e SelectVersionAppView) Item() uint64 { return uint64(load64(e.p, 0)) }
 
-// Installed is that of [SelectVersionApp].
-func (a SelectVersionAppView) Installed() uint64 { return uint64(load64(a.p, 8)) }
+// Installed returns [SelectVersionApp.Installed].
+func (e SelectVersionAppView) Installed() uint64 { return uint64(load64(e.p, 8)) }
 
-// BundleID is that of [SelectVersionApp].
-func (a SelectVersionAppView) BundleID() string { return a.v.text(a.p, 16) }
+// BundleID returns [SelectVersionApp.BundleID].
+func (e SelectVersionAppView) BundleID() string { return e.v.text(e.p, 16) }
 
-// Channel is that of [SelectVersionApp].
-func (a SelectVersionAppView) Channel() string { return a.v.text(a.p, 24) }
+// Channel returns [SelectVersionApp.Channel].
+func (e SelectVersionAppView) Channel() string { return e.v.text(e.p, 24) }
 
-// Candidates is how many there are: see [SelectVersionApp].
-func (a SelectVersionAppView) Candidates() int { return int(load32(a.p, 36)) }
+// Candidates returns how many [SelectVersionApp.Candidates] there are.
+func (e SelectVersionAppView) Candidates() int { return int(load32(e.p, 36)) }
 
-// Candidate is one of them, from 0 on.
-func (a SelectVersionAppView) Candidate(i int) CandidateView {
-	if uint(i) >= uint(load32(a.p, 36)) {
+// Candidate returns one of [SelectVersionApp.Candidates], from 0 on. It panics if there are not so many.
+func (e SelectVersionAppView) Candidate(i int) CandidateView {
+	if uint(i) >= uint(load32(e.p, 36)) {
 		panic(noSuch)
 	}
-	p := unsafe.Add(a.v.m, uint64(load32(a.p, 32))+uint64(i)*uint64(load32(a.p, 40)))
-	return CandidateView{a.v, p}
+	p := unsafe.Add(e.v.m, uint64(load32(e.p, 32))+uint64(i)*uint64(load32(e.p, 40)))
+	return CandidateView{e.v, p}
 }
 
-// CandidateView is one that is read where it lies: see [Candidate].
+// CandidateView is a [Candidate] that is read where it lies. It is good until the question is answered.
 type CandidateView struct {
 	v *HeadView
 	p unsafe.Pointer
 }
 
-// Version is that of [Candidate].
-func (a CandidateView) Version() uint64 { return uint64(load64(a.p, 0)) }
+// Version returns [Candidate.Version].
+func (e CandidateView) Version() uint64 { return uint64(load64(e.p, 0)) }
 
-// ReleasedMS is that of [Candidate].
-func (a CandidateView) ReleasedMS() uint64 { return uint64(load64(a.p, 8)) }
+// ReleasedMS returns [Candidate.ReleasedMS].
+func (e CandidateView) ReleasedMS() uint64 { return uint64(load64(e.p, 8)) }
 
-// MinOS is that of [Candidate].
-func (a CandidateView) MinOS() uint32 { return uint32(load32(a.p, 16)) }
+// MinOS returns [Candidate.MinOS].
+func (e CandidateView) MinOS() uint32 { return uint32(load32(e.p, 16)) }
 
-// Flags is that of [Candidate].
-func (a CandidateView) Flags() CandidateFlags { return CandidateFlags(load32(a.p, 20)) }
+// Flags returns [Candidate.Flags].
+func (e CandidateView) Flags() CandidateFlags { return CandidateFlags(load32(e.p, 20)) }
 
-// Rollout is that of [Candidate].
-func (a CandidateView) Rollout() uint32 { return uint32(load32(a.p, 24)) }
+// Rollout returns [Candidate.Rollout].
+func (e CandidateView) Rollout() uint32 { return uint32(load32(e.p, 24)) }
 
-// Salt is that of [Candidate].
-func (a CandidateView) Salt() string { return a.v.text(a.p, 32) }
+// Salt returns [Candidate.Salt].
+func (e CandidateView) Salt() string { return e.v.text(e.p, 32) }
 
-// Short is that of [Candidate].
-func (a CandidateView) Short() string { return a.v.text(a.p, 40) }
+// Short returns [Candidate.Short].
+func (e CandidateView) Short() string { return e.v.text(e.p, 40) }
 
-// Build is that of [Candidate].
-func (a CandidateView) Build() string { return a.v.text(a.p, 48) }
+// Build returns [Candidate.Build].
+func (e CandidateView) Build() string { return e.v.text(e.p, 48) }
 
-// Channel is that of [Candidate].
-func (a CandidateView) Channel() string { return a.v.text(a.p, 56) }
+// Channel returns [Candidate.Channel].
+func (e CandidateView) Channel() string { return e.v.text(e.p, 56) }

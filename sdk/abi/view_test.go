@@ -233,8 +233,45 @@ func TestFailedAnswers(t *testing.T) {
 	if items, err := q.Each(decide); err != first || items != nil {
 		t.Errorf("Each = %v, %v, want the first error and no items", items, err)
 	}
+	asked := 0
+	if _, err := q.Each(func(q *abi.EntitleView, _ abi.EntitleAppView) abi.EntitleDecision {
+		asked++
+		q.Fail(nil)
+		return abi.EntitleDecision{}
+	}); err == nil || asked != 1 {
+		t.Errorf("Each = %v after %d apps, want an error after the first", err, asked)
+	}
 	q.Apps = q.Apps[:1]
 	if items, err := q.Each(decide); err != nil || len(items) != 1 || items[0].Decision != abi.Allow {
 		t.Errorf("Each = %v, %v, want the app allowed", items, err)
+	}
+}
+
+// TestHasGrant asks for grants in turn, about each app.
+func TestHasGrant(t *testing.T) {
+	q := abi.EntitleRequest{Head: abi.Head{Grants: []string{"sub:plus", "", "role:tester"}}, Apps: make([]abi.EntitleApp, 3)}
+	for range 2 {
+		items, err := q.Each(func(v *abi.EntitleView, _ abi.EntitleAppView) abi.EntitleDecision {
+			for _, grant := range []string{"sub:plus", "sub:plu", "sub:plus", "", "role:tester", "role:tester", "nothing"} {
+				if got, want := v.HasGrant(grant), slices.Contains(q.Grants, grant); got != want {
+					t.Errorf("HasGrant(%q) = %t of %q", grant, got, q.Grants)
+				}
+			}
+			return abi.EntitleDecision{}
+		})
+		if err != nil || len(items) != 3 {
+			t.Errorf("%d items, %v", len(items), err)
+		}
+		q.Grants = nil // of the next question nothing is remembered
+	}
+	var v abi.EntitleView
+	for i, grants := range [][]string{{"a"}, {"b"}, nil, {"a"}} {
+		r := abi.EntitleRequest{Head: abi.Head{Grants: grants}}
+		if err := v.Open(r.Append(nil)); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := v.HasGrant("a"), slices.Contains(grants, "a"); got != want {
+			t.Errorf("question %d: HasGrant = %t of %q", i, got, grants)
+		}
 	}
 }

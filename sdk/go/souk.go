@@ -80,7 +80,7 @@ func RolledOut(key string, c *abi.Candidate) bool {
 	return c.Rollout >= abi.Buckets || c.Rollout > 0 && key != "" && Bucket(key, c.Salt) < c.Rollout
 }
 
-// OpenTo says the same of who asks a question, and reads no more of it than it needs.
+// OpenTo is RolledOut for a view: it says whether a version is open to who asks.
 func OpenTo(q *abi.SelectVersionView, c abi.CandidateView) bool {
 	return c.Rollout() > 0 && openTo(q, c)
 }

@@ -92,10 +92,14 @@ func goHook(s *Schema, r *Record) string {
 	w.p(")\n")
 	goSpace(&w, s, r)
 	w.p("// Handle registers the plugin's answer; call it from func init. The request\n// and what it points to are valid during the call. The verdict comes empty; one\n// that stays empty abstains. An error is logged and the operator's on_error\n// decides.")
-	w.p("func Handle(f func(*abi.%sRequest, *abi.%sVerdict) error) { handler = f }\n", r.Hook, r.Hook)
+	set := "handler = f"
 	if r.apps() {
-		w.p("// Each registers the plugin's answer about one app, in place of Handle; call it from\n// func init. Nothing of a question is read before it is asked for, which is several\n// times as quick. What the view returns is valid during the call.")
-		w.p("func Each(f %s) { each = f }\n", each)
+		set = "handler, each = f, nil"
+	}
+	w.p("func Handle(f func(*abi.%sRequest, *abi.%sVerdict) error) { %s }\n", r.Hook, r.Hook, set)
+	if r.apps() {
+		w.p("// Each registers the plugin's answer about one app, in place of Handle; call it from\n// func init. A view loads a field when its method is called, and is good during the\n// call. abi.%sPass abstains; the zero answer doesn't, it says yes. After the question's\n// Fail the operator's on_error decides about all of its apps.", s.item(s.verdict(r)).Fields[0].Type)
+		w.p("func Each(f %s) { each, handler = f, nil }\n", each)
 	}
 	w.p("//go:wasmexport %s\nfunc export(length uint32) uint64 {", snake(r.Hook))
 	if r.apps() {

@@ -35,12 +35,17 @@ func init() {
 // and what it points to are valid during the call. The verdict comes empty; one
 // that stays empty abstains. An error is logged and the operator's on_error
 // decides.
-func Handle(f func(*abi.SelectVersionRequest, *abi.SelectVersionVerdict) error) { handler = f }
+func Handle(f func(*abi.SelectVersionRequest, *abi.SelectVersionVerdict) error) {
+	handler, each = f, nil
+}
 
 // Each registers the plugin's answer about one app, in place of Handle; call it from
-// func init. Nothing of a question is read before it is asked for, which is several
-// times as quick. What the view returns is valid during the call.
-func Each(f func(*abi.SelectVersionView, abi.SelectVersionAppView) abi.VersionChoice) { each = f }
+// func init. A view loads a field when its method is called, and is good during the
+// call. abi.ChoicePass abstains; the zero answer doesn't, it says yes. After the question's
+// Fail the operator's on_error decides about all of its apps.
+func Each(f func(*abi.SelectVersionView, abi.SelectVersionAppView) abi.VersionChoice) {
+	each, handler = f, nil
+}
 
 //go:wasmexport select_version
 func export(length uint32) uint64 {
