@@ -32,7 +32,8 @@ type Entry struct {
 	*details
 }
 
-// details are what an update check that offers nothing can do without.
+// details are what an update check that offers nothing can do without, but for more where
+// a device is more than two versions behind.
 type details struct {
 	latest   uint64    // the highest version that an update may offer, 0 if none
 	more     []fitting // of the versions after the few

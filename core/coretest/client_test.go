@@ -184,6 +184,9 @@ func (a answer) unkept(t testing.TB, what string) {
 		t.Errorf("%s: Cache-Control %q, Pragma %q and Content-Type %q, want no-store, no-cache and application/json;charset=UTF-8",
 			what, h.Get("Cache-Control"), h.Get("Pragma"), h.Get("Content-Type"))
 	}
+	if server, ok := h["Server"]; ok {
+		t.Errorf("%s: Server %q, want none", what, server)
+	}
 }
 
 // tokens are what the token endpoint gives.

@@ -87,7 +87,8 @@ func (c *Call) end(ctx context.Context) {
 	}
 }
 
-// Release gives the Call back.
+// Release gives the Call back. What it has answered need not be cleared: it points to
+// nothing but the Call's own space, and each question writes all that it returns.
 func (c *Call) Release() {
 	c.Entitle = abi.EntitleRequest{Apps: emptied(c.Entitle.Apps)}
 	c.SelectVersion = abi.SelectVersionRequest{Apps: emptied(c.SelectVersion.Apps)}
@@ -236,7 +237,7 @@ func (c *Call) try(ctx context.Context, g *generation, most uint32, v verdict) (
 
 // askSlot asks the instance of a slot that is the caller's, and gives the slot back. It is
 // apart from try because the compiler writes a defer in its place only where there are few
-// returns; else it keeps a list of them, in each call.
+// returns; else each call links its defers into a list.
 func (c *Call) askSlot(ctx context.Context, g *generation, lane *slots, s *slot, waited time.Duration, most uint32, v verdict) (answered bool, f *fault) {
 	defer func() {
 		if r := recover(); r != nil {

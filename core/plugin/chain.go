@@ -123,7 +123,8 @@ func (c *Call) AskSelectVersion(ctx context.Context) []Selection {
 }
 
 // Versions begins the same question about so many apps whose candidates were packed
-// before: what is written takes the place of c.SelectVersion.
+// before: what is written takes the place of c.SelectVersion. Nothing else is asked until
+// AskVersions has asked it.
 func (c *Call) Versions(head *abi.Head, apps int) *abi.SelectVersionWriter {
 	c.SelectVersion.Head = *head
 	c.versions.Begin(c.request[:0], &c.SelectVersion, apps)

@@ -165,7 +165,11 @@ func TestSignInChain(t *testing.T) {
 		t.Run(tt.rule, func(t *testing.T) {
 			c := openSpecs(t, tt.specs...).Acquire()
 			defer c.Release()
+			c.Random = [32]byte{1}
 			answer, name, err := c.AskSignIn(t.Context(), tt.owner)
+			if left := plugin.LeftOf(c); left != nil {
+				t.Errorf("it is answered, and what a person typed is still known to %v", left)
+			}
 			if !errors.Is(err, tt.err) || name != tt.plugin {
 				t.Errorf("AskSignIn answers as %q with %v, want %q with %v", name, err, tt.plugin, tt.err)
 			}

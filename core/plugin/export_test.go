@@ -149,3 +149,19 @@ const (
 	MaxJobs     = maxJobs
 	MaxJobBytes = maxJobBytes
 )
+
+// LeftOf says what still knows of a question of the Call: the Call itself, or an instance
+// that is asked nothing any more.
+func LeftOf(c *Call) (left []string) {
+	if q := &c.question; q.secrets != nil || q.random != [32]byte{} || q.aside != nil {
+		left = append(left, "the call")
+	}
+	for _, g := range c.set.all {
+		g.each(func(_ *slots, s *slot) {
+			if s.in != nil && s.in.asked != nothing {
+				left = append(left, "an instance of "+g.name)
+			}
+		})
+	}
+	return left
+}

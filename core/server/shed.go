@@ -24,7 +24,8 @@ var noUpdates = []byte(`{"updates":[]}`)
 func (s *Server) shed(r *fasthttp.RequestCtx, rt *route) {
 	if rt.background && s.limits.ShedAnswer == ShedEmpty {
 		s.sheds.empty[rt.index].Add(1)
-		writeBody(r, noUpdates)
+		writeHead(r)
+		r.Response.SetBody(noUpdates)
 		return
 	}
 	s.sheds.unavailable[rt.index].Add(1)

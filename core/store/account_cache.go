@@ -21,8 +21,8 @@ type accountCache struct {
 	spread uint64 // odd, and another in each process: nobody can choose accounts that all want the same place
 }
 
-// There are as many shards as writers get by with. With more, those who ask would find
-// less of them in the cache.
+// Those who ask find more of fewer shards in the processor's cache. A write takes the lock
+// of one, and has what was read of it meanwhile read again.
 const (
 	cacheShardBits = 4
 	cacheShards    = 1 << cacheShardBits

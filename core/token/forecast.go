@@ -166,8 +166,8 @@ func (p *InstallPool) welcome() {
 		for c, n := range asked {
 			s := m[c]
 			if s == nil && len(m) < maxSupplies {
-				s = &supply{claims: c}
-				m[c] = s
+				s = newSupply(c)
+				m[s.claims] = s
 			}
 			if s != nil {
 				s.missed.Add(n)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"math/bits"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -360,9 +361,16 @@ func (p *InstallPool) of(c InstallClaims) *supply {
 	case n == 0: // the forecast slept, and what is expected fades from now on
 		p.forecasted = p.Signer.now()
 	}
-	s := &supply{claims: c}
-	p.replace(func(m map[InstallClaims]*supply) { m[c] = s })
+	s := newSupply(c)
+	p.replace(func(m map[InstallClaims]*supply) { m[s.claims] = s })
 	return s
+}
+
+// newSupply makes the supply of some claims. It has a bundle id of its own: the one that
+// was given may lie in an item of the catalogue, all of which it would keep for as long.
+func newSupply(c InstallClaims) *supply {
+	c.BundleID = strings.Clone(c.BundleID)
+	return &supply{claims: c}
 }
 
 // Warm signs, at once and on the core of the caller, until there are n tokens of each of

@@ -81,7 +81,7 @@ func (w *SelectVersionWriter) list(p []byte, count, stride int) elements {
 		return elements{}
 	}
 	begin := w.end + (w.base-w.end)&7
-	binary.LittleEndian.PutUint64(w.b[w.end:], 0) // what lies between, and of the list what is written anyway
+	binary.LittleEndian.PutUint64(w.b[w.end:], 0) // the padding; what else this clears belongs to the list and is written later
 	w.end = begin + count*stride
 	binary.LittleEndian.PutUint64(p, uint64(begin-w.base)|uint64(count)<<32)
 	binary.LittleEndian.PutUint64(p[8:], uint64(stride))
