@@ -42,12 +42,16 @@ func newIndex(entries []*Entry) index {
 // slot returns the place of an item, or the free one where it would be.
 func (t *index) slot(id, h uint64) *slot {
 	mask := uint64(len(t.slots) - 1)
-	for i := h << 8 >> t.shift; ; i++ {
+	for i := t.place(h); ; i++ {
 		if sl := &t.slots[i&mask]; sl.id == id || sl.entry == nil {
 			return sl
 		}
 	}
 }
+
+// place is where the search for an item begins. A hash shifted by 64 bits is 0, the place
+// of an index of one.
+func (t *index) place(h uint64) uint64 { return h << 8 >> t.shift }
 
 func (t *index) all() iter.Seq[*Entry] {
 	return func(yield func(*Entry) bool) {

@@ -189,7 +189,6 @@ type work struct {
 	again      bool       // the account is read from the store, and not from memory
 	client     []byte     // as policy sees it
 	lots       *rand.ChaCha8
-	fetched    uint64 // nothing of interest; see outdated
 }
 
 // pick is one app on its way to a decision.
@@ -250,26 +249,39 @@ func (m *Market) Updates(ctx context.Context, q *Request, a *Answer) error {
 	return nil
 }
 
-// outdated picks the apps of which there are newer versions. It looks all of them up, and
-// has fetched what it and a question will need of them and of the account, before it looks
-// into the first: in a large catalogue each is a wait for memory, and the processor waits
-// for several at once where no decision lies between.
+// Fetch has what an update check will read come into the processor's cache while the
+// caller does something else: it may be called as soon as the apps of a request are known.
+// In a large catalogue most of the time of a check would go into waiting for memory, and
+// the places of its apps, and what there is to know of those that are outdated, can all
+// be waited for at once.
+//
+// hot: called for every update check.
+func (m *Market) Fetch(q *Request) {
+	const most = 32 // beyond that the first would be gone when they are needed
+	apps, snapshot := q.Apps[:min(len(q.Apps), most)], m.Catalog.Snapshot()
+	for i := range apps {
+		snapshot.Fetch(apps[i].Item)
+	}
+	for i := range apps {
+		app := &apps[i]
+		if e, outdated := snapshot.Outdated(app.Item, app.Version); outdated {
+			e.Fetch()
+		}
+	}
+}
+
+// outdated picks the apps of which there are newer versions.
 func (m *Market) outdated(q *Request, w *work, a *Answer) {
 	snapshot := m.Catalog.Snapshot()
-	var fetched uint64
 	for i := range q.Apps {
 		app := &q.Apps[i]
 		if e, outdated := snapshot.Outdated(app.Item, app.Version); outdated || e == nil {
 			if len(w.picks) == 0 && q.Access != nil {
-				fetched += m.Store.FetchAccount(&q.Access.Subject)
-			}
-			if e != nil {
-				fetched += e.Fetch()
+				m.Store.FetchAccount(&q.Access.Subject)
 			}
 			w.picks = append(w.picks, pick{app: app, entry: e})
 		}
 	}
-	w.fetched = fetched
 	found := w.picks
 	w.picks = w.picks[:0]
 	for i := range found {

@@ -58,11 +58,16 @@ func (s *Server) apps(ctx context.Context, r *fasthttp.RequestCtx,
 	if x.request.Now = r.Time(); s.now != nil {
 		x.request.Now = s.now()
 	}
+	// The token's signature is computed while memory is fetched.
+	wrong := parseApps(r.Request.Body(), s.limits.Apps, &x.request)
+	if wrong == nil {
+		s.market.Fetch(&x.request)
+	}
 	if err := s.bearer(r, x); err != nil {
 		return err
 	}
-	if err := parseApps(r.Request.Body(), s.limits.Apps, &x.request); err != nil {
-		return err
+	if wrong != nil {
+		return wrong
 	}
 	x.request.Once()
 	if x.request.Access == nil && s.market.NeedsSignIn(x.request.Apps) {

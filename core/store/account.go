@@ -100,12 +100,11 @@ func (s *Store) CachedAccount(ctx context.Context, subject [16]byte) (*Account, 
 	return &e.account, nil
 }
 
-// FetchAccount reads a little of what CachedAccount will read, so that it is on its way to
-// the processor's cache while the caller waits for other memory. What it returns says
-// nothing: it has to go somewhere, or nobody would read.
+// FetchAccount has what CachedAccount will read come into the processor's cache while the
+// caller goes on.
 //
 // hot: called for each update check in which there can be something newer.
-func (s *Store) FetchAccount(subject *[16]byte) uint64 { return s.cache.fetch(subject) }
+func (s *Store) FetchAccount(subject *[16]byte) { s.cache.fetch(subject) }
 
 // UpdateAccount lets f change the account and returns it as it then stands. An
 // account without a record is created: f sees it with nothing but its name. f must

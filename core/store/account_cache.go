@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/souk-market/souk/core/prefetch"
 )
 
 // accountCache keeps accounts in memory, absent ones too. It is bounded by the
@@ -110,19 +112,13 @@ func (c *accountCache) get(subject *[16]byte) (e *cachedAccount, lease uint64) {
 	return nil, s.lease.Load()
 }
 
-// fetch reads a little of what get and who asks it will read, if the account is in the
-// place that its hash names. What it returns says nothing.
-func (c *accountCache) fetch(subject *[16]byte) uint64 {
+// fetch has what get and who asks it will read come into the processor's cache, if the
+// account is in the place that its hash names.
+func (c *accountCache) fetch(subject *[16]byte) {
 	s, hash := c.of(subject)
-	t := s.table.Load()
-	if t == nil {
-		return 0
+	if t := s.table.Load(); t != nil {
+		prefetch.Lines(unsafe.Pointer(t.places[t.place(hash)].entry.Load()))
 	}
-	e := t.places[t.place(hash)].entry.Load()
-	if e == nil {
-		return 0
-	}
-	return uint64(e.subject[0]) + uint64(len(e.account.Grants))
 }
 
 // put keeps what was read under a lease. From then on it must not change.
