@@ -179,10 +179,20 @@ func (a answer) refused(t testing.TB, what string, status int, code string) {
 // unkept checks the headers that RFC 6749 §5.1 wants of the token endpoint.
 func (a answer) unkept(t testing.TB, what string) {
 	t.Helper()
+	a.json(t, what)
+	if pragma := a.header.Get("Pragma"); pragma != "no-cache" {
+		t.Errorf("%s: Pragma %q, want no-cache", what, pragma)
+	}
+}
+
+// json checks that an answer is JSON that nobody may keep, from a server that says nothing
+// of itself.
+func (a answer) json(t testing.TB, what string) {
+	t.Helper()
 	h := a.header
-	if h.Get("Cache-Control") != "no-store" || h.Get("Pragma") != "no-cache" || !strings.EqualFold(h.Get("Content-Type"), "application/json;charset=UTF-8") {
-		t.Errorf("%s: Cache-Control %q, Pragma %q and Content-Type %q, want no-store, no-cache and application/json;charset=UTF-8",
-			what, h.Get("Cache-Control"), h.Get("Pragma"), h.Get("Content-Type"))
+	if h.Get("Cache-Control") != "no-store" || !strings.EqualFold(h.Get("Content-Type"), "application/json;charset=UTF-8") {
+		t.Errorf("%s: Cache-Control %q and Content-Type %q, want no-store and application/json;charset=UTF-8",
+			what, h.Get("Cache-Control"), h.Get("Content-Type"))
 	}
 	if server, ok := h["Server"]; ok {
 		t.Errorf("%s: Server %q, want none", what, server)

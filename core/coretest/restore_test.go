@@ -199,7 +199,7 @@ func TestDocumentedRestoreRequest(t *testing.T) {
 	if want := `{"restores":[],"failures":[{"appleItemId":"10737747186","appleVersionId":"2000004563","failure":{"code":404,"description":"App unavailable."}}]}`; string(a.body) != want {
 		t.Errorf("the documented request answered %s, want %s", a.body, want)
 	}
-	a.unkept(t, "restore")
+	a.json(t, "restore")
 	a = ask(t, s, "/restore", access, appsBody("iOS", deviceOS, notesNew))
 	restores := a.object(t)["restores"].([]any)[0].(map[string]any)
 	for _, key := range []string{"appleItemId", "appleVersionId", "alternativeDistributionPackage", "installVerificationToken", "appShareURL"} {

@@ -18,7 +18,7 @@ func TestUpdateIsOffered(t *testing.T) {
 	s := shared(t)
 	access := deviceOf(t, s, coretest.Alice).access
 	a := ask(t, s, "/updates", access, appsBody("iOS", deviceOS, notesOld, skyApp))
-	a.unkept(t, "updates")
+	a.json(t, "updates")
 	g := a.apps(t, "updates")
 	g.gives(t, "an update", []app{notesNew})
 	if len(g.Updates) != 1 {
