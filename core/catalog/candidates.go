@@ -18,11 +18,11 @@ type Candidate struct {
 	Flags abi.CandidateFlags
 }
 
-// Fetch has all that a question about the item is made of, four lines of memory, come into
+// Prefetch has all that a question about the item is made of, four lines of memory, come into
 // the processor's cache while the caller goes on.
 //
 // hot: called for each app of which there can be something newer.
-func (e *Entry) Fetch() { prefetch.Lines(unsafe.Pointer(e)) }
+func (e *Entry) Prefetch() { prefetch.Lines(unsafe.Pointer(e)) }
 
 // AppendUpdates appends the versions that a device which has the version installed could
 // be offered instead, newest first: newer, made for its platform and system, not

@@ -157,8 +157,8 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 		e := cat.Snapshot().Item(1)
 		p, _ := catalog.ParsePlatform("iPadOS")
 		os, _ := catalog.ParseOS("17.4.1")
-		cat.Snapshot().Fetch(1)
-		e.Fetch()
+		cat.Snapshot().Prefetch(1)
+		e.Prefetch()
 		list = e.AppendUpdates(list[:0], 10, p, os)
 		list = e.AppendRestores(list, 30, p, os)
 		for _, c := range list {

@@ -15,7 +15,7 @@ func (e *Entry) within(n uintptr, text string) bool {
 	return from <= at && at+uintptr(len(text)) <= from+n
 }
 
-// TestAQuestionIsInFourLines holds an entry to what Fetch relies on, and its texts to what
+// TestAQuestionIsInFourLines holds an entry to what Prefetch relies on, and its texts to what
 // they were before they were moved there.
 func TestAQuestionIsInFourLines(t *testing.T) {
 	const lines = 4 * 64

@@ -45,10 +45,10 @@ func (s *Snapshot) Outdated(id, installed uint64) (e *Entry, maybe bool) {
 	return sl.entry, installed < sl.latest || sl.latest == removed
 }
 
-// Fetch has the place of an item come into the processor's cache while the caller goes on.
+// Prefetch has the place of an item come into the processor's cache while the caller goes on.
 //
 // hot: called for every app of every update check; no allocation.
-func (s *Snapshot) Fetch(id uint64) {
+func (s *Snapshot) Prefetch(id uint64) {
 	h := hash(id)
 	t := &s.indexes[h>>56]
 	prefetch.Line(unsafe.Pointer(&t.slots[t.place(h)]))

@@ -188,6 +188,23 @@ func TestNoAnswerIsStored(t *testing.T) {
 	}
 }
 
+// A token that isn't good is the first thing that is wrong, whatever the body is: who has
+// none learns nothing else.
+func TestTokensAreJudgedBeforeBodies(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	for _, path := range []string{"/restore", "/updates", "/install-token"} {
+		for _, body := range []string{"", "{", `{"apps":[]}`, `{"apps":[{"appleItemId":"1","appleVersionId":"2"}],"platform":"iOS","osVersion":"x"}`} {
+			if a := ask(t, s, path, "x", body); a.status != 403 {
+				t.Errorf("%s with a token that is none and the body %s answered %d %s, want 403", path, body, a.status, a.body)
+			}
+			if a := ask(t, s, path, "", body); body != `{"apps":[]}` && a.status != 400 {
+				t.Errorf("%s without a token and with the body %s answered %d %s, want 400", path, body, a.status, a.body)
+			}
+		}
+	}
+}
+
 func TestUnknownPathsAre404(t *testing.T) {
 	t.Parallel()
 	s := shared(t)

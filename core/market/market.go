@@ -249,23 +249,23 @@ func (m *Market) Updates(ctx context.Context, q *Request, a *Answer) error {
 	return nil
 }
 
-// Fetch has what an update check will read come into the processor's cache while the
+// Prefetch has what an update check will read come into the processor's cache while the
 // caller does something else: it may be called as soon as the apps of a request are known.
 // In a large catalogue most of the time of a check would go into waiting for memory, and
 // the places of its apps, and what there is to know of those that are outdated, can all
 // be waited for at once.
 //
 // hot: called for every update check.
-func (m *Market) Fetch(q *Request) {
+func (m *Market) Prefetch(q *Request) {
 	const most = 32 // beyond that the first would be gone when they are needed
 	apps, snapshot := q.Apps[:min(len(q.Apps), most)], m.Catalog.Snapshot()
 	for i := range apps {
-		snapshot.Fetch(apps[i].Item)
+		snapshot.Prefetch(apps[i].Item)
 	}
 	for i := range apps {
 		app := &apps[i]
 		if e, outdated := snapshot.Outdated(app.Item, app.Version); outdated {
-			e.Fetch()
+			e.Prefetch()
 		}
 	}
 }
@@ -276,8 +276,8 @@ func (m *Market) outdated(q *Request, w *work, a *Answer) {
 	for i := range q.Apps {
 		app := &q.Apps[i]
 		if e, outdated := snapshot.Outdated(app.Item, app.Version); outdated || e == nil {
-			if len(w.picks) == 0 && q.Access != nil {
-				m.Store.FetchAccount(&q.Access.Subject)
+			if len(w.picks) == 0 && q.Access != nil { // policy will be told who asks
+				m.Store.PrefetchAccount(&q.Access.Subject)
 			}
 			w.picks = append(w.picks, pick{app: app, entry: e})
 		}

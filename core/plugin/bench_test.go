@@ -115,32 +115,40 @@ func BenchmarkAskSelectVersion(b *testing.B) {
 			c.Release()
 			raw := newBare(b, g.wasm, request)
 
-			const batch = 1000
-			var ours, theirs time.Duration
-			rounds := 0
-			for b.Loop() {
-				began := time.Now()
-				for range batch {
-					raw.call(b, len(request))
+			beside(b, raw, len(request), func() {
+				c := h.Acquire()
+				fillCall(c)
+				if c.AskSelectVersion(ctx)[0].Choice != 1 {
+					b.Fatal("the guest didn't choose candidate 1")
 				}
-				between := time.Now()
-				for range batch {
-					c := h.Acquire()
-					fillCall(c)
-					if c.AskSelectVersion(ctx)[0].Choice != 1 {
-						b.Fatal("the guest didn't choose candidate 1")
-					}
-					c.Release()
-				}
-				theirs, ours = theirs+between.Sub(began), ours+time.Since(between)
-				rounds++
-			}
-			per := float64(rounds * batch)
-			b.ReportMetric(float64(ours)/per, "ns/question")
-			b.ReportMetric(float64(theirs)/per, "ns/bare")
-			b.ReportMetric(float64(ours)/float64(theirs), "×bare")
+				c.Release()
+			})
 		})
 	}
+}
+
+// beside measures questions beside as many bare calls with a message of so many bytes, in
+// turns.
+func beside(b *testing.B, raw *bare, size int, ask func()) {
+	const batch = 1000
+	var ours, theirs time.Duration
+	rounds := 0
+	for b.Loop() {
+		began := time.Now()
+		for range batch {
+			raw.call(b, size)
+		}
+		between := time.Now()
+		for range batch {
+			ask()
+		}
+		theirs, ours = theirs+between.Sub(began), ours+time.Since(between)
+		rounds++
+	}
+	per := float64(rounds * batch)
+	b.ReportMetric(float64(ours)/per, "ns/question")
+	b.ReportMetric(float64(theirs)/per, "ns/bare")
+	b.ReportMetric(float64(ours)/float64(theirs), "×bare")
 }
 
 // heldBack is an update check about five apps, each with a candidate that is nobody's yet.
@@ -181,35 +189,19 @@ func BenchmarkAskVersions(b *testing.B) {
 				packed[i] = r.Apps[i].Candidates[0].Pack()
 			}
 
-			const batch = 1000
-			var ours, theirs time.Duration
-			rounds := 0
-			for b.Loop() {
-				began := time.Now()
-				for range batch {
-					raw.call(b, len(request))
+			beside(b, raw, len(request), func() {
+				c := h.Acquire()
+				w := c.Versions(&r.Head, len(r.Apps))
+				for i := range r.Apps {
+					a := &r.Apps[i]
+					w.App(a.Item, a.Installed, a.BundleID, a.Channel, 1)
+					w.Candidate(packed[i], a.Candidates[0].MinOS, a.Candidates[0].Flags)
 				}
-				between := time.Now()
-				for range batch {
-					c := h.Acquire()
-					w := c.Versions(&r.Head, len(r.Apps))
-					for i := range r.Apps {
-						a := &r.Apps[i]
-						w.App(a.Item, a.Installed, a.BundleID, a.Channel, 1)
-						w.Candidate(packed[i], a.Candidates[0].MinOS, a.Candidates[0].Flags)
-					}
-					if answers := c.AskVersions(ctx); len(answers) != len(r.Apps) || answers[0].Choice != abi.Hold || answers[0].Failed {
-						b.Fatalf("answers %v, want all held", answers)
-					}
-					c.Release()
+				if answers := c.AskVersions(ctx); len(answers) != len(r.Apps) || answers[0].Choice != abi.Hold || answers[0].Failed {
+					b.Fatalf("answers %v, want all held", answers)
 				}
-				theirs, ours = theirs+between.Sub(began), ours+time.Since(between)
-				rounds++
-			}
-			per := float64(rounds * batch)
-			b.ReportMetric(float64(ours)/per, "ns/question")
-			b.ReportMetric(float64(theirs)/per, "ns/bare")
-			b.ReportMetric(float64(ours)/float64(theirs), "×bare")
+				c.Release()
+			})
 		})
 	}
 }

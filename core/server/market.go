@@ -61,7 +61,7 @@ func (s *Server) apps(ctx context.Context, r *fasthttp.RequestCtx,
 	// The token's signature is computed while memory is fetched.
 	wrong := parseApps(r.Request.Body(), s.limits.Apps, &x.request)
 	if wrong == nil {
-		s.market.Fetch(&x.request)
+		s.market.Prefetch(&x.request)
 	}
 	if err := s.bearer(r, x); err != nil {
 		return err

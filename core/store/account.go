@@ -100,11 +100,11 @@ func (s *Store) CachedAccount(ctx context.Context, subject [16]byte) (*Account, 
 	return &e.account, nil
 }
 
-// FetchAccount has what CachedAccount will read come into the processor's cache while the
+// PrefetchAccount has what CachedAccount will read come into the processor's cache while the
 // caller goes on.
 //
 // hot: called for each update check in which there can be something newer.
-func (s *Store) FetchAccount(subject *[16]byte) { s.cache.fetch(subject) }
+func (s *Store) PrefetchAccount(subject *[16]byte) { s.cache.prefetch(subject) }
 
 // UpdateAccount lets f change the account and returns it as it then stands. An
 // account without a record is created: f sees it with nothing but its name. f must

@@ -112,9 +112,9 @@ func (c *accountCache) get(subject *[16]byte) (e *cachedAccount, lease uint64) {
 	return nil, s.lease.Load()
 }
 
-// fetch has what get and who asks it will read come into the processor's cache, if the
+// prefetch has what get and who asks it will read come into the processor's cache, if the
 // account is in the place that its hash names.
-func (c *accountCache) fetch(subject *[16]byte) {
+func (c *accountCache) prefetch(subject *[16]byte) {
 	s, hash := c.of(subject)
 	if t := s.table.Load(); t != nil {
 		prefetch.Lines(unsafe.Pointer(t.places[t.place(hash)].entry.Load()))

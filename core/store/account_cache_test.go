@@ -84,17 +84,17 @@ func checkCache(t *testing.T, c *accountCache, each int) (held int) {
 	return held
 }
 
-// TestFetchChangesNothing has accounts fetched that are known and that are not: neither is
+// TestPrefetchChangesNothing has accounts fetched that are known and that are not: neither is
 // kept any longer for it, and nothing is put.
-func TestFetchChangesNothing(t *testing.T) {
+func TestPrefetchChangesNothing(t *testing.T) {
 	c := newAccountCache(cacheShards)
 	known, unknown := cacheID(1), cacheID(2)
-	c.fetch(&known) // while there is no table
+	c.prefetch(&known) // while there is no table
 	e := putAccount(t, c, known)
 	e.used.Store(false)
 	for range 3 {
-		c.fetch(&known)
-		c.fetch(&unknown)
+		c.prefetch(&known)
+		c.prefetch(&unknown)
 	}
 	if e.used.Load() {
 		t.Error("an account counts as asked for after it was fetched")
@@ -178,7 +178,7 @@ func TestCacheUnderWriters(t *testing.T) {
 					continue
 				}
 				least := r.dropped.Load()
-				c.fetch(&r.id)
+				c.prefetch(&r.id)
 				e, lease := c.get(&r.id)
 				if e == nil {
 					e = &cachedAccount{subject: r.id, account: Account{Epoch: r.epoch.Load()}}

@@ -74,15 +74,7 @@ func FuzzViewEntitleRequest(f *testing.F)       { fuzzView(f, "EntitleRequest") 
 func FuzzViewSelectVersionRequest(f *testing.F) { fuzzView(f, "SelectVersionRequest") }
 
 func fuzzView(f *testing.F, record string) {
-	var file vectorFile
-	read(f, "vectors.json", &file)
-	for _, v := range file.Vectors {
-		b, err := hex.DecodeString(v.Hex)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b)
-	}
+	seed(f)
 	f.Fuzz(func(t *testing.T, b []byte) { sameView(t, record, b) })
 }
 

@@ -194,13 +194,3 @@ func goWhole(w *writer, p string, fields []*Field) {
 		w.p("}")
 	}
 }
-
-// lists says whether a record has lists.
-func (r *Record) lists() bool {
-	for _, f := range r.Fields {
-		if f.Kind == Strs || f.Kind == List {
-			return true
-		}
-	}
-	return false
-}

@@ -404,5 +404,10 @@ func (r *Record) points() bool {
 	return slices.ContainsFunc(r.Fields, func(f *Field) bool { return f.Kind >= Str })
 }
 
+// lists says whether a record has lists.
+func (r *Record) lists() bool {
+	return slices.ContainsFunc(r.Fields, func(f *Field) bool { return f.Kind == Strs || f.Kind == List })
+}
+
 // sentences are the lines of a comment, without an empty one at the end.
 func sentences(doc string) []string { return strings.Split(strings.TrimSpace(doc), "\n") }
