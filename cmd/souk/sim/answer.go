@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,20 +98,21 @@ func (c *cursor) has(s string) bool {
 
 func (c *cursor) take(s string) { c.ok = c.has(s) }
 
-// text is a string without escapes.
+// text is a string of printable ASCII without escapes: its bytes are what it says.
 func (c *cursor) text() []byte {
-	if !c.has(`"`) {
-		c.ok = false
-		return nil
+	c.take(`"`)
+	for i, b := range c.rest {
+		if b == '"' && c.ok {
+			t := c.rest[:i]
+			c.rest = c.rest[i+1:]
+			return t
+		}
+		if b < ' ' || b > '~' || b == '\\' {
+			break
+		}
 	}
-	n := bytes.IndexByte(c.rest, '"')
-	if n < 0 || bytes.IndexByte(c.rest[:n], '\\') >= 0 {
-		c.ok = false
-		return nil
-	}
-	t := c.rest[:n]
-	c.rest = c.rest[n+1:]
-	return t
+	c.ok = false
+	return nil
 }
 
 // id is a string of digits.

@@ -23,6 +23,8 @@ func TestParse(t *testing.T) {
 		{"a restore", `{"restores":[` + restore + `],"failures":[` + failure + `]}`, listRestores, true, 1, 1, ""},
 		{"with blanks", `{ "updates": [ ` + anOffer + ` ] }`, listUpdates, false, 1, 0, ""},
 		{"an escape", `{"updates":[` + strings.Replace(anOffer, "3.2", `3\u002e2`, 1) + `]}`, listUpdates, false, 1, 0, ""},
+		{"a control character", `{"updates":[` + strings.Replace(anOffer, "/s", "/\x00", 1) + `]}`, listUpdates, false, 0, 0, "can't be read"},
+		{"no UTF-8", `{"updates":[` + strings.Replace(anOffer, "/s", "/\xff", 1) + `]}`, listUpdates, false, 1, 0, ""},
 		{"another list", `{"restores":[]}`, listUpdates, false, 0, 0, "no list updates"},
 		{"null", `{"updates":null}`, listUpdates, false, 0, 0, "no list updates"},
 		{"no bundle version", `{"updates":[` + restore + `]}`, listUpdates, false, 0, 0, "lacks a key"},
