@@ -353,7 +353,7 @@ func (h *Host) made(file string) { h.Created = append(h.Created, file) }
 func (h *Host) traffic() admin.Traffic {
 	t := admin.Traffic{
 		Connections: h.server.Connections(), Signed: h.Market.Signer.Signed(), Pool: h.Market.Pool.Stats(),
-		Pressure: h.pressure.Level(), Delay: h.pressure.Delay(), Spared: h.Market.Spared(),
+		Short: h.server.Short(), Pressure: h.pressure.Level(), Delay: h.pressure.Delay(), Spared: h.Market.Spared(),
 	}
 	for _, n := range h.server.Counts() {
 		t.Requests = append(t.Requests, admin.Requests{Method: n.Method, Route: n.Route, Status: n.Status, Count: n.Requests})

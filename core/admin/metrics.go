@@ -29,6 +29,7 @@ type Traffic struct {
 	Shed        []Shed
 	Spared      uint64 // offers that were left out because they had to be signed for
 	Closed      uint64 // new TLS connections
+	Short       uint64 // of Requests; see server.Server.Short
 }
 
 // Shed are the requests of one route that were turned away with an answer of a kind.
@@ -100,6 +101,7 @@ type trafficCollector struct{ now func() Traffic }
 
 var (
 	descRequests    = described("http_requests_total", "Requests to the public listener that were answered, by route and status. Of no route are those that no route answers, and what is no HTTP.", "method", "route", "status")
+	descShort       = described("http_short_total", "Update checks that were answered without fasthttp: written plainly, over a kept connection without TLS.")
 	descConnections = described("http_connections", "Open connections of the public listener.")
 	descSigned      = described("install_tokens_signed_total", "Install verification tokens that were signed.")
 	descPressure    = described("pressure", "0 = everything is answered; up to 1 a share of update checks does without signatures, up to 2 a share of them is turned away, up to 3 a share of everything else.")
@@ -118,7 +120,7 @@ var (
 // Describe implements prometheus.Collector.
 func (trafficCollector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descRequests, descConnections, descSigned, descPressure, descDelay, descShed, descSpared, descClosed,
+		descRequests, descShort, descConnections, descSigned, descPressure, descDelay, descShed, descSpared, descClosed,
 		descPoolReady, descPoolBytes, descPoolServed, descPoolDropped,
 	} {
 		out <- d
@@ -132,6 +134,7 @@ func (c trafficCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	t := c.now()
 	gauge(out, descConnections, float64(t.Connections))
+	counter(out, descShort, float64(t.Short))
 	counter(out, descSigned, float64(t.Signed))
 	gauge(out, descPressure, t.Pressure)
 	gauge(out, descDelay, t.Delay.Seconds())

@@ -192,3 +192,19 @@ func TestRedirectSource(t *testing.T) {
 		}
 	}
 }
+
+// A network has no zones: who is in it is, whatever the interface.
+func TestAddressOf(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"192.0.2.1:80": "192.0.2.1", "[::ffff:192.0.2.1]:80": "192.0.2.1", "[2001:db8::1]:80": "2001:db8::1", "[fe80::1%eth0]:80": "fe80::1",
+	} {
+		got, ok := addressOf(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(text)))
+		if !ok || got != netip.MustParseAddr(want) {
+			t.Errorf("%s is of %v, %v, want %s", text, got, ok, want)
+		}
+	}
+	if got, ok := addressOf(&net.UnixAddr{Name: "/run/souk"}); ok {
+		t.Errorf("a socket in the file system is of %v", got)
+	}
+}

@@ -30,12 +30,8 @@ func (l *perAddress) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
-		if !ok {
-			return conn, nil
-		}
-		address := tcp.AddrPort().Addr().Unmap()
-		if l.exempt(address) {
+		address, ok := addressOf(conn.RemoteAddr())
+		if !ok || l.exempt(address) {
 			return conn, nil
 		}
 		if from := block(address); l.enter(from) {
@@ -50,7 +46,7 @@ func block(a netip.Addr) netip.Prefix {
 	if a.Is6() {
 		bits = 64
 	}
-	p, err := a.WithZone("").Prefix(bits)
+	p, err := a.Prefix(bits)
 	if err != nil {
 		return netip.Prefix{}
 	}

@@ -1,10 +1,6 @@
 package server
 
-import (
-	"sync/atomic"
-
-	"github.com/valyala/fasthttp"
-)
+import "sync/atomic"
 
 // Count is how many requests of a route were answered with a status.
 type Count struct {
@@ -29,36 +25,46 @@ var statusIndex = func() (index [600]uint8) {
 const countStripes = 16
 
 // counts are those of one server. Make them with newCounts.
-type counts struct{ stripes [countStripes][]atomic.Uint64 }
+type counts struct {
+	stripes [countStripes][]atomic.Uint64
+}
+
+// shortAt is where a stripe has how many of all were answered the short way.
+var shortAt = (len(routes) + 1) * len(statuses)
 
 // newCounts makes the counters: of each route, and of what has none. A stripe has
 // its own memory, and one more line of it.
 func newCounts() *counts {
 	c := &counts{}
 	for i := range c.stripes {
-		c.stripes[i] = make([]atomic.Uint64, (len(routes)+1)*len(statuses)+8)
+		c.stripes[i] = make([]atomic.Uint64, shortAt+1+8)
 	}
 	return c
 }
 
 // add counts an answer; rt is nil where there was no route.
 // hot: called for every request.
-func (c *counts) add(r *fasthttp.RequestCtx, rt *route) {
+func (c *counts) add(connection uint64, answered int, rt *route) {
 	at := len(routes)
 	if rt != nil {
 		at = rt.index
 	}
-	status := uint(r.Response.StatusCode())
+	status := uint(answered)
 	if status >= uint(len(statusIndex)) {
 		status = 0
 	}
-	c.stripes[r.ConnID()%countStripes][at*len(statuses)+int(statusIndex[status])].Add(1)
+	c.stripes[connection%countStripes][at*len(statuses)+int(statusIndex[status])].Add(1)
 }
+
+// short counts an answer that went the short way, beside add.
+//
+// hot: called for nearly every update check.
+func (c *counts) short(connection uint64) { c.stripes[connection%countStripes][shortAt].Add(1) }
 
 // total is how many answers there were so far.
 func (c *counts) total() (n uint64) {
 	for i := range c.stripes {
-		for j := range c.stripes[i] {
+		for j := range shortAt {
 			n += c.stripes[i][j].Load()
 		}
 	}
@@ -84,6 +90,15 @@ func (s *Server) Counts() []Count {
 		}
 	}
 	return all
+}
+
+// Short is how many of them went the short way: update checks that were answered before
+// fasthttp read them.
+func (s *Server) Short() (n uint64) {
+	for i := range s.counts.stripes {
+		n += s.counts.stripes[i][shortAt].Load()
+	}
+	return n
 }
 
 // Connections is how many are open.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"net"
 	"time"
 
@@ -24,7 +25,7 @@ func LazyConn(c net.Conn, read, write, idle time.Duration) net.Conn {
 }
 
 func LazyListener(l net.Listener, read, write, idle time.Duration) net.Listener {
-	return lazy{l, timeouts{read, write, idle}}
+	return lazy{Listener: l, timeouts: timeouts{read, write, idle}}
 }
 
 // Turn says what such a connection does next, and Answers that an answer is under way.
@@ -75,3 +76,41 @@ var (
 	WriteBuffer = writeBuffer
 	WriteBody   = writeBody
 )
+
+// Check is what the short way has read.
+type Check struct{ Authorization, Token, Territory, Body string }
+
+// scanning is a Server that can scan, with these headers configured.
+func scanning(tokenHeader, territoryHeader string) *Server {
+	return &Server{limits: DefaultLimits(), tokenHeader: []byte(tokenHeader), territory: territoryHeader}
+}
+
+// ScanCheck reads an update check as the short way does.
+func ScanCheck(text, tokenHeader, territoryHeader string) (Check, bool) {
+	var h checkHead
+	body, ok := scanning(tokenHeader, territoryHeader).scanCheck([]byte(text), &h)
+	return Check{string(h.authorization), string(h.token), string(h.territory), string(body)}, ok
+}
+
+// Scanner does only that.
+func Scanner(tokenHeader, territoryHeader string) func([]byte) bool {
+	s := scanning(tokenHeader, territoryHeader)
+	return func(b []byte) bool {
+		var h checkHead
+		_, ok := s.scanCheck(b, &h)
+		return ok
+	}
+}
+
+// ShortAnswer is an answer with this body as the short way writes it, and as fasthttp does,
+// maybe the last of its connection.
+func ShortAnswer(body []byte, now time.Time, last bool) (short, long []byte) {
+	s := new(Server)
+	s.closing.Store(last)
+	short = s.putHead(append(bytes.Clone(headRoom), body...), now)
+	long, _ = s.byFasthttp(new(appsExchange), func(r *fasthttp.RequestCtx) { writeBuffer(r, body) })
+	return short, long
+}
+
+// Answering begins and ends an answer the short way.
+func Answering(c net.Conn) (begin, end func() bool) { return lazyOf(c).begin, lazyOf(c).end }

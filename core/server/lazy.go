@@ -17,10 +17,12 @@ import (
 // than was asked, by a sixteenth of the shortest one that there is, never earlier.
 //
 // One goroutine reads and one at a time writes; another may ask for a deadline, as
-// closing a TLS connection does, but that doesn't wake who waits. Close does.
+// closing a TLS connection does, but that doesn't wake who waits. Close does, but for who
+// writes an answer the short way: that goes out, or its time is over.
 type lazy struct {
 	net.Listener
 	timeouts
+	server *Server // answers update checks the short way; nil under TLS
 }
 
 // timeouts are how long a connection waits: for the rest of a request, for an answer to
@@ -36,7 +38,9 @@ func (l lazy) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newLazyConn(c, l.timeouts), nil
+	lc := newLazyConn(c, l.timeouts)
+	lc.server = l.server
+	return lc, nil
 }
 
 type lazyConn struct {
@@ -44,6 +48,53 @@ type lazyConn struct {
 	read, write lazyDeadline
 	idle        int64 // how long it may rest
 	rests       int64 // the deadline of the rest after the answer under way; of the reader's goroutine
+
+	server  *Server // answers what it can before fasthttp sees it, see short.go; nil = nothing
+	id      uint64  // as fasthttp counts connections; set with the first answer
+	between bool    // an answer is out and no request has begun; of the reader's goroutine
+	stage   atomic.Int32
+}
+
+// Stages of a connection, as the short way sees it.
+const (
+	connRests   int32 = iota
+	connAnswers       // a request of which fasthttp doesn't know
+	connLeaves        // the same, and it is to be closed then
+	connClosed
+)
+
+// begin says that a request is under way; false on a connection that was closed.
+func (c *lazyConn) begin() bool { return c.stage.CompareAndSwap(connRests, connAnswers) }
+
+// end says that it is answered, and whether the connection goes on.
+func (c *lazyConn) end() bool {
+	if c.stage.CompareAndSwap(connAnswers, connRests) {
+		return true
+	}
+	c.stage.Store(connClosed)
+	return false
+}
+
+// Close implements net.Conn. A server that stops closes what rests, and to fasthttp a
+// connection that answers the short way does: it goes on until the answer is out, or
+// the time for that is over.
+func (c *lazyConn) Close() error {
+	for {
+		switch c.stage.Load() {
+		case connRests:
+			if c.stage.CompareAndSwap(connRests, connClosed) {
+				return c.Conn.Close()
+			}
+		case connAnswers:
+			if c.stage.CompareAndSwap(connAnswers, connLeaves) {
+				return nil
+			}
+		case connLeaves:
+			return nil
+		default:
+			return c.Conn.Close()
+		}
+	}
 }
 
 // newLazyConn makes a connection that waits for its first request, or for a handshake.
@@ -74,8 +125,10 @@ func turn(c net.Conn, state fasthttp.ConnState) {
 	switch {
 	case l == nil:
 	case state == fasthttp.StateActive:
+		l.between = false
 		l.read.asked.Store(anew) // for what is not there yet: mostly it all is
 	case state == fasthttp.StateIdle:
+		l.between = l.server != nil
 		l.read.asked.Store(l.rests)
 	}
 }
@@ -139,12 +192,22 @@ func (d *lazyDeadline) apply(set func(time.Time) error) error {
 	return set(lazyBegan.Add(time.Duration(d.set)))
 }
 
-// Read implements net.Conn.
+// Read implements net.Conn. What it reads between requests it answers itself, if it can.
 func (c *lazyConn) Read(b []byte) (int, error) {
-	if err := c.read.apply(c.Conn.SetReadDeadline); err != nil {
-		return 0, err
+	for {
+		if err := c.read.apply(c.Conn.SetReadDeadline); err != nil {
+			return 0, err
+		}
+		n, err := c.Conn.Read(b)
+		if !c.between || n == 0 || err != nil {
+			return n, err
+		}
+		if answered, err := c.server.shortly(c, b[:n]); !answered {
+			return n, nil
+		} else if err != nil {
+			return 0, err
+		}
 	}
-	return c.Conn.Read(b)
 }
 
 // Write implements net.Conn.

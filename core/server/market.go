@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -21,6 +22,10 @@ type appsExchange struct {
 	answer  market.Answer
 	access  token.Access
 	body    []byte
+
+	// Of the short way.
+	whole   []byte               // an answer, head and body
+	unusual *fasthttp.RequestCtx // for one that fasthttp writes; nil = there was none yet
 }
 
 var appsExchanges = sync.Pool{New: func() any { return new(appsExchange) }}
@@ -28,6 +33,9 @@ var appsExchanges = sync.Pool{New: func() any { return new(appsExchange) }}
 // release gives the space back. Nothing in it may still be read: the texts alias
 // the request's body, and the body of the answer was exchanged for another.
 func (x *appsExchange) release() {
+	if cap(x.whole) > mostExchanged { // few answers need that much
+		x.whole = nil
+	}
 	x.request.Access = nil
 	x.answer.Reset()
 	appsExchanges.Put(x)
@@ -55,15 +63,34 @@ func (s *Server) apps(ctx context.Context, r *fasthttp.RequestCtx,
 ) error {
 	x := appsExchanges.Get().(*appsExchange)
 	defer x.release()
-	if x.request.Now = r.Time(); s.now != nil {
+	var own []byte
+	if len(s.tokenHeader) > 0 {
+		own = r.Request.Header.PeekCanonical(s.tokenHeader)
+	}
+	x.request.Territory = s.territoryOf(r)
+	if err := s.askApps(ctx, x, r.Request.Body(), own, r.Request.Header.PeekCanonical(authorization), r.Time(), ask); err != nil {
+		return err
+	}
+	x.body = appendAnswer(x.body[:0], list, &x.answer, appendOffer)
+	x.body = writeBuffer(r, x.body)
+	return nil
+}
+
+// askApps reads a request into the exchange, which has its territory, and asks for the
+// answer. The token may be in the operator's own header or in Authorization; now is when
+// the request came.
+func (s *Server) askApps(ctx context.Context, x *appsExchange, body, own, header []byte, now time.Time,
+	ask func(context.Context, *market.Request, *market.Answer) error,
+) error {
+	if x.request.Now = now; s.now != nil {
 		x.request.Now = s.now()
 	}
 	// The token's signature is computed while memory is fetched.
-	wrong := parseApps(r.Request.Body(), s.limits.Apps, &x.request)
+	wrong := parseApps(body, s.limits.Apps, &x.request)
 	if wrong == nil {
 		s.market.Prefetch(&x.request)
 	}
-	if err := s.bearer(r, x); err != nil {
+	if err := s.bearer(x, own, header); err != nil {
 		return err
 	}
 	if wrong != nil {
@@ -73,15 +100,12 @@ func (s *Server) apps(ctx context.Context, r *fasthttp.RequestCtx,
 	if x.request.Access == nil && s.market.NeedsSignIn(x.request.Apps) {
 		return &problem{status: 401, sentence: "sign in first", challenge: "Bearer"}
 	}
-	x.request.Territory = s.territoryOf(r)
 	if err := ask(ctx, &x.request, &x.answer); err != nil {
 		if errors.Is(err, market.ErrNoAccount) {
 			return invalidToken(err)
 		}
 		return &problem{status: 503, sentence: "try again later", retry: true, cause: err}
 	}
-	x.body = appendAnswer(x.body[:0], list, &x.answer, appendOffer)
-	x.body = writeBuffer(r, x.body)
 	return nil
 }
 
@@ -93,13 +117,9 @@ var (
 // bearer reads the access token: from the header that the operator chose for the
 // marketplace app's extension if it is there, else from Authorization. A missing
 // token is no error here; one that is there has to be good.
-func (s *Server) bearer(r *fasthttp.RequestCtx, x *appsExchange) error {
-	var t []byte
-	if len(s.tokenHeader) > 0 {
-		t = r.Request.Header.PeekCanonical(s.tokenHeader)
-	}
+func (s *Server) bearer(x *appsExchange, own, header []byte) error {
+	t := own
 	if len(t) == 0 {
-		header := r.Request.Header.PeekCanonical(authorization)
 		if len(header) == 0 {
 			return nil
 		}

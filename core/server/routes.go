@@ -76,8 +76,9 @@ var updatesRoute = byPath[updatesPath][0]
 // read.
 func (s *Server) handle(r *fasthttp.RequestCtx) {
 	rt := s.route(r)
-	s.counts.add(r, rt)
+	s.counts.add(r.ConnID(), r.Response.StatusCode(), rt)
 	if c := lazyOf(r.Conn()); c != nil {
+		c.id = r.ConnID()
 		now := r.Time()
 		if rt == nil || !rt.quick || r.Response.StatusCode() != fasthttp.StatusOK {
 			now = time.Now()
@@ -91,10 +92,8 @@ func (s *Server) handle(r *fasthttp.RequestCtx) {
 // answer. It returns the route, nil if there is none.
 func (s *Server) route(r *fasthttp.RequestCtx) (rt *route) {
 	defer func() {
-		if p := recover(); p != nil { // a mistake of ours; the request is lost, the process is not
-			s.log.Error("panic", "path", string(r.Path()), "panic", p, "stack", string(debug.Stack()))
-			r.Response.Reset()
-			writeProblem(r, 500, "the server made a mistake")
+		if p := recover(); p != nil {
+			s.mistake(r, string(r.Path()), p, debug.Stack())
 		}
 	}()
 	rt, missing := find(r)
@@ -118,6 +117,13 @@ func (s *Server) route(r *fasthttp.RequestCtx) (rt *route) {
 		s.answer(r, rt, err)
 	}
 	return rt
+}
+
+// mistake answers for a panic: a mistake of ours. The request is lost, the process is not.
+func (s *Server) mistake(r *fasthttp.RequestCtx, path string, p any, stack []byte) {
+	s.log.Error("panic", "path", path, "panic", p, "stack", string(stack))
+	r.Response.Reset()
+	writeProblem(r, 500, "the server made a mistake")
 }
 
 // turnsAway draws the lot of a request: once for each.

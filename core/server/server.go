@@ -1,5 +1,6 @@
-// Package server speaks the public protocol: HTTP by fasthttp on one side, the
-// rules of oauth and market on the other. A handler parses, asks and writes; an
+// Package server speaks the public protocol: HTTP on one side, by fasthttp and, for
+// nearly every update check, by itself (short.go), the rules of oauth and market on the
+// other. A handler parses, asks and writes; an
 // if about business belongs a floor lower. routes.go is the table of all there
 // is to ask for.
 package server
@@ -42,6 +43,8 @@ type Server struct {
 	base        context.Context // of every request; ends when Close is over
 	stop        context.CancelFunc
 	deadlines   *deadlines
+	date        date             // of the short way
+	closing     atomic.Bool      // Close has begun
 	now         func() time.Time // nil = a request's own
 }
 
@@ -119,18 +122,20 @@ func (s *Server) Serve(l net.Listener, cert *tls.Certificate) error {
 		l = &capped{Listener: &relieved{l, s}, most: int64(s.http.Concurrency)}
 		s.http.Concurrency = concurrency(0)
 	}
-	l = lazy{l, timeouts{s.limits.ReadTimeout.Std(), s.limits.WriteTimeout.Std(), s.limits.IdleTimeout.Std()}}
-	if cert != nil {
-		l = tls.NewListener(l, &tls.Config{
-			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*cert}, NextProtos: []string{"http/1.1"},
-		})
+	waits := lazy{Listener: l, timeouts: timeouts{s.limits.ReadTimeout.Std(), s.limits.WriteTimeout.Std(), s.limits.IdleTimeout.Std()}}
+	if cert == nil {
+		waits.server = s
+		return s.http.Serve(waits)
 	}
-	return s.http.Serve(l)
+	return s.http.Serve(tls.NewListener(waits, &tls.Config{
+		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*cert}, NextProtos: []string{"http/1.1"},
+	}))
 }
 
 // Close stops to accept and lets the requests under way finish until ctx ends.
 // What is left then fails: the floors below are closed next.
 func (s *Server) Close(ctx context.Context) error {
+	s.closing.Store(true)
 	err := s.http.ShutdownWithContext(ctx)
 	s.stop()
 	return err
@@ -142,7 +147,7 @@ func (s *Server) expected(r *fasthttp.RequestCtx) int {
 	s.mayWrite(r)
 	if rt, _ := find(r); rt != nil && s.turnsAway(rt) {
 		s.shed(r, rt)
-		s.counts.add(r, rt)
+		s.counts.add(r.ConnID(), r.Response.StatusCode(), rt)
 		return r.Response.StatusCode()
 	}
 	return fasthttp.StatusContinue
@@ -169,18 +174,17 @@ func (s *Server) broken(r *fasthttp.RequestCtx, err error) {
 	default:
 		writeProblem(r, 400, "the request is not HTTP")
 	}
-	s.counts.add(r, nil)
+	s.counts.add(r.ConnID(), r.Response.StatusCode(), nil)
 	r.SetConnectionClose()
 }
 
 // address is the address of the client: the connection's, or behind a trusted
 // proxy the last one in X-Forwarded-For that is not itself a proxy.
 func (s *Server) address(r *fasthttp.RequestCtx) string {
-	remote, ok := netip.AddrFromSlice(r.RemoteIP())
+	remote, ok := addressOf(r.RemoteAddr())
 	if !ok {
 		return ""
 	}
-	remote = remote.Unmap()
 	if !s.trusted(remote) {
 		return remote.String()
 	}
@@ -195,12 +199,22 @@ func (s *Server) address(r *fasthttp.RequestCtx) string {
 		if err != nil {
 			break
 		}
-		// A zone means something to its own host alone (RFC 4007 §11.2).
 		if remote = hop.Unmap().WithZone(""); !s.trusted(remote) {
 			break
 		}
 	}
 	return remote.String()
+}
+
+// addressOf is the IP address of the other end of a connection. A zone means something to
+// its own host alone (RFC 4007 §11.2), and no network contains an address that has one.
+func addressOf(a net.Addr) (ip netip.Addr, ok bool) {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return ip, false
+	}
+	ip = tcp.AddrPort().Addr().Unmap().WithZone("")
+	return ip, ip.IsValid()
 }
 
 func (s *Server) trusted(a netip.Addr) bool {
@@ -217,11 +231,15 @@ func (s *Server) territoryOf(r *fasthttp.RequestCtx) string {
 	if s.territory == "" || len(s.proxies) == 0 {
 		return ""
 	}
-	remote, ok := netip.AddrFromSlice(r.RemoteIP())
-	if !ok || !s.trusted(remote.Unmap()) {
+	return s.territoryFrom(r.RemoteAddr(), r.Request.Header.PeekAll(s.territory))
+}
+
+// territoryFrom is the territory of a request from an address with these lines of the
+// header for it.
+func (s *Server) territoryFrom(from net.Addr, lines [][]byte) string {
+	if remote, ok := addressOf(from); !ok || !s.trusted(remote) {
 		return ""
 	}
-	lines := r.Request.Header.PeekAll(s.territory)
 	if len(lines) != 1 || len(lines[0]) != 3 { // two: one of them may be the client's
 		return ""
 	}
