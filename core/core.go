@@ -351,9 +351,10 @@ func (h *Host) made(file string) { h.Created = append(h.Created, file) }
 
 // traffic is what the public listener has answered so far.
 func (h *Host) traffic() admin.Traffic {
+	short := h.server.Short() // before the requests that they are of
 	t := admin.Traffic{
 		Connections: h.server.Connections(), Signed: h.Market.Signer.Signed(), Pool: h.Market.Pool.Stats(),
-		Short: h.server.Short(), Pressure: h.pressure.Level(), Delay: h.pressure.Delay(), Spared: h.Market.Spared(),
+		Short: short, Pressure: h.pressure.Level(), Delay: h.pressure.Delay(), Spared: h.Market.Spared(),
 	}
 	for _, n := range h.server.Counts() {
 		t.Requests = append(t.Requests, admin.Requests{Method: n.Method, Route: n.Route, Status: n.Status, Count: n.Requests})

@@ -33,9 +33,6 @@ var appsExchanges = sync.Pool{New: func() any { return new(appsExchange) }}
 // release gives the space back. Nothing in it may still be read: the texts alias
 // the request's body, and the body of the answer was exchanged for another.
 func (x *appsExchange) release() {
-	if cap(x.whole) > mostExchanged { // few answers need that much
-		x.whole = nil
-	}
 	x.request.Access = nil
 	x.answer.Reset()
 	appsExchanges.Put(x)

@@ -1,8 +1,7 @@
 // Package server speaks the public protocol: HTTP on one side, by fasthttp and, for
 // nearly every update check, by itself (short.go), the rules of oauth and market on the
-// other. A handler parses, asks and writes; an
-// if about business belongs a floor lower. routes.go is the table of all there
-// is to ask for.
+// other. A handler parses, asks and writes; an if about business belongs a floor lower.
+// routes.go is the table of all there is to ask for.
 package server
 
 import (

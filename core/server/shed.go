@@ -67,7 +67,7 @@ func (s *Server) Sheds() (all []Shed, connections uint64) {
 
 // relieved is a listener for TLS that closes new connections at once for the share that
 // everything is turned away with. To tell somebody so over TLS takes a handshake, which
-// is forty times the work of the answer.
+// is some fifty times the work of the answer.
 type relieved struct {
 	net.Listener
 	server *Server

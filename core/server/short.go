@@ -38,8 +38,8 @@ func (s *Server) shortly(c *lazyConn, b []byte) (answered bool, err error) {
 	defer x.release()
 	now := time.Now()
 	out, status := s.checkShortly(c, x, &h, body, now)
-	s.counts.short(c.id)
 	s.counts.add(c.id, status, updatesRoute)
+	s.counts.short(c.id)
 	if status != fasthttp.StatusOK {
 		now = time.Now() // as in handle
 	}

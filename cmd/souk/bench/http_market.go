@@ -54,14 +54,19 @@ func each(apps int) func(connection, nth int) int {
 }
 
 // guestStages have one plugin each: the same policy in another language, which is asked
-// about five apps by each check and holds all five.
+// about five apps by each check and holds all five. The target is Go's; of the others,
+// whose SDKs read a question into structs, no more is wanted than that they don't get
+// slower.
 var guestStages = func() (stages []*stage) {
-	for _, language := range []string{"go", "rust", "assemblyscript", "c"} {
+	for _, g := range []struct {
+		language string
+		least    float64
+	}{{"go", 0.70}, {"rust", 0.50}, {"assemblyscript", 0.40}, {"c", 0.55}} {
 		stages = append(stages, &stage{
-			name: "guest-" + language, plugins: []plugin.Spec{guest(language)},
+			name: "guest-" + g.language, plugins: []plugin.Spec{guest(g.language)},
 			cases: []httpCase{{
-				name: "e-" + language, does: fmt.Sprintf("a plugin in %s is asked by each check, and holds", language),
-				least: 0.70, guestCalls: 1, connections: checkConnections, clients: checks{apps: appsEach, held: true}.clients,
+				name: "e-" + g.language, does: fmt.Sprintf("a plugin in %s is asked by each check, and holds", g.language),
+				least: g.least, guestCalls: 1, connections: checkConnections, clients: checks{apps: appsEach, held: true}.clients,
 			}},
 		})
 	}
