@@ -25,9 +25,7 @@ var statusIndex = func() (index [600]uint8) {
 const countStripes = 16
 
 // counts are those of one server. Make them with newCounts.
-type counts struct {
-	stripes [countStripes][]atomic.Uint64
-}
+type counts struct{ stripes [countStripes][]atomic.Uint64 }
 
 // shortAt is where a stripe has how many of all were answered the short way.
 var shortAt = (len(routes) + 1) * len(statuses)

@@ -34,7 +34,7 @@ func (s *Server) scanCheck(b []byte, h *checkHead) (body []byte, ok bool) {
 			return nil, false
 		}
 		// Whatever these two are called: the others may be, too.
-		if named(name, string(s.tokenHeader)) && !keepOnce(&h.token, value) ||
+		if named(name, s.tokenHeader) && !keepOnce(&h.token, value) ||
 			named(name, s.territory) && !keepOnce(&h.territory, value) {
 			return nil, false
 		}
@@ -75,8 +75,16 @@ func keepOnce(kept *[]byte, value []byte) bool {
 }
 
 // named compares the name of a header without its case (RFC 9110 §5.1).
-func named(name []byte, want string) bool {
-	return len(name) == len(want) && bytes.EqualFold(name, []byte(want)) // no allocation: it doesn't escape
+func named[T string | []byte](name []byte, want T) bool {
+	if len(name) != len(want) {
+		return false
+	}
+	for i, c := range name {
+		if w := want[i]; c != w && (c|0x20 != w|0x20 || !letter(c)) {
+			return false
+		}
+	}
+	return true
 }
 
 // headerLine reads "Name: value" and returns what is behind the end of the line, and no name
